@@ -1,0 +1,51 @@
+# Everything that a developer runs. `make` alone prints this list.
+PYTHON ?= python3
+PY := .venv/bin/python
+PACKAGES := davinci_sim kernels framework experiments
+TEST_ARGS ?= -n auto --dist loadfile
+
+export HYPOTHESIS_PROFILE ?= ci
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test test-slow bench demo lock clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.installed ## make .venv with the locked dependencies and the project
+
+.venv/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+check: setup ## lint, format, types, and the examples in docstrings
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest -q --doctest-modules $(PACKAGES)
+
+test: setup ## the tests, without the slow ones
+	$(PY) -m pytest $(TEST_ARGS)
+
+test-slow: setup ## the slow tests
+	$(PY) -m pytest $(TEST_ARGS) -m slow
+
+bench: setup ## the benchmarks; appends to results/bench.jsonl
+	$(PY) -m experiments.bench
+
+demo: setup ## train LeNet-5 on the simulated Ascend 910A
+	.venv/bin/davinci experiment run demo
+
+lock: ## bring requirements.lock in step with pyproject.toml; LOCK_ARGS=--upgrade renews it
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip install --quiet pip-tools==7.6.2
+	CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra data --extra dev \
+		$(LOCK_ARGS) --output-file requirements.lock pyproject.toml
+
+clean: ## remove what the other targets made
+	rm -rf .venv results build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

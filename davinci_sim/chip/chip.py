@@ -1,0 +1,155 @@
+"""A chip: device memory that hands out ranges, and tasks that run on the cores."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.chip.simulate import simulate
+from davinci_sim.chip.task import Task
+from davinci_sim.core.dispatch import execute
+from davinci_sim.core.local import new_memory
+from davinci_sim.core.reference import out_of_bounds
+from davinci_sim.errors import out_of_space
+from davinci_sim.isa.machine import Memory
+from davinci_sim.memory.dtypes import DType
+from davinci_sim.platforms import Platform, platform
+from davinci_sim.core.trace import Trace
+
+ALIGN_BYTES = 512
+"""Every allocation begins here: GM transfers are fastest from such addresses (Ascend C guide)."""
+FIRST_GM_BYTES = 1 << 20
+SMALL_TASK = 4096  # instructions; below, a second thread costs more than it brings
+
+
+class Chip:
+    """One simulated chip with its device memory.
+
+    Data of a task are computed by compiled code, block by block; its time comes from the SimPy model of all
+    cores. Equal tasks are simulated once: `remember_times=False` turns that off. Blocks write disjoint
+    memory, so that `threads` changes no result.
+    """
+
+    def __init__(
+        self, name: str | Platform = "ascend910a", *, remember_times: bool = True, threads: int | None = None
+    ) -> None:
+        """Make an empty chip of a platform, given by name or value."""
+        self.platform = platform(name) if isinstance(name, str) else name
+        self.remember_times = remember_times
+        self.threads = threads if threads is not None else min(2, os.cpu_count() or 1)
+        self.allocated_bytes = 0
+        self._gm = np.zeros(FIRST_GM_BYTES, dtype=np.uint8)
+        self._memories: list[Memory] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._traces: dict[tuple[Any, ...], Trace] = {}
+
+    def allocate(self, nbytes: int, name: str = "tensor") -> int:
+        """Return the handle of `nbytes` of zeroed device memory.
+
+        Raises:
+            OutOfSpace: the device memory is full.
+        """
+        start = -(-self.allocated_bytes // ALIGN_BYTES) * ALIGN_BYTES
+        available = int(self.platform.gm_bytes) - start
+        if nbytes > available:
+            raise out_of_space(name, "GM", nbytes, max(0, available), "use a smaller batch")
+        self.allocated_bytes = start + nbytes
+        self._grow(self.allocated_bytes)
+        return start
+
+    def _grow(self, nbytes: int) -> None:
+        padded = nbytes + ALIGN_BYTES  # the last block of a tensor may be moved as a whole
+        if padded > self._gm.size:
+            grown = np.zeros(max(padded, 2 * self._gm.size), dtype=np.uint8)
+            grown[: self._gm.size] = self._gm
+            self._gm, self._memories = grown, []
+
+    def write(self, handle: int, array: npt.NDArray[Any]) -> None:
+        """Copy an array into device memory."""
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self._gm[handle : handle + data.size] = data
+
+    def read(self, handle: int, shape: tuple[int, ...], dtype: DType) -> npt.NDArray[Any]:
+        """Return a copy of `shape` elements in device memory."""
+        count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize_bytes
+        return self._gm[handle : handle + count].copy().view(dtype.numpy).reshape(shape)
+
+    def run(self, task: Task) -> None:
+        """Compute a task's data.
+
+        Raises:
+            IllegalInstruction: an operand leaves its memory space.
+        """
+        threads = 1 if task.instructions < SMALL_TASK else min(self.threads, task.block_dim)
+        if threads == 1:
+            self._execute(task, 0, task.block_dim, self._memory(0))
+            return
+        self._pool = self._pool or ThreadPoolExecutor(self.threads)
+        cuts = [task.block_dim * part // threads for part in range(threads + 1)]
+        memories = [self._memory(part) for part in range(threads)]
+        parts = [
+            self._pool.submit(self._execute, task, cuts[part], cuts[part + 1], memories[part])
+            for part in range(threads)
+        ]
+        for part in parts:
+            part.result()
+
+    def _memory(self, index: int) -> Memory:
+        while len(self._memories) <= index:
+            self._memories.append(new_memory(self.platform, self._gm))
+        return self._memories[index]
+
+    def _execute(self, task: Task, first: int, last: int, memory: Memory) -> None:
+        begin, end = int(task.offsets[first]), int(task.offsets[last])
+        wrong = execute(task.words, begin, end, memory)
+        if wrong >= 0:
+            block = int(np.searchsorted(task.offsets, wrong, side="right")) - 1
+            record = task.words[wrong]
+            matches = np.flatnonzero((task.programs[block].words == record).all(axis=1))
+            raise out_of_bounds(task.programs[block], int(matches[0]))
+
+    def copy(self, dst: int, src: int, nbytes: int) -> None:
+        """Copy a range of device memory, as the chip's own copy engine does between tasks."""
+        self._gm[dst : dst + nbytes] = self._gm[src : src + nbytes]
+
+    def copy_cycles(self, nbytes: int) -> int:
+        """Return the time of such a copy: the start of a task, then the bytes read and written."""
+        return self.start_cycles + -(-2 * nbytes // int(self.platform.hbm_bytes_per_cycle))
+
+    @property
+    def start_cycles(self) -> int:
+        """What launching a task on the cores costs before its first instruction."""
+        return int(self.platform.task_start_cycles)
+
+    def cycles(self, task: Task) -> int:
+        """Return the time of a task on the cores, its start included."""
+        return self.start_cycles + self.trace_of(task).cycles
+
+    def trace_of(self, task: Task) -> Trace:
+        """Return the trace of a task, remembered by the task's key: equal tasks are simulated once."""
+        if not self.remember_times:
+            return self.trace(task)
+        if task.key not in self._traces:
+            self._traces[task.key] = self.trace(task)
+        return self._traces[task.key]
+
+    def microseconds(self, cycles: int) -> float:
+        """Return cycles of this chip in microseconds."""
+        return cycles / float(self.platform.clock_hz) * 1e6
+
+    def trace(self, task: Task) -> Trace:
+        """Simulate a task's time on all its cores."""
+        return simulate(task.programs, self.platform)
+
+    def run_reference(self, task: Task) -> Trace:
+        """Simulate a task with its data: every move takes effect when its simulated time ends."""
+        return simulate(task.programs, self.platform, self._gm)
+
+    def __str__(self) -> str:
+        """Print the platform and what is allocated."""
+        return f"Chip({self.platform.name}, {self.allocated_bytes} bytes allocated)"
+
+
+

@@ -1,0 +1,37 @@
+"""A task: one launch of a kernel over its blocks."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.core.program import Program
+
+
+@dataclass(frozen=True)
+class Task:
+    """One launch: a program per block, and what its time depends on.
+
+    `key` identifies everything that the time depends on (kernel, tiling, shapes, types); tasks with equal
+    keys take the same time. `words` holds the blocks' programs one after another, block b from
+    `offsets[b]` to `offsets[b + 1]`, each in a legal order of execution.
+    """
+
+    name: str
+    key: tuple[Any, ...]
+    programs: tuple[Program, ...]
+    words: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    stream: int = 0
+    operands: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def block_dim(self) -> int:
+        """How many cores take part."""
+        return len(self.programs)
+
+    @property
+    def instructions(self) -> int:
+        """How many records all blocks have together."""
+        return int(self.offsets[-1])

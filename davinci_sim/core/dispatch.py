@@ -1,0 +1,98 @@
+"""Generated loops over records: execute their data, count their cycles, find the bytes they touch.
+
+One case per declared instruction, written from the table of declarations and compiled once. `execute` is
+the compiled path for data; the SimPy reference calls it record by record when a simulated move ends.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.isa import INSTRUCTIONS, Instruction
+from davinci_sim.isa.instruction import NO_VARIANT
+from davinci_sim.isa.jit import jit
+from davinci_sim.isa.machine import Costs, Memory
+from davinci_sim.isa.region import is_inside
+
+Words = npt.NDArray[np.int64]
+
+
+def _name(function: Callable[..., Any], scope: dict[str, Any]) -> str:
+    """Put a function in scope under a name of its own; the same function always gets the same name."""
+    for name, known in scope.items():
+        if known is function:
+            return name
+    name = f"f{len(scope)}_{function.__name__}"
+    scope[name] = function
+    return name
+
+
+def _families(parts: tuple[str, ...]) -> list[list[Instruction]]:
+    """Group the instructions that share their operands and functions, so that each is compiled once."""
+    groups: dict[tuple[Any, ...], list[Instruction]] = {}
+    for declared in INSTRUCTIONS.values():
+        key = (declared.record, *(getattr(declared, part) for part in parts))
+        groups.setdefault(key, []).append(declared)
+    return list(groups.values())
+
+
+def _loop(head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...], tail: str) -> Any:
+    """Compile a loop over records with one case per family."""
+    scope: dict[str, Any] = {"is_inside": is_inside, "VARIANTS": VARIANTS, "__name__": __name__}
+    lines = [f"def {head}:", "    for r in range(first, last):", "        op = words[r, 0] & 255"]
+    word = "if"
+    for family in _families(parts):
+        test = " or ".join(f"op == {declared.opcode}" for declared in family)
+        lines += [f"        {word} {test}:", f"            i = {_name(family[0].decode, scope)}(words, r)"]
+        lines += [f"            {line}" for line in body(family[0], scope)]
+        word = "elif"
+    source = "\n".join([*lines, f"    {tail}"]) + "\n"
+    exec(compile(source, __file__, "exec"), scope)  # noqa: S102 - our own text, from the declarations
+    return jit(scope[head.split("(")[0]])
+
+
+def _execution(declared: Instruction, scope: dict[str, Any]) -> list[str]:
+    """Write one case of the executor: check that the operands stay inside, then let the data move."""
+    if not declared.operands:
+        return ["pass"]
+    variant = "" if declared.variant == NO_VARIANT else ", VARIANTS[op]"
+    boxes = _name(declared.accesses, scope)
+    takes_variant = len(inspect.signature(declared.accesses.py_func).parameters) > 1  # type: ignore[attr-defined]
+    tests = [f"if not is_inside(boxes[{n}], memory.size): return r" for n in range(len(declared.operands))]
+    return [
+        f"boxes = {boxes}(i{variant if takes_variant else ''})",
+        *tests,
+        f"{_name(declared.execute, scope)}(i, memory{variant})",
+    ]
+
+
+def _timing(declared: Instruction, scope: dict[str, Any]) -> list[str]:
+    """Write one case of the count of cycles."""
+    lines = [f"cycles[r] = {_name(declared.cycles, scope)}(i, costs)"]
+    if declared.traffic is not None:
+        lines.append(f"traffic[r] = {_name(declared.traffic, scope)}(i, costs)")
+    return lines
+
+
+VARIANTS = np.array([NO_VARIANT, *(declared.variant for declared in INSTRUCTIONS.values())], dtype=np.int64)
+_execute_records = _loop(
+    "execute_records(words, first, last, memory)", _execution, ("accesses", "execute"), "return -1"
+)
+_count_cycles = _loop(
+    "count_cycles(words, first, last, costs, cycles, traffic)", _timing, ("cycles", "traffic"), "return"
+)
+
+
+def execute(words: Words, first: int, last: int, memory: Memory) -> int:
+    """Execute the data of records first..last in order; return the index of one out of bounds, or -1."""
+    return int(_execute_records(words, first, last, memory))
+
+
+def count_cycles(words: Words, costs: Costs) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return, per record, the cycles on its pipe and the bytes on the memory that all cores share."""
+    cycles, traffic = np.zeros(len(words), dtype=np.int64), np.zeros(len(words), dtype=np.int64)
+    _count_cycles(words, 0, len(words), costs, cycles, traffic)
+    return cycles, traffic

@@ -1,0 +1,278 @@
+"""Turn one declaration into everything that an instruction needs.
+
+From a class like
+
+    @instruction(Pipe.M, dtypes=("fp16",))
+    class mmad:
+        c = Out(L0C); a = In(L0A); b = In(L0B)
+        m, k, n = Size(4095), Size(4095), Size(4095)
+        def cycles(i, costs): ...
+        def accesses(i): ...
+        def execute(i, memory): ...
+
+the decorator derives the layout of the record, the emitter that kernels call (it also checks the operands),
+the decoder, and the entry from which the executor, the hazard ranges, the printed form and the reference
+page follow. The class itself is replaced by its emitter; the rest hangs on `emitter.instruction`.
+"""
+
+import inspect
+import sys
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numba
+import numpy as np
+
+from davinci_sim.errors import InternalError
+from davinci_sim.isa import generated, state
+from davinci_sim.isa.fields import DTYPE_NAMES, Field, ImmediateField, MaskField, Operand
+from davinci_sim.isa.jit import jit
+from davinci_sim.isa.pipes import Pipe
+
+WORDS = 8
+PAYLOAD_BYTES = 8 * (WORDS - 1)
+NO_VARIANT = -1
+"""Instructions of a family share their functions; `variant` tells the function which one it is."""
+Routes = dict[tuple[int, int], Pipe]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One declared instruction and what was derived from it."""
+
+    name: str
+    opcode: int
+    pipe: Pipe | None
+    pipe_field: str
+    routes: Routes
+    dtypes: tuple[int, ...]
+    default_dtype: int | None
+    fields: tuple[Field, ...]
+    offsets: tuple[int, ...]
+    doc: str
+    record: type
+    decode: Callable[..., Any]
+    cycles: Callable[..., Any]
+    accesses: Callable[..., Any]
+    execute: Callable[..., Any]
+    variant: int
+    traffic: Callable[..., Any] | None
+    emitter: Any
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """The memory operands, in order."""
+        return tuple(field for field in self.fields if isinstance(field, Operand))
+
+    @property
+    def parameters(self) -> tuple[tuple[str, int | float | None, bool], ...]:
+        """Name, default and whether it is a float, of each argument after the core state."""
+        plain = tuple((f.name, f.default, isinstance(f, ImmediateField)) for f in self.fields)
+        return _required_first((*plain, ("dtype", self.default_dtype, False)))
+
+    def values(self, words: Any) -> dict[str, int | float]:
+        """Decode one record (`words[8]` int64) into field name -> value."""
+        fields = self.decode(np.ascontiguousarray(words).reshape(1, WORDS), 0)
+        return dict(zip(fields._fields, fields, strict=True))
+
+
+INSTRUCTIONS: dict[str, Instruction] = {}
+"""Every declared instruction by name; the opcode is the position plus one."""
+
+
+def instruction(
+    pipe: Pipe | Routes | str, dtypes: tuple[str, ...], default_dtype: str | None = None
+) -> Callable[[type], Any]:
+    """Declare an instruction of a pipe, of the pipe that a route between two spaces gives, or of that in a field.
+
+    `dtypes` are the element types that it takes; a single one, or `default_dtype`, need not be given in calls.
+    """
+    fallback = dtypes[0] if len(dtypes) == 1 else default_dtype
+
+    def declare(cls: type) -> Any:
+        fields = tuple(_fields_of(cls))
+        offsets = tuple(_offsets(fields, cls.__name__))
+        record = _record_type(cls, fields)
+        decode = _decoder(cls, record, fields, offsets)
+        codes = tuple(DTYPE_NAMES.index(dtype) for dtype in dtypes)
+        declared = Instruction(
+            name=cls.__name__,
+            opcode=len(INSTRUCTIONS) + 1,
+            pipe=pipe if isinstance(pipe, Pipe) else None,
+            pipe_field=pipe if isinstance(pipe, str) else "",
+            routes=pipe if isinstance(pipe, dict) else {},
+            dtypes=codes,
+            default_dtype=None if fallback is None else DTYPE_NAMES.index(fallback),
+            fields=fields,
+            offsets=offsets,
+            doc=inspect.cleandoc(cls.__doc__ or ""),
+            record=record,
+            decode=decode,
+            **{part: _part(cls, part) for part in ("cycles", "accesses", "execute", "traffic")},
+            variant=getattr(cls, "variant", NO_VARIANT),
+            emitter=None,
+        )
+        emitter = _compile(_emitter_source(declared), cls, {})
+        declared = replace(declared, emitter=emitter)
+        emitter.instruction = declared
+        INSTRUCTIONS[declared.name] = declared
+        return emitter
+
+    return declare
+
+
+def _fields_of(cls: type) -> Iterator[Field]:
+    """Yield the declared fields of a class and its bases, bases first."""
+    seen: dict[str, Field] = {}
+    for base in reversed(cls.__mro__):
+        for key, value in vars(base).items():
+            if isinstance(value, Field):
+                seen[key] = replace(value, name=key)
+    yield from seen.values()
+
+
+def _part(cls: type, part: str) -> Callable[..., Any] | None:
+    """Return a declared function compiled; `traffic` (bytes on the shared memory port) may be absent."""
+    function = getattr(cls, part, None)
+    if function is None:
+        if part == "traffic":
+            return None
+        raise InternalError(f"instruction {cls.__name__} declares no {part}()")
+    if isinstance(function, numba.core.dispatcher.Dispatcher):
+        return function  # a family's function, shared by its members
+    return jit(function)
+
+
+def _offsets(fields: tuple[Field, ...], name: str) -> Iterator[int]:
+    """Place each field at the next payload byte that its width divides; wide ones come first."""
+    position = 0
+    for field in fields:
+        width = min(field.width_bytes, 8)
+        position = -(-position // width) * width
+        yield position
+        position += field.width_bytes
+    if position > PAYLOAD_BYTES:
+        raise InternalError(f"instruction {name} needs {position} payload bytes, a record has {PAYLOAD_BYTES}")
+
+
+def _record_type(cls: type, fields: tuple[Field, ...]) -> type:
+    """Return the named tuple of decoded values, one per set of operands, importable for Numba's cache."""
+    names: list[str] = []
+    for field in fields:
+        names += [f"{field.name}_lo", f"{field.name}_hi"] if isinstance(field, MaskField) else [field.name]
+    holder = next((base for base in cls.__mro__ if _own_fields(base)), cls)
+    title = f"{holder.__name__}_fields"
+    if not hasattr(generated, title):
+        record = namedtuple(title, [*names, "dtype", "opcode"], module=generated.__name__)  # type: ignore[misc]
+        setattr(generated, title, record)
+    return getattr(generated, title)  # type: ignore[no-any-return]
+
+
+def _decoder(cls: type, record: type, fields: tuple[Field, ...], offsets: tuple[int, ...]) -> Any:
+    """Return the function from words and a row to the named tuple; one per set of operands."""
+    known = [declared.decode for declared in INSTRUCTIONS.values() if declared.record is record]
+    source = _decoder_source(record.__name__, fields, offsets)
+    return known[0] if known else _compile(source, cls, {record.__name__: record})
+
+
+def _own_fields(cls: type) -> bool:
+    return any(isinstance(value, Field) for value in vars(cls).values())
+
+
+def _compile(source: str, cls: type, names: dict[str, Any]) -> Any:
+    """Compile generated source as if it stood where the class stands, so that Numba can cache it."""
+    module = sys.modules[cls.__module__]
+    line = inspect.getsourcelines(cls)[1]
+    code = compile("\n" * (line - 1) + source, str(module.__file__), "exec")
+    scope = {**vars(state), "np": np, "__name__": cls.__module__, **names}
+    exec(code, scope)  # noqa: S102 - our own text, generated from the declaration
+    function = scope[source.split("(")[0].removeprefix("def ").strip()]
+    return jit(function)
+
+
+def _decoder_source(record: str, fields: tuple[Field, ...], offsets: tuple[int, ...]) -> str:
+    values = []
+    for field, offset in zip(fields, offsets, strict=True):
+        word, shift = 1 + offset // 8, 8 * (offset % 8)
+        if isinstance(field, MaskField):
+            values += [f"words[r, {word}]", f"words[r, {word + 1}]"]
+        elif isinstance(field, ImmediateField):
+            values.append(f"np.int32((words[r, {word}] >> {shift}) & 0xFFFFFFFF).view(np.float32)")
+        elif field.width_bytes == 8:
+            values.append(f"words[r, {word}]")
+        else:
+            values.append(f"(words[r, {word}] >> {shift}) & {(1 << (8 * field.width_bytes)) - 1}")
+    values += ["(words[r, 0] >> 16) & 255", "words[r, 0] & 255"]
+    return f"def decode(words, r):\n    return {record}({', '.join(values)})\n"
+
+
+def _emitter_source(declared: Instruction) -> str:
+    """Write the function that kernels call: check the operands, then append one record."""
+    arguments = [name if d is None else f"{name}={d!r}" for name, d, _ in declared.parameters]
+    lines = [f"def {declared.name}(core, {', '.join(arguments)}):", "    state = core.state", "    wrong = 0"]
+    for position, field in enumerate(declared.fields, start=1):
+        test = _violation(field)
+        if test:
+            lines += [f"    if {test}:", f"        wrong = {position}"]
+    codes = sum(1 << code for code in declared.dtypes)
+    lines += [f"    if not ({codes} >> dtype) & 1:", f"        wrong = {len(declared.fields) + 1}"]
+    lines += _route_lines(declared)
+    lines += ["    if wrong != 0 and refuse(state, REJECTED, wrong, 0, 0):", f"        state[ERROR_NEEDED] = {declared.opcode}"]
+    for slot, (name, _, is_float) in enumerate(declared.parameters):
+        value = f"np.float32({name}).view(np.int32)" if is_float else name
+        lines.append(f"        state[ERROR_VALUES + {slot}] = {value}")
+    lines += ["    r = state[COUNT]", "    state[COUNT] = r + 1", "    if r < core.words.shape[0]:", "        w = core.words"]
+    lines.append(f"        w[r, 0] = {declared.opcode} | (pipe << 8) | (dtype << 16) | (state[LOCATION] << 32)")
+    lines += [f"        w[r, {word}] = {' | '.join(parts)}" for word, parts in _word_parts(declared).items()]
+    return "\n".join(lines) + "\n"
+
+
+def _violation(field: Field) -> str:
+    """Return the test that a field breaks its rule, in the emitter's words."""
+    if isinstance(field, Operand):
+        allowed = sum(1 << int(space) for space in field.spaces)
+        test = f"not ({allowed} >> ({field.name} >> SPACE_SHIFT)) & 1"
+        aligned = f"{field.name} >> SPACE_SHIFT != 0 and {field.name} & {field.align_bytes - 1}"
+        return test if field.align_bytes == 1 else f"{test} or ({aligned})"
+    if isinstance(field, ImmediateField):
+        return ""
+    return f"{field.name} < {field.low} or {field.name} > {field.high}"
+
+
+def _route_lines(declared: Instruction) -> list[str]:
+    """Return the lines that pick the pipe from the spaces of the operands (out first, then in)."""
+    if declared.pipe is not None:
+        return [f"    pipe = {int(declared.pipe)}"]
+    if declared.pipe_field:
+        return [f"    pipe = {declared.pipe_field}"]
+    out, source = declared.operands[0].name, declared.operands[1].name
+    lines = [f"    route = ({source} >> SPACE_SHIFT) * 16 + ({out} >> SPACE_SHIFT)", "    pipe = 0"]
+    for (start, end), pipe in declared.routes.items():
+        lines += [f"    if route == {start * 16 + end}:", f"        pipe = {int(pipe)}"]
+    return [*lines, "    if pipe == 0:", f"        wrong = {len(declared.fields) + 2}"]
+
+
+def _word_parts(declared: Instruction) -> dict[int, list[str]]:
+    words: dict[int, list[str]] = {}
+    for field, offset in zip(declared.fields, declared.offsets, strict=True):
+        word, shift = 1 + offset // 8, 8 * (offset % 8)
+        if isinstance(field, MaskField):
+            words[word], words[word + 1] = [f"mask_lo(state, {field.name})"], [f"mask_hi(state, {field.name})"]
+            continue
+        if isinstance(field, ImmediateField):
+            value = f"(np.int64(np.float32({field.name}).view(np.int32)) & 0xFFFFFFFF)"
+        elif field.width_bytes == 8:
+            value = field.name
+        else:
+            value = f"({field.name} & {(1 << (8 * field.width_bytes)) - 1})"
+        words.setdefault(word, []).append(f"({value} << {shift})" if shift else value)
+    return {**{word: ["0"] for word in range(1, WORDS)}, **words}
+
+
+def _required_first(
+    parameters: tuple[tuple[str, int | float | None, bool], ...],
+) -> tuple[tuple[str, int | float | None, bool], ...]:
+    """Order arguments as Python wants them: those without a default first."""
+    return tuple(sorted(parameters, key=lambda parameter: parameter[1] is not None))

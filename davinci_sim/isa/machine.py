@@ -1,0 +1,60 @@
+"""What executing and timing an instruction needs: the memories of a core and the costs of a platform."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.isa.jit import jit
+from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
+
+
+class Memory(NamedTuple):
+    """Device memory and the on-chip memory of one core, as views of the same bytes.
+
+    `gm` is the device memory. The on-chip spaces lie one after another in `local`; `base[space]` is where
+    each begins, `size[space]` how long it is. `f32` and `i32` and `u16` look at `local` through other types.
+    """
+
+    gm: npt.NDArray[np.uint8]
+    local: npt.NDArray[np.uint8]
+    u16: npt.NDArray[np.uint16]
+    i32: npt.NDArray[np.int32]
+    f32: npt.NDArray[np.float32]
+    base: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+
+
+class Costs(NamedTuple):
+    """The cycle figures of a platform that instructions ask for; units end the names."""
+
+    mmad_head_cycles: int
+    cube_k_bytes: int
+    load2d_l0a_bytes_per_cycle: int
+    load2d_l0b_bytes_per_cycle: int
+    load2d_head_cycles: int
+    load3d_head_cycles: int
+    load3d_cycles_per_fractal_per_stride: int
+    l1_to_ub_bytes_per_cycle: int
+    ub_to_l1_bytes_per_cycle: int
+    l0c_to_ub_bytes_per_cycle: int
+    ub_to_ub_bytes_per_cycle: int
+    gm_head_cycles: int
+    gm_head_hidden_bytes: int
+    gm_packet_slot_bytes: int
+    gm_read_bytes_per_cycle: int
+    gm_write_bytes_per_cycle: int
+    vector_head_cycles: int
+    vector_cycles: npt.NDArray[np.int64]  # [opcode, dtype], cycles per repeat
+
+
+@jit
+def at(memory: Memory, handle: int) -> int:
+    """Return where a handle's byte lies in `memory.local`."""
+    return memory.base[handle >> SPACE_SHIFT] + (handle & ADDRESS_MASK)
+
+
+@jit
+def ceil_div(value: int, by: int) -> int:
+    """Return value / by, rounded up."""
+    return (value + by - 1) // by

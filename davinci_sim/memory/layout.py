@@ -1,0 +1,212 @@
+"""Memory layouts: where the elements of a tensor lie, exactly, with zero padding.
+
+Every layout splits some axes into (outer, inner), pads them with zeros to a multiple of the inner length, and
+permutes the parts. A class states the split and the order; packing and unpacking follow from them.
+
+>>> x = np.ones((1, 17, 4, 4), np.float16)
+>>> LAYOUTS["NC1HWC0"].pack(x).shape
+(1, 2, 4, 4, 16)
+
+Source: Ascend C documentation, technical appendix, data formats.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from davinci_sim.errors import BadShape, ShapeMismatch
+from davinci_sim.memory.dtypes import DType, c0, dtype
+
+Shape = tuple[int, ...]
+Array = np.ndarray[Any, np.dtype[Any]]
+
+EDGE = 16  # rows of a fractal, for every dtype
+
+
+class Layout(ABC):
+    """How a tensor lies in device memory."""
+
+    name: ClassVar[str]
+    axes: ClassVar[str]
+
+    @abstractmethod
+    def split(self, shape: Shape, edge: int) -> tuple[Shape, ...]:
+        """Return the parts of each axis: `(length,)`, or `(outer, inner)` of the padded length."""
+
+    @abstractmethod
+    def order(self, rank: int) -> Shape:
+        """Return the permutation of the parts, counted from left to right, for a tensor of `rank` axes."""
+
+    def device_shape(self, shape: Shape, dtype: DType) -> Shape:
+        """Return the shape in device memory of a tensor of `shape`."""
+        parts = self._parts(shape, dtype)
+        flat = [length for part in parts for length in part]
+        return tuple(flat[i] for i in self.order(len(parts)))
+
+    def bytes(self, shape: Shape, dtype: DType) -> int:
+        """Return the bytes that a tensor of `shape` takes in device memory, padding included."""
+        return math.prod(self.device_shape(shape, dtype)) * dtype.itemsize_bytes
+
+    def pack(self, array: Array) -> Array:
+        """Return the array in device order, padded with zeros."""
+        element = dtype(array.dtype)
+        parts = self._parts(array.shape, element)
+        padded = np.zeros([math.prod(part) for part in parts], array.dtype)
+        canonical = array.reshape(self._canonical(array.shape))
+        padded[tuple(slice(length) for length in canonical.shape)] = canonical
+        split = padded.reshape([length for part in parts for length in part])
+        ordered = split.transpose(self.order(len(parts)))
+        return np.ascontiguousarray(ordered).reshape(self.device_shape(array.shape, element))
+
+    def unpack(self, array: Array, shape: Shape) -> Array:
+        """Return the tensor of `shape` that `pack` turned into `array`; the padding is dropped."""
+        element = dtype(array.dtype)
+        expected = self.device_shape(shape, element)
+        if array.shape != expected:
+            raise ShapeMismatch(
+                f"{self.name}: an array of shape {array.shape} does not hold a {element} tensor "
+                f"of shape {shape}, which lies as {expected}; pass the shape that was packed"
+            )
+        parts = self._parts(shape, element)
+        order = self.order(len(parts))
+        flat = [length for part in parts for length in part]
+        split = array.reshape([flat[i] for i in order]).transpose(np.argsort(order))
+        padded = split.reshape([math.prod(part) for part in parts])
+        kept = padded[tuple(slice(length) for length in self._canonical(shape))]
+        return np.ascontiguousarray(kept).reshape(shape)
+
+    def _canonical(self, shape: Shape) -> Shape:
+        """Return the shape with the axes that the layout works on; a layout may add one."""
+        wanted = len(self.axes.split())
+        if len(shape) != wanted:
+            raise BadShape(
+                f"{self.name}: shape {tuple(shape)} has {len(shape)} axes, the layout takes {wanted} "
+                f"({self.axes}); reshape the tensor first"
+            )
+        return tuple(shape)
+
+    def _parts(self, shape: Shape, of: DType) -> tuple[Shape, ...]:
+        """Return the checked split of `shape`."""
+        if any(length < 0 for length in shape):
+            raise BadShape(f"{self.name}: shape {tuple(shape)} has a negative length; lengths are 0 or more")
+        return self.split(self._canonical(shape), c0(of))
+
+
+class ND(Layout):
+    """Row major, no padding, any number of axes."""
+
+    name = "ND"
+    axes = "..."
+
+    def split(self, shape: Shape, edge: int) -> tuple[Shape, ...]:
+        """Leave every axis whole."""
+        return tuple((length,) for length in shape)
+
+    def order(self, rank: int) -> Shape:
+        """Keep the order."""
+        return tuple(range(rank))
+
+    def _canonical(self, shape: Shape) -> Shape:
+        return tuple(shape)
+
+
+class _Fractal(Layout):
+    """A matrix cut into fractals; axes before the last two are batch axes, a vector is one row."""
+
+    axes = "... row column"
+
+    def _canonical(self, shape: Shape) -> Shape:
+        if not shape:
+            raise BadShape(
+                f"{self.name}: shape () has 0 axes, the layout takes 1 or more ({self.axes}); use ND"
+            )
+        return tuple(shape) if len(shape) > 1 else (1, *shape)
+
+    def split(self, shape: Shape, edge: int) -> tuple[Shape, ...]:
+        """Cut rows by 16 and columns by C0."""
+        *batch, rows, columns = shape
+        return (*((b,) for b in batch), _cut(rows, EDGE), _cut(columns, edge))
+
+    def order(self, rank: int) -> Shape:
+        """Put the parts of the last two axes, (r1, r0, c1, c0), into the order of the class."""
+        batch = rank - 2
+        return (*range(batch), *(batch + part for part in self.matrix_order))
+
+    matrix_order: ClassVar[Shape]
+
+
+class NZ(_Fractal):
+    """m n -> n1 m1 m0 n0: columns of fractals, each fractal row major (L1, L0C, GM)."""
+
+    name = "NZ"
+    matrix_order = (2, 0, 1, 3)
+
+
+class ZZ(_Fractal):
+    """m k -> m1 k1 m0 k0: rows of fractals, each fractal row major (L0A)."""
+
+    name = "ZZ"
+    matrix_order = (0, 2, 1, 3)
+
+
+class ZN(_Fractal):
+    """k n -> k1 n1 n0 k0: rows of fractals, each fractal column major (L0B)."""
+
+    name = "ZN"
+    matrix_order = (0, 2, 3, 1)
+
+    def split(self, shape: Shape, edge: int) -> tuple[Shape, ...]:
+        """Cut rows (k) by C0 and columns (n) by 16."""
+        *batch, rows, columns = shape
+        return (*((b,) for b in batch), _cut(rows, edge), _cut(columns, EDGE))
+
+
+class NC1HWC0(Layout):
+    """n c h w -> n c1 h w c0: feature maps."""
+
+    name = "NC1HWC0"
+    axes = "n c h w"
+
+    def split(self, shape: Shape, edge: int) -> tuple[Shape, ...]:
+        """Cut the channels by C0."""
+        n, c, h, w = shape
+        return (n,), _cut(c, edge), (h,), (w,)
+
+    def order(self, rank: int) -> Shape:
+        """Move c0 to the end."""
+        return (0, 1, 3, 4, 2)  # n c1 c0 h w -> n c1 h w c0
+
+
+class FractalZ(Layout):
+    """o i h w -> (c1 h w) o1 o0 c0: the weights of a convolution, each fractal as L0B wants it."""
+
+    name = "FRACTAL_Z"
+    axes = "o i h w"
+
+    def split(self, shape: Shape, edge: int) -> tuple[Shape, ...]:
+        """Cut output channels by 16 and input channels by C0."""
+        o, i, h, w = shape
+        return _cut(o, EDGE), _cut(i, edge), (h,), (w,)
+
+    def order(self, rank: int) -> Shape:
+        """Walk c1, h, w, then the fractals of the output channels."""
+        return (2, 4, 5, 0, 1, 3)  # o1 o0 c1 c0 h w -> c1 h w o1 o0 c0
+
+    def device_shape(self, shape: Shape, dtype: DType) -> Shape:
+        """Return `(c1*h*w, o1, 16, c0)`."""
+        c1, h, w, *fractal = super().device_shape(shape, dtype)
+        return (c1 * h * w, *fractal)
+
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout for layout in (ND(), NZ(), ZZ(), ZN(), NC1HWC0(), FractalZ())
+}
+
+
+def _cut(length: int, inner: int) -> Shape:
+    """Return (outer, inner) with outer * inner the padded length."""
+    return -(-length // inner), inner

@@ -1,0 +1,161 @@
+"""Ascend 910A: 32 coupled AI cores at 1.0 GHz, first generation. Data only."""
+
+from __future__ import annotations
+
+from davinci_sim.platforms.figure import Figure, assumed, fitted, published
+from davinci_sim.platforms.platform import Platform
+
+_INI = "CANN platform configuration file Ascend910A.ini, key "
+_TIK = "cube cost model of TIK, the vendor's Python kernel language (CANN 8.1.RC1), first-generation cores: "
+_TILING = "vendor's operator tiling model (cann-ops, cube cycle calculator), first-generation cores: "
+_GEMM = "matmul tiling of the vendor's operator compiler (TBE in CANN 8.1.RC1), constants for 32-core chips: "
+_ASCENDC = "Ascend C documentation, "
+_HOT_CHIPS = "Hot Chips 31 (2019), DaVinci talk: "
+_MSKPP = (
+    "measured on 910B1 and published with msKPP, the vendor's operator modelling tool; none exists for 910A, "
+)
+
+_CHIP = {
+    "clock_hz": published(1.0e9, "Hz", _INI + "cube_freq = 1000 MHz"),
+    "ai_cores": published(32, "", _INI + "ai_core_cnt"),
+    "peak_fp16_flops": published(
+        256e12, "FLOP/s", _HOT_CHIPS + "256 TFLOPS fp16; 262 follow from the figures here"
+    ),
+    "peak_int8_ops": published(512e12, "OP/s", _HOT_CHIPS + "512 TOPS int8"),
+    "l2_bytes": published(33554432, "B", _INI + "l2_size"),
+    "gm_bytes": assumed(
+        32 * 2**30, "B", "the ini leaves memory_size empty; boards with this chip carry 32 GiB of HBM"
+    ),
+    "hbm_bytes_per_cycle": published(1100, "B/cycle", _GEMM + "1100 GB/s of HBM for the chip, at 1.0 GHz"),
+    "l2_chip_bytes_per_cycle": published(3300, "B/cycle", _GEMM + "3300 GB/s of L2 for the chip, at 1.0 GHz"),
+    "task_start_cycles": fitted(
+        1100, "cycles", "placeholder until the kit's own calibration of small operators"
+    ),
+}
+
+_SIZES = {
+    "l0a_bytes": published(65536, "B", _INI + "l0_a_size"),
+    "l0b_bytes": published(65536, "B", _INI + "l0_b_size"),
+    "l0c_bytes": published(262144, "B", _INI + "l0_c_size"),
+    "l1_bytes": published(1048576, "B", _INI + "l1_size"),
+    "ub_bytes": published(262144, "B", _INI + "ub_size"),
+    "ub_bank_bytes": published(4096, "B", _INI + "ubbank_size"),
+    "ub_banks": published(64, "", _INI + "ubbank_num"),
+    "ub_bank_groups": published(16, "", _INI + "ubbank_group_num"),
+    "block_bytes": published(32, "B", _INI + "ubblock_size: the datablock, unit of burst and alignment"),
+    "fractal_bytes": published(
+        512, "B", _ASCENDC + "data formats: a fractal is 16 rows of 32 bytes in L1, L0A and L0B"
+    ),
+}
+
+_ALIGN = _ASCENDC + "architecture pages of NPU versions 2002, 2201 and 3002 (all alike; none for this chip): "
+_ALIGNMENT = {
+    "gm_align_bytes": published(1, "B", _ASCENDC + "DataCopy: global memory addresses are byte aligned"),
+    "l1_align_bytes": assumed(32, "B", _ALIGN + "L1 32 bytes"),
+    "ub_align_bytes": assumed(32, "B", _ALIGN + "UB 32 bytes"),
+    "l0a_align_bytes": assumed(512, "B", _ALIGN + "L0A 512 bytes"),
+    "l0b_align_bytes": assumed(512, "B", _ALIGN + "L0B 512 bytes"),
+    "l0c_align_bytes": assumed(64, "B", _ALIGN + "L0C 64 bytes"),
+}
+
+_CUBE = {
+    "cube_m": published(16, "", _INI + "cube_m_size"),
+    "cube_k": published(16, "", _INI + "cube_k_size, for fp16"),
+    "cube_n": published(16, "", _INI + "cube_n_size"),
+    "cube_k_int8": published(32, "", _INI + "DtypeMKN of DT_INT8 = 16, 32, 16"),
+    "mmad_head_cycles": published(15, "cycles", _TIK + "an mmad takes one cycle per fractal product plus 15"),
+}
+
+_INSIDE = {  # moves between the buffers of one core
+    "load2d_l0a_bytes_per_cycle": published(512, "B/cycle", _INI + "l1_to_l0_a_rate"),
+    "load2d_l0a_head_cycles": published(10, "cycles", _TIK + "10 cycles between two load2d to L0A"),
+    "load2d_l0b_bytes_per_cycle": published(256, "B/cycle", _INI + "l1_to_l0_b_rate"),
+    "load2d_l0b_head_cycles": published(
+        10, "cycles", _TIK + "load2d to L0B takes 2 cycles per fractal plus 10"
+    ),
+    "load3d_head_cycles": published(15, "cycles", _TIK + "load3d takes stride_w cycles per fractal plus 15"),
+    "load3d_cycles_per_fractal_per_stride": published(
+        1, "cycles", _TIK + "load3d takes stride_w cycles per fractal"
+    ),
+    "l1_to_ub_bytes_per_cycle": published(128, "B/cycle", _INI + "l1_to_ub_rate"),
+    "ub_to_l1_bytes_per_cycle": published(128, "B/cycle", _INI + "ub_to_l1_rate"),
+    "l0c_to_ub_bytes_per_cycle": published(
+        256, "B/cycle", _INI + "l0_c_to_ub_rate; the move occupies the vector pipe"
+    ),
+    "ub_to_ub_bytes_per_cycle": assumed(
+        256,
+        "B/cycle",
+        "one vector repeat (256 bytes read, 256 written) a cycle, which is the 512 B/cycle of UB bandwidth "
+        "in the vendor's operator tiling model for first-generation cores; msKPP's 910B1 table has it too",
+    ),
+}
+
+_OUTSIDE = {  # moves between a core and L2 or HBM
+    "gm_read_bytes_per_cycle": published(32, "B/cycle", _INI + "ddr_read_rate, one core"),
+    "gm_write_bytes_per_cycle": published(32, "B/cycle", _INI + "ddr_write_rate, one core"),
+    "l2_read_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate, one core"),
+    "l2_write_bytes_per_cycle": published(86, "B/cycle", _INI + "l2_write_rate, one core"),
+    "gm_head_cycles": published(100, "cycles", _TILING + "100 cycles more for a transfer below 512 blocks"),
+    "gm_head_hidden_bytes": published(
+        16384, "B", _TILING + "from 512 blocks of 32 bytes on, the head is hidden"
+    ),
+    "gm_packet_slot_bytes": published(
+        256,
+        "B",
+        _TILING + "transfers split into packets of 8, 4, 3, 2 and 1 blocks, each taking the slot of 8 blocks",
+    ),
+}
+
+_CONTROL = {
+    "event_ids_per_pipe_pair": published(
+        4, "", _ASCENDC + "SetFlag and WaitFlag: ids 0 to 3 on Atlas training chips"
+    ),
+    "queue_depth": assumed(
+        32, "", "depth of the MTE1 and mmad queues in the Ascend C page of NPU version 2201"
+    ),
+    "dispatch_cycles": assumed(
+        1, "cycles", "the scalar unit hands out one instruction a cycle; no figure is published"
+    ),
+    "vector_bytes_per_repeat": published(256, "B", _INI + "vec_calc_size = 128 fp16 lanes of 2 bytes"),
+    "vector_head_cycles": assumed(
+        4, "cycles", _MSKPP + "where an instruction of one repeat takes 3 to 4 cycles"
+    ),
+}
+
+# cycles of one 256-byte repeat where it is not 1: {(instruction, ...): {dtype: cycles}}
+_VECTOR_REPEAT = {
+    ("vexp", "vln"): {"fp16": 4, "fp32": 2},
+    ("vdiv",): {"fp16": 4, "fp32": 4},
+    ("vsqrt",): {"fp16": 4, "fp32": 2},
+    ("vrec", "vrsqrt", "vcpadd"): {"fp16": 1, "fp32": 1},
+    ("vcadd",): {"fp16": 7, "fp32": 3},
+    ("vcmax", "vcmin"): {"fp16": 7, "fp32": 7},
+    ("vcgadd", "vcgmax", "vcgmin"): {"fp16": 7, "fp32": 1},
+    ("vsel",): {"fp16": 2, "fp32": 2},
+    tuple(f"vcmpv_{test}" for test in ("eq", "ne", "lt", "le", "gt", "ge")): {"fp16": 2, "fp32": 2},
+    ("vconv",): {"fp16": 1, "fp32": 1, "int32": 1, "int8": 1, "uint8": 1},
+}
+
+
+def _vector_figures() -> dict[str, Figure]:
+    """Return `vector_cycles.<instruction>.<dtype>` for every entry of the table, and the default."""
+    aibench = "AIBench (CCF THPC, 2024) measured 3390 GFLOPS on a 910: one binary repeat a cycle and core"
+    figures = {
+        "vector_cycles.default": assumed(1, "cycles", aibench + "; taken for every instruction not listed")
+    }
+    for instructions, cycles_of in _VECTOR_REPEAT.items():
+        for instruction in instructions:
+            for dtype, cycles in cycles_of.items():
+                source = _MSKPP + f"slope per repeat of {instruction} on {dtype}"
+                figures[f"vector_cycles.{instruction}.{dtype}"] = assumed(cycles, "cycles", source)
+    transpose = "16 rows of 32 bytes in, 16 out, a row a cycle; no figure is published"
+    for dtype in ("fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16"):
+        figures[f"vector_cycles.vnchwconv.{dtype}"] = assumed(16, "cycles", transpose)
+    return figures
+
+
+ascend910a = Platform(
+    "ascend910a",
+    "Ascend 910A (2019): 32 AI cores, cube and vector coupled, 1.0 GHz, 32 MB L2, HBM",
+    {**_CHIP, **_SIZES, **_ALIGNMENT, **_CUBE, **_INSIDE, **_OUTSIDE, **_CONTROL, **_vector_figures()},
+)

@@ -1,0 +1,80 @@
+"""The numbers of one chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from davinci_sim.errors import nearest, unknown
+from davinci_sim.platforms.figure import Figure
+
+_CUBE_K = {"fp16": "cube_k", "int8": "cube_k_int8", "uint8": "cube_k_int8"}
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One chip: a name, a sentence, and figures; `p.ub_bytes` is the value of `p.figure("ub_bytes")`.
+
+    A platform is data and stays as it is; `with_figures` returns a changed one for a what-if.
+    """
+
+    name: str
+    description: str
+    figures: Mapping[str, Figure]
+
+    def __post_init__(self) -> None:
+        """Freeze the figures; refuse a bare number."""
+        for key, figure in self.figures.items():
+            if not isinstance(figure, Figure):
+                raise TypeError(
+                    f"Platform({self.name!r}): {key} = {figure!r} is a bare number; a figure says its "
+                    f'unit and where it comes from: write published({figure!r}, "<unit>", "<document>"), or '
+                    f"measured, fitted, assumed"
+                )
+        object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
+
+    def figure(self, key: str) -> Figure:
+        """Return a figure with unit and source; an unknown key is answered with the nearest ones."""
+        if key not in self.figures:
+            raise unknown(f"figure of {self.name}", key, self.figures)
+        return self.figures[key]
+
+    def vector_cycles(self, instruction: str, dtype: str) -> int:
+        """Return the cycles of one 256-byte repeat of a vector instruction on `dtype`."""
+        key = f"vector_cycles.{instruction}.{dtype}"
+        return int(self.figures.get(key, self.figures["vector_cycles.default"]).value)
+
+    def peak_flops(self, dtype: str = "fp16") -> float:
+        """Return the operations per second of all cubes, an accumulating product counted as two."""
+        if dtype not in _CUBE_K:
+            raise unknown("cube dtype", dtype, _CUBE_K)
+        products = self.cube_m * getattr(self, _CUBE_K[dtype]) * self.cube_n
+        return float(2 * products * self.ai_cores * self.clock_hz)
+
+    def with_figures(self, name: str, **figures: Figure) -> Platform:
+        """Return a platform called `name` with some figures replaced or added."""
+        return Platform(name, self.description, {**self.figures, **figures})
+
+    # Any: the figures are data, so their types cannot be told from the class.
+    def __getattr__(self, key: str) -> Any:
+        """Return the value of a figure."""
+        figures = self.__dict__.get("figures", {})
+        if key in figures:
+            return figures[key].value
+        close = nearest(key, figures)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise AttributeError(f"platform {self.__dict__.get('name')} has no figure {key!r}{hint}")
+
+    def __hash__(self) -> int:
+        """Hash what equality compares."""
+        return hash((self.name, self.description, tuple(self.figures.items())))
+
+    def __reduce__(self) -> tuple[type[Platform], tuple[str, str, dict[str, Figure]]]:
+        """Let a platform be copied and sent to another process (a mapping proxy alone cannot)."""
+        return Platform, (self.name, self.description, dict(self.figures))
+
+    def __repr__(self) -> str:
+        """Print the name; the figures are many."""
+        return f"Platform({self.name!r}, {len(self.figures)} figures)"

@@ -1,0 +1,78 @@
+"""A trace as Chrome trace events, which Perfetto, chrome://tracing and MindStudio Insight open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from davinci_sim.core.trace import SYNC, Trace
+from davinci_sim.trace.files import atomic_file
+
+# the names of the tracks in the vendor's simulator traces
+TRACKS = {"S": "SCALAR", "V": "VECTOR", "M": "CUBE", "FIX": "FIXP", "ALL": "FLOWCTRL"}
+
+
+def write_chrome_trace(trace: Trace, path: str | Path) -> None:
+    """Write the trace as a Chrome trace: a process per core, a thread per pipe, an event per instruction.
+
+    Times are microseconds with three digits (whole nanoseconds); a start and an end are rounded alike, so
+    that events of one pipe never overlap. An event carries its cycles, its place in the
+    program and its source line.
+    """
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        about = {"platform": trace.platform_name, "clock_hz": trace.clock_hz, "cycles": trace.cycles}
+        file.write('{"displayTimeUnit":"ns","otherData":' + json.dumps(about) + ',"traceEvents":[\n')
+        separator = ""
+        for line in (*_tracks(trace), *_events(trace)):
+            file.write(separator + line)
+            separator = ",\n"
+        file.write("\n]}\n")
+
+
+def _tracks(trace: Trace) -> Iterator[str]:
+    """Yield the events that name processes and threads, in the order in which they shall be shown."""
+    for core in trace.cores:
+        yield _metadata("process_name", core, 0, {"name": f"core {core}"})
+        yield _metadata("process_sort_index", core, 0, {"sort_index": core})
+        mine = trace.records[trace.records["core"] == core]
+        for pipe in sorted(set(mine["pipe"].tolist())):
+            name = trace.pipe_names[pipe]
+            yield _metadata("thread_name", core, pipe, {"name": TRACKS.get(name, name)})
+            yield _metadata("thread_sort_index", core, pipe, {"sort_index": pipe})
+
+
+def _metadata(name: str, core: int, pipe: int, args: dict[str, object]) -> str:
+    """Return one metadata event."""
+    return json.dumps({"ph": "M", "name": name, "pid": core, "tid": pipe, "args": args})
+
+
+def _events(trace: Trace) -> Iterator[str]:
+    """Yield one complete event per record; text is put together by hand because there may be millions."""
+    names = [
+        f'"name":{json.dumps(name)},"cat":{json.dumps("sync" if name in SYNC else "work")}'
+        for name in trace.op_names
+    ]
+    places = {location: f',"source":{json.dumps(source)}' for location, source in trace.sources.items()}
+    ns_per_cycle = Fraction(10**9) / Fraction(trace.clock_hz)
+    up, down = ns_per_cycle.numerator, ns_per_cycle.denominator
+    fields = ("core", "pipe", "op", "start", "end", "location", "index")
+    for core, pipe, op, start, end, location, index in zip(
+        *(trace.records[field].tolist() for field in fields), strict=True
+    ):
+        start_ns, end_ns = start * up // down, end * up // down
+        yield (
+            f'{{"ph":"X",{names[op]},"pid":{core},"tid":{pipe},"ts":{_us(start_ns)},'
+            f'"dur":{_us(end_ns - start_ns)},'
+            f'"args":{{"cycles":{end - start},"index":{index}{places.get(location, "")}}}}}'
+        )
+
+
+def _us(nanoseconds: int) -> str:
+    """Write nanoseconds as microseconds, exactly.
+
+    >>> _us(12345)
+    '12.345'
+    """
+    return f"{nanoseconds // 1000}.{nanoseconds % 1000:03d}"

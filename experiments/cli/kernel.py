@@ -1,0 +1,200 @@
+"""`davinci kernel`: the kernels, and one of them run, timed and checked."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.cli.output import examples, json_option, note, platform_option, report, seed_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from experiments.measure import Case, Measurement
+    from kernels.lang.kernel import Kernel
+
+
+ENGINE_HELP = "Who computes the data: compiled code, or the SimPy model while it tells the time."
+DATA_HELP = "Compute random data and compare with NumPy, or only tell the time."
+FILE = click.Path(path_type=Path)
+
+
+@click.group(
+    short_help="List the kernels; run one, timed and checked.",
+    epilog=examples("davinci kernel list", "davinci kernel run add --shape n=1000000 --dtype fp32"),
+)
+def kernel() -> None:
+    """List the tiled kernels, or run one on a simulated chip."""
+
+
+@kernel.command(
+    "list", short_help="List every kernel with the keys of --shape.", epilog=examples("davinci kernel list")
+)
+@json_option
+def list_kernels(as_json: bool) -> None:
+    """List every kernel with the keys that --shape takes; a key with a value may be left out."""
+    import kernels
+
+    found = [_listed(each) for each in kernels.load().values()]
+    report(as_json, {"kernels": found}, lambda console: _show_list(console, found))
+
+
+@kernel.command(
+    "run",
+    short_help="Run one kernel, timed and checked.",
+    epilog=examples(
+        "davinci kernel run matmul --shape m=1024,k=1024,n=1024",
+        "davinci kernel run add --shape n=65536 --dtype fp32 --tiling tile=4096 --timeline add.png",
+    ),
+)
+@click.argument("name")
+@click.option(
+    "--shape", default="", metavar="KEY=N,...", help="Axes of the problem, as `kernel list` prints them."
+)
+@click.option("--dtype", metavar="TYPE", help="Element type: fp16, fp32, ... (default: the kernel's own).")
+@click.option(
+    "--tiling", default="", metavar="KEY=N,...", help="Tile sizes that differ from the default ones."
+)
+@platform_option
+@click.option("--engine", default="fast", show_default=True, metavar="fast|reference", help=ENGINE_HELP)
+@click.option("--data/--no-data", default=True, show_default=True, help=DATA_HELP)
+@seed_option
+@click.option("--trace", type=FILE, metavar="FILE", help="Write a trace for ui.perfetto.dev.")
+@click.option("--timeline", type=FILE, metavar="FILE.png", help="Draw the pipes over time.")
+@json_option
+def run_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
+    name: str, shape: str, dtype: str | None, tiling: str, platform: str, engine: str, data: bool, seed: int,
+    trace: Path | None, timeline: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Run kernel NAME, or NAME in a file of yours given as file.py:NAME, on a simulated chip.
+
+    The cycles are those of the kernel on the cores; what the chip takes to start a task comes on top and is
+    told separately. A result that differs from its reference by more than rounding allows exits with 1.
+    """
+    from experiments.files import writable_file
+    from experiments.measure import measure
+
+    case = replace(_case(name, shape, dtype, tiling, platform, engine), with_data=data, seed=seed)
+    for path in filter(None, (trace, timeline)):
+        writable_file(path)
+    measurement = _compiled(case, measure)
+    _write_views(measurement, trace, timeline)
+    report(as_json, measurement.as_json(), lambda console: _show_run(console, measurement))
+    for complaint in measurement.complaints():
+        note(complaint)
+    if not measurement.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _case(name: str, shape: str, dtype: str | None, tiling: str, platform: str, engine: str) -> Case:
+    """Return the case that the options describe; every name in them is checked here, before any work."""
+    from davinci_sim.errors import unknown
+    from davinci_sim.memory.dtypes import dtype as dtype_of
+    from davinci_sim.platforms import platform as platform_of
+    from experiments.cli.parse import shape_of, tiling_of
+
+    chip = platform_of(platform)
+    if dtype is not None:
+        dtype_of(dtype)
+    from experiments.measure import Case
+    from experiments.user_files import find_kernel
+    from kernels.run import ENGINES
+
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    found = find_kernel(name)
+    problem = shape_of(found, shape, dtype)
+    tiles = tiling_of(found, tiling, problem, chip)
+    return Case(found, problem, chip, tiles, engine)
+
+
+def _compiled(case: Case, measure: Any) -> Measurement:
+    """Measure; a kernel that Numba cannot compile is its author's mistake, told in one message."""
+    from numba.core.errors import NumbaError
+
+    from davinci_sim.errors import DavinciError
+
+    try:
+        measured: Measurement = measure(case)
+    except NumbaError as error:
+        raise DavinciError(f"kernel {case.kernel.name} cannot be compiled: {str(error).strip()}") from None
+    return measured
+
+
+def _write_views(measurement: Measurement, trace: Path | None, timeline: Path | None) -> None:
+    from davinci_sim.trace import draw_timeline, write_chrome_trace
+
+    if trace is not None:
+        write_chrome_trace(measurement.trace, trace)
+    if timeline is not None:
+        draw_timeline(
+            measurement.trace, timeline, f"{measurement.case.kernel.name} {measurement.case.shape_text}"
+        )
+
+
+def _listed(each: Kernel) -> dict[str, Any]:
+    """Return what the list says of a kernel; a key without a default is null."""
+    from davinci_sim.isa.fields import DTYPE_NAMES
+
+    given = {f.name: None if f.default is MISSING else f.default for f in fields(each.shape_type)}
+    types = {name: DTYPE_NAMES[int(code or 0)] for name, code in given.items() if name.endswith("dtype")}
+    return {
+        "name": each.name,
+        "keys": {name: value for name, value in given.items() if not name.endswith("dtype")},
+        "dtypes": types,
+        "tiling": list(each.tiling_type.names()),
+        "doc": each.doc.partition("\n")[0],
+    }
+
+
+def _show_list(console: Console, found: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("kernel", "--shape", "types", "--tiling", "computes", box=None, pad_edge=False)
+    for each in found:
+        keys = [name if value is None else f"{name}={value}" for name, value in each["keys"].items()]
+        types = [f"{name}={value}" for name, value in each["dtypes"].items()]
+        cells = (each["name"], ",".join(keys), ",".join(types), ",".join(each["tiling"]), each["doc"])
+        table.add_row(*map(escape, cells))
+    console.print(table)
+
+
+def _show_run(console: Console, measurement: Measurement) -> None:
+    from rich.table import Table
+
+    result = measurement.as_json()
+    roof, pipes = result["roofline"], result["pipes"]
+    rows = [
+        ("kernel", f"{result['kernel']} {measurement.case.shape_text} on {result['platform']}"),
+        ("tiling", f"{measurement.tiling} on {result['cores']} cores, {result['instructions']} instructions"),
+        (
+            "time",
+            f"{result['us']:.3f} us = {result['cycles']} cycles; {result['task_start_cycles']} more to start",
+        ),
+        ("memory", f"{result['gm_bytes']} bytes, {result['gbps']:.1f} GB/s"),
+        (
+            "roofline",
+            f"{roof['bound']} bound: {roof['bound_us']:.3f} us, {100 * roof['efficiency']:.1f} % reached",
+        ),
+        ("pipes", ", ".join(f"{pipe} {100 * pipes[pipe]['utilization']:.1f} %" for pipe in pipes)),
+        ("checked", _verdict(measurement)),
+        ("simulated in", f"{result['wall_s']:.2f} s"),
+    ]
+    if result["tflops"] is not None:
+        rows.insert(3, ("cube", f"{result['tflops']:.2f} TFLOP/s"))
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _verdict(measurement: Measurement) -> str:
+    if not measurement.differences:
+        return "no data, nothing to check"
+    allowed = max(difference.allowed for difference in measurement.differences.values())
+    error = measurement.max_abs_error
+    return f"{'ok' if measurement.ok else 'WRONG'}: largest error {error:.3g}, {allowed:.3g} is allowed there"

@@ -1,0 +1,68 @@
+"""What commands print: one JSON object, or tables for people; everything else goes to standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Show = Callable[["Console"], None]
+PIPED_WIDTH = 140  # columns, where there is no terminal to ask
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else."
+)
+platform_option = click.option(
+    "--platform", default="ascend910a", show_default=True, metavar="CHIP", help="See `davinci platform`."
+)
+seed_option = click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of all random numbers."
+)
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a help text that shows commands to copy."""
+    return "\b\n" + "\n".join(("Examples:", *(f"  {command}" for command in commands)))
+
+
+def console(stderr: bool = False) -> Console:
+    """Return a Rich console on standard output or standard error."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
+
+
+def report(as_json: bool, result: Mapping[str, Any], show: Show) -> None:
+    """Print a result: as JSON, or by `show` on a console."""
+    if as_json:
+        click.echo(json.dumps(plain(result), allow_nan=False))
+    else:
+        show(console())
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: numbers without infinities, which become null.
+
+    >>> plain({"a": (1, float("inf")), "b": "x"})
+    {'a': [1, None], 'b': 'x'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "item"):  # a NumPy scalar
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def note(text: str) -> None:
+    """Tell the user something beside the result, on standard error."""
+    click.echo(text, err=True)

@@ -1,0 +1,168 @@
+"""`grad` and `value_and_grad`: gradients of Python functions and Cells."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from framework.autodiff.reverse import GradientError, differentiate
+from framework.frontend.trace import Traced, name_of, trace
+from framework.frontend.transform import Transform
+from framework.ir.builder import Builder, Sym
+from framework.tensor import Parameter, Tensor
+from framework.tree import Leaf, flatten, numbered, places
+
+Position = int | tuple[int, ...] | None
+Weights = Parameter | Sequence[Parameter] | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which gradients are asked for, and what comes with them."""
+
+    position: Position
+    weights: Weights
+    has_aux: bool
+    with_value: bool
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Return the positions as a tuple."""
+        if self.position is None:
+            return ()
+        return (self.position,) if isinstance(self.position, int) else tuple(self.position)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Return the weights as a tuple."""
+        if self.weights is None:
+            return ()
+        return (self.weights,) if isinstance(self.weights, Parameter) else tuple(self.weights)
+
+    def arrange(self, value: Any, by_position: tuple[Any, ...], by_weight: tuple[Any, ...]) -> Any:
+        """Return value and gradients in the form that the user asked for."""
+        found: list[Any] = []
+        if self.position is not None:
+            found.append(by_position[0] if isinstance(self.position, int) else by_position)
+        if self.weights is not None:
+            found.append(by_weight[0] if isinstance(self.weights, Parameter) else by_weight)
+        gradients = found[0] if len(found) == 1 else tuple(found)
+        if self.with_value:
+            return (value, gradients)
+        return (gradients, value[1:]) if self.has_aux else gradients
+
+
+class Gradient(Transform):
+    """The gradient of a function, itself a function."""
+
+    def __init__(self, function: Any, wanted: Wanted) -> None:
+        """Hold the function and which gradients are wanted."""
+        super().__init__(function)
+        self.wanted = wanted
+
+    @property
+    def name(self) -> str:
+        """Return the name of the gradient's Func."""
+        return f"grad_{name_of(self.function)}"
+
+    def trace(self, outer: Builder | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Traced:
+        """Return the Func of the gradients."""
+        wanted = self.wanted
+        args = self.prepare(args)
+        traced = trace(self.function, args, kwargs, outer=outer, weights=wanted.parameters)
+        self._check_result(traced)
+        structures = [flatten((tuple(args), dict(kwargs)))[1][0][position] for position in wanted.positions]
+        arguments = [index for structure in structures for index in places(structure)]
+        names = [traced.builder.parameter(each).name for each in wanted.parameters]
+        wrt = [*arguments, *(traced.func.param(name) for name in names)]
+        keep = wanted.with_value or wanted.has_aux
+        func = differentiate(traced.func, wrt, keep_results=keep)
+        traced.builder.stages.append((f"before {func.name}", traced.func))
+        traced.builder.stages.append((func.name, func))
+        kept = len(traced.func.results) if keep else 0
+        return Traced(
+            func, traced.leaves, self._structure(traced.structure, structures, kept), traced.builder
+        )
+
+    def _structure(self, value: Any, arguments: list[Any], kept: int) -> Any:
+        """Return the structure of value and gradients; leaves number the results of the Func."""
+        numbers = itertools.count(kept)
+        by_position = tuple(numbered(each, numbers) for each in arguments)
+        by_weight = tuple(Leaf(next(numbers)) for _ in self.wanted.parameters)
+        return self.wanted.arrange(value, by_position, by_weight)
+
+    def prepare(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Return the arguments with Python numbers at differentiated positions as tensors."""
+        found = list(args)
+        for position in self.wanted.positions:
+            if not 0 <= position < len(found):
+                raise GradientError(
+                    f"grad of {name_of(self.function)}: position {position} is asked for, "
+                    f"the call has {len(found)} positional arguments"
+                )
+            if isinstance(found[position], float):
+                found[position] = Tensor(found[position])
+            if not flatten(found[position])[0]:
+                raise GradientError(
+                    f"grad of {name_of(self.function)}: argument {position} is "
+                    f"{found[position]!r}, it must be a tensor or a float"
+                )
+        return found
+
+    def _check_result(self, traced: Traced) -> None:
+        name = name_of(self.function)
+        if not traced.func.results:
+            raise GradientError(f"grad of {name}: it returns no tensor; return a float scalar")
+        is_tuple = isinstance(traced.structure, (tuple, list))
+        if is_tuple and not self.wanted.has_aux:
+            raise GradientError(
+                f"grad of {name}: it returns {len(traced.structure)} values, only one scalar has a "
+                "gradient; say has_aux=True when the others are only to be passed on"
+            )
+        if self.wanted.has_aux and not (is_tuple and list(places(traced.structure[0])) == [0]):
+            raise GradientError(
+                f"grad of {name}: with has_aux=True it must return (scalar, other values ...)"
+            )
+
+
+def grad(function: Any, position: Position = 0, weights: Weights = None, has_aux: bool = False) -> Gradient:
+    """Return the function of the gradients of a scalar function.
+
+    `position` chooses arguments: an int gives one gradient, a tuple a tuple, None none. `weights` (a
+    Parameter or a tuple) adds gradients of Parameters: the result is (by position, by weight) when both are
+    given. With `has_aux` only the first value of the function is differentiated and the others follow:
+    (gradients, others).
+
+    >>> float(grad(lambda x: x * x)(3.0))
+    6.0
+    """
+    return Gradient(function, _wanted(position, weights, has_aux, False))
+
+
+def value_and_grad(
+    function: Any, position: Position = 0, weights: Weights = None, has_aux: bool = False
+) -> Gradient:
+    """Return the function that gives (value, gradients); see `grad`."""
+    return Gradient(function, _wanted(position, weights, has_aux, True))
+
+
+def _wanted(position: Position, weights: Weights, has_aux: bool, with_value: bool) -> Wanted:
+    if position is None and weights is None:
+        raise GradientError("grad: position and weights are both None; choose an argument or a Parameter")
+    return Wanted(position, _parameters(weights), has_aux, with_value)
+
+
+def _parameters(weights: Any) -> Weights:
+    """Return the Parameters themselves; compiled code passes the symbols of their values."""
+    if isinstance(weights, (tuple, list)):
+        return tuple(_parameter(each) for each in weights)
+    return None if weights is None else _parameter(weights)
+
+
+def _parameter(value: Any) -> Parameter:
+    found = value.parameter if isinstance(value, Sym) else value
+    if not isinstance(found, Parameter):
+        raise GradientError(f"grad: weights must be Parameters, found {value!r}; use position for arguments")
+    return found

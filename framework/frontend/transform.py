@@ -1,0 +1,96 @@
+"""What `grad` and `jit` return: a callable that is compiled once per signature of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from framework.frontend.trace import Traced, find_builder
+from framework.ir.builder import Builder
+from framework.ir.evaluate import evaluate
+from framework.ir.nodes import Func
+from framework.passes import run as run_passes
+from framework.tensor import Parameter, Tensor
+from framework.tree import flatten, hashable, unflatten
+
+Array = np.ndarray[Any, Any]
+Executable = Callable[[Sequence[Array]], Sequence[Array]]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A Func ready to run: the Parameters it reads, the structure of its results, its earlier stages."""
+
+    func: Func
+    parameters: Sequence[Parameter]
+    structure: Any
+    stages: Sequence[tuple[str, Func]]
+    execute: Executable
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        """Run on the tensors among the arguments."""
+        arrays = [leaf.numpy() if isinstance(leaf, Tensor) else np.asarray(leaf) for leaf in leaves]
+        outputs = self.execute([*arrays, *(parameter.numpy() for parameter in self.parameters)])
+        return unflatten(self.structure, [Tensor.wrap(np.asarray(each)) for each in outputs])
+
+    def texts(self) -> dict[str, str]:
+        """Return the IR text of every stage, in order; a repeated stage gets a number."""
+        found: dict[str, str] = {}
+        for name, func in self.stages:
+            same = sum(1 for key in found if key.split("#")[0] == name)
+            found[name if same == 0 else f"{name}#{same + 1}"] = str(func)
+        return found
+
+
+class Transform:
+    """A function of a function; subclasses say how the inner one is traced."""
+
+    def __init__(self, function: Any) -> None:
+        """Hold the function, nothing is compiled before the first call."""
+        self.function = function
+        self._compiled: dict[Any, Compiled] = {}
+        self._keys: list[Any] = []  # keeps objects of keys alive: keys name them by identity
+
+    def trace(self, outer: Builder | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Traced:
+        """Return the Func for these arguments."""
+        raise NotImplementedError
+
+    def prepare(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Return the arguments of a call as they are traced."""
+        return args
+
+    def executable(self, func: Func) -> Executable:
+        """Return what runs an optimised Func: NumPy, unless a subclass knows better."""
+        return lambda arrays: evaluate(func, arrays)
+
+    def emit_call(self, builder: Builder, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Emit a call of the traced Func into compiled code."""
+        return self.trace(builder, args, kwargs).emit(builder)
+
+    def compiled(self, *args: Any, **kwargs: Any) -> Compiled:
+        """Return what a call with these arguments runs, compiled on the first call with their types."""
+        args = tuple(self.prepare(args))
+        leaves, structure = flatten((args, kwargs))
+        types = tuple(str(Tensor.wrap(np.asarray(leaf)).type) for leaf in leaves)
+        key = (hashable(structure), types)
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(args, kwargs)
+            self._keys.append(structure)
+        return self._compiled[key]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run on tensors, or emit IR when called in compiled code."""
+        builder = find_builder((args, kwargs))
+        if builder is not None:
+            return self.emit_call(builder, args, kwargs)
+        return self.compiled(*args, **kwargs)(flatten((tuple(self.prepare(args)), kwargs))[0])
+
+    def _compile(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:
+        traced = self.trace(None, args, kwargs)
+        stages = [*traced.builder.stages, ("traced", traced.func)]
+        func = run_passes(traced.func, watch=lambda name, each: stages.append((name, each)))
+        parameters = list(traced.builder.parameters.values())
+        return Compiled(func, parameters, traced.structure, stages, self.executable(func))

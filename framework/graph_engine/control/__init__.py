@@ -1,0 +1,1 @@
+"""Execution control: sessions, options, training runs, profiles."""

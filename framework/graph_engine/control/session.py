@@ -1,0 +1,107 @@
+"""Execution control: a session owns one graph on one chip, from Func to results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from davinci_sim.chip import Chip
+from davinci_sim.platforms import Platform
+from framework.graph_engine.control.profile import OpTime, profile
+from framework.graph_engine.service.compile import CompiledGraph, compile_graph
+from framework.graph_engine.service.execute import SinkResult, execute
+from framework.graph_engine.service.load import LoadedGraph, load
+from framework.graph_engine.service.optimize import optimize
+from framework.graph_engine.service.prepare import prepare
+from framework.graph_engine.service.split import placement, split
+from framework.ir.nodes import Func
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose when compiling."""
+
+    fusion: bool = True
+
+
+class Session:
+    """A Func compiled onto a chip: the six steps in order, then as many sink loops as wanted."""
+
+    def __init__(
+        self, func: Func, chip: Chip, state: Mapping[str, Array] | None = None, options: Options | None = None
+    ) -> None:
+        """Take a Func through preparation, splitting, optimisation, compilation and loading."""
+        options = options or Options()
+        self.func, self.chip = func, chip
+        self.prepared = prepare(func)
+        self.placed = split(self.prepared, chip.platform)
+        self.optimized = optimize(self.placed, chip.platform, options.fusion)
+        self.compiled: CompiledGraph = compile_graph(self.optimized, chip.platform)
+        self.loaded: LoadedGraph = load(self.compiled, chip, state or {})
+        self.host_calls = 0
+
+    def run(self, feeds: Mapping[str, Array]) -> SinkResult:
+        """Run one step per row of `feeds[input][steps, ...]`; variables stay on the device."""
+        result = execute(self.loaded, feeds)
+        self.host_calls += result.host_calls
+        return result
+
+    def variables(self) -> dict[str, Array]:
+        """Download every variable."""
+        return {value.name: self.loaded.read(value.name) for value in self.loaded.graph.of_kind("variable")}
+
+    def set_variables(self, state: Mapping[str, Array]) -> None:
+        """Upload new contents of variables."""
+        for value in self.loaded.graph.of_kind("variable"):
+            self.loaded.write(value.name, state[value.name])
+
+    def texts(self) -> dict[str, str]:
+        """Return what each step made, as text."""
+        return {
+            "1 prepare": self.prepared.text(), "2 split": placement(self.placed),
+            "3 optimize": self.optimized.text(), "4 compile": self.compiled.text(),
+        }  # fmt: skip
+
+    def profile(self) -> list[OpTime]:
+        """Return the simulated time of every task of one step."""
+        return profile(self.loaded)
+
+    def step_us(self) -> float:
+        """Return the simulated microseconds of one step."""
+        return sum(each.us for each in self.profile())
+
+
+class DeviceFunction:
+    """A Func that takes and returns arrays and computes on a chip: what `jit(f, device=...)` calls."""
+
+    def __init__(self, func: Func, chip: Chip) -> None:
+        """Compile and load the Func."""
+        self.session = Session(func, chip)
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        """Compute the results for arrays of the parameters."""
+        params = self.session.func.params
+        feeds = {p.name: np.asarray(a)[np.newaxis] for p, a in zip(params, arrays, strict=True)}
+        outputs = self.session.run(feeds).outputs
+        return [outputs[name][0] for name in self.session.loaded.graph.outputs]
+
+    @property
+    def tasks(self) -> str:
+        """The task list as text."""
+        return self.session.compiled.text()
+
+    def profile(self) -> list[OpTime]:
+        """Return the simulated time of every task."""
+        return self.session.profile()
+
+
+def as_chip(device: Any) -> Chip:
+    """Return a chip for a chip, a platform, or a platform's name."""
+    if isinstance(device, Chip):
+        return device
+    return Chip(device if isinstance(device, Platform) else str(device))

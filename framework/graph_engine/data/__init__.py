@@ -1,0 +1,1 @@
+"""Data management: the graph store, the operator store, the memory plan."""

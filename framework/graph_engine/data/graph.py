@@ -1,0 +1,109 @@
+"""The graph store: what every step of the engine takes and returns, immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from davinci_sim.memory.dtypes import dtype as device_dtype
+from davinci_sim.memory.layout import LAYOUTS
+from framework.ir.nodes import SourceLine
+from framework.ir.types import TensorType
+from framework.ops.lowering import Launch
+
+INPUT, VARIABLE, CONSTANT, INTERMEDIATE = "input", "variable", "constant", "intermediate"
+AICORE, HOST, VIEW = "aicore", "host", "view"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the graph: its type, its format on the device, and where it comes from."""
+
+    name: str
+    type: TensorType
+    kind: str = INTERMEDIATE
+    format: str = "ND"
+    data: np.ndarray[Any, Any] | None = field(default=None, compare=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the device, padding of the format included."""
+        return int(LAYOUTS[self.format].bytes(self.type.shape, device_dtype(self.type.dtype.name)))
+
+    @property
+    def elements(self) -> int:
+        """Elements on the device, padding of the format included."""
+        return self.nbytes // self.type.dtype.itemsize_bytes
+
+    def __str__(self) -> str:
+        """Print as `name: type @ format`."""
+        return f"%{self.name}: {self.type} @{self.format}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator of the graph: where it runs and, on the AI cores, as which kernels."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = ""
+    reason: str = ""
+    launches: tuple[Launch, ...] = ()
+    source: SourceLine | None = None
+
+    def value(self, reference: str) -> str:
+        """Return the name of the value that `in0` or `out0` refers to."""
+        if reference.startswith("in"):
+            return self.inputs[int(reference[2:])]
+        return self.outputs[int(reference[3:])]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in order of execution, the values between them, and which outputs renew which variables."""
+
+    name: str
+    values: Mapping[str, Value]
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    updates: Mapping[str, str]
+    """Value -> the variable whose new content it is."""
+
+    def consumers(self, value: str) -> list[Node]:
+        """Return the nodes that read a value, in order."""
+        return [node for node in self.nodes if value in node.inputs]
+
+    def of_kind(self, kind: str) -> Iterator[Value]:
+        """Yield the values of a kind."""
+        return (value for value in self.values.values() if value.kind == kind)
+
+    def with_nodes(self, nodes: tuple[Node, ...], values: Mapping[str, Value] | None = None) -> Graph:
+        """Return the graph with other nodes and values; values that nothing names any more are dropped."""
+        table = self.values if values is None else values
+        used = {name for node in nodes for name in (*node.inputs, *node.outputs)}
+        used |= {*self.inputs, *self.outputs, *self.updates, *self.updates.values()}
+        kept = {name: value for name, value in table.items() if name in used}
+        return replace(self, nodes=nodes, values=kept)
+
+    def text(self) -> str:
+        """Print the graph, one node a line."""
+        lines = [f"graph {self.name}"]
+        lines += [f"  {v.kind:<9} {v}" for v in self.values.values() if v.kind != INTERMEDIATE]
+        lines += [f"  {_line(self, node)}" for node in self.nodes]
+        lines += [f"  update    %{variable} <- %{value}" for value, variable in self.updates.items()]
+        return "\n".join([*lines, f"  return {', '.join(f'%{name}' for name in self.outputs)}"]) + "\n"
+
+
+def _line(graph: Graph, node: Node) -> str:
+    outputs = ", ".join(str(graph.values[name]) for name in node.outputs)
+    inputs = ", ".join(f"%{name}" for name in node.inputs)
+    kernels = "+".join(launch.kernel for launch in node.launches)
+    where = f"  [{node.engine}{': ' + kernels if kernels else ''}{': ' + node.reason if node.reason else ''}]"
+    return f"{outputs} = {node.op}({inputs}){where if node.engine else ''}"

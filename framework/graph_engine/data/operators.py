@@ -1,0 +1,71 @@
+"""The operator store: what the kernels on the device ask of their tensors."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import kernels
+from davinci_sim.memory.dtypes import dtype as device_dtype
+from framework.graph_engine.data.graph import Graph, Node
+from framework.ops.lowering import Launch
+from kernels.lang.kernel import Kernel, Operand
+from kernels.lang.shapes import Shape
+
+ANY = "any"
+"""The format of a flat kernel's tensors: any one, the same for all of them."""
+
+CONVERSIONS = {
+    ("ND", "NC1HWC0"): ("nchw_to_nc1hwc0", "nchw"),
+    ("NC1HWC0", "ND"): ("nc1hwc0_to_nchw", "nchw"),
+    ("ND", "NZ"): ("nd_to_nz", "mn"),
+    ("NZ", "ND"): ("nz_to_nd", "mn"),
+}
+"""(from, to) -> the kernel that converts, and its axis letters."""
+
+CONVERTIBLE = ("float16", "float32")
+
+
+@cache
+def kernel(name: str) -> Kernel:
+    """Return a kernel by name."""
+    return kernels.find(name)
+
+
+def shape_of(launch: Launch, **changed: int) -> Shape:
+    """Return the kernel's shape for a launch."""
+    axes = {**launch.axes, **changed}
+    if launch.out_dtype is not None:
+        axes["out_dtype"] = device_dtype(launch.out_dtype).code
+    return kernel(launch.kernel).shape_type.of(launch.kernel, axes, launch.dtype)
+
+
+@cache
+def _declared(name: str, shape: Shape) -> tuple[Operand, ...]:
+    return kernel(name).operands(shape)
+
+
+def operands(launch: Launch, **changed: int) -> tuple[Operand, ...]:
+    """Return the operands that the kernel declares for a launch."""
+    return _declared(launch.kernel, shape_of(launch, **changed))
+
+
+def formats(graph: Graph, node: Node) -> dict[str, str]:
+    """Return the format that a node wants each of its values in; ANY where its kernel is flat.
+
+    Nodes without a kernel (views, host) want ND.
+    """
+    wanted = dict.fromkeys((*node.inputs, *node.outputs), "ND")
+    for launch in node.launches:
+        declared = operands(launch)
+        full = max(map(_count, declared))
+        for reference, operand in zip(launch.operands, declared, strict=True):
+            if reference.startswith(("in", "out")):
+                is_any = launch.flat and _count(operand) == full
+                layout = ANY if is_any else operand.layout
+                wanted[node.value(reference)] = launch.formats.get(reference, layout)
+    return wanted
+
+
+def _count(operand: Operand) -> int:
+    return math.prod(operand.shape)

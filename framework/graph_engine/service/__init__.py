@@ -1,0 +1,1 @@
+"""The six steps, each a module that can be called alone."""

@@ -1,0 +1,185 @@
+"""Step 4, compilation: kernels and tilings per node, the memory plan, the list of tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from davinci_sim.platforms import Platform
+from framework.dtypes import dtype as framework_dtype
+from framework.graph_engine.data.graph import (
+    CONSTANT,
+    HOST,
+    INPUT,
+    INTERMEDIATE,
+    VARIABLE,
+    VIEW,
+    Graph,
+    Node,
+    Value,
+)
+from framework.graph_engine.data.memory import Lifetime, MemoryPlan, plan
+from framework.graph_engine.data.operators import kernel, operands, shape_of
+from framework.ir.types import TensorType
+from kernels.lang.shapes import Shape, Tiling
+
+GET, KERNEL, HOST_TASK, COPY, PUT = "get_next", "kernel", "host", "memcpy", "put_result"
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One task before it is bound to addresses: what runs, on which values."""
+
+    kind: str
+    name: str
+    node: Node | None
+    operands: Mapping[str, str]
+    """Operand of the kernel (or `src`, `dst`) -> value."""
+    kernel: str = ""
+    shape: Shape | None = None
+    tiling: Tiling | None = None
+    blocks: int = 0
+    stream: int = 0
+
+    def text(self) -> str:
+        """Print like a line of a disassembly."""
+        named = " ".join(f"{operand}=%{value}" for operand, value in self.operands.items())
+        what = f"{self.kernel} <{self.shape}> [{self.tiling}] x{self.blocks}" if self.kernel else ""
+        return f"s{self.stream} {self.kind:<10} {self.name:<34} {what} {named}".rstrip()
+
+
+@dataclass(frozen=True)
+class CompiledGraph:
+    """Everything that loading needs, as data."""
+
+    graph: Graph
+    tasks: tuple[TaskSpec, ...]
+    homes: Mapping[str, str]
+    """Value -> the value in whose memory it lies (views, updates in place); itself for most."""
+    memory: MemoryPlan
+
+    def text(self) -> str:
+        """Print the task list and the memory plan."""
+        lines = [f"{index:4d}  {task.text()}" for index, task in enumerate(self.tasks)]
+        return "\n".join([f"tasks of {self.graph.name}", *lines, self.memory.text()]) + "\n"
+
+
+def compile_graph(graph: Graph, platform: Platform) -> CompiledGraph:
+    """Return the tasks of one step and where every value lies."""
+    graph, kernel_tasks = _kernel_tasks(graph, platform)
+    homes, copies = _homes(graph)
+    tasks = (*_gets(graph), *kernel_tasks, *copies, *_puts(graph))
+    return CompiledGraph(graph, tasks, homes, plan(_lifetimes(graph, tasks, homes)))
+
+
+def _kernel_tasks(graph: Graph, platform: Platform) -> tuple[Graph, tuple[TaskSpec, ...]]:
+    """Return one task per launch, and the graph with the values between launches of one node."""
+    values = dict(graph.values)
+    tasks: list[TaskSpec] = []
+    for node in graph.nodes:
+        if node.engine == HOST:
+            named = {f"in{i}": name for i, name in enumerate(node.inputs)}
+            named |= {f"out{i}": name for i, name in enumerate(node.outputs)}
+            tasks.append(TaskSpec(HOST_TASK, node.name, node, named))
+        elif node.engine != VIEW:
+            tasks += _launches(node, values, platform)
+    return replace(graph, values=values), tuple(tasks)
+
+
+def _launches(node: Node, values: dict[str, Value], platform: Platform) -> Iterator[TaskSpec]:
+    for index, launch in enumerate(node.launches):
+        shape = shape_of(launch)
+        declared = kernel(launch.kernel)
+        tiling = declared.tiling_type.default(shape, platform)
+        named = {}
+        for operand, reference in zip(operands(launch), launch.operands, strict=True):
+            if reference.startswith("tmp"):
+                value = f"{node.name}.{reference}"
+                values.setdefault(value, _between(value, operand.shape, operand.dtype_name))
+            elif reference.startswith("scalar:"):
+                value = f"scalar.{reference.removeprefix('scalar:')}"
+                number = np.full(1, float(reference.removeprefix("scalar:")), np.float32)
+                values.setdefault(value, Value(value, TensorType.of(number), CONSTANT, data=number))
+            else:
+                value = node.value(reference)
+            named[operand.name] = value
+        name = node.name if len(node.launches) == 1 else f"{node.name}/{index}"
+        yield TaskSpec(
+            KERNEL, name, node, named, launch.kernel, shape, tiling, tiling.blocks(shape, platform)
+        )
+
+
+def _between(name: str, shape: tuple[int, ...], device_dtype: str) -> Value:
+    names = {"fp16": "float16", "fp32": "float32", "int32": "int32"}
+    return Value(name, TensorType(shape, framework_dtype(names[device_dtype])))
+
+
+def _homes(graph: Graph) -> tuple[dict[str, str], list[TaskSpec]]:
+    """Return who lies in whose memory, and the copies for updates that cannot be made in place."""
+    homes = {name: name for name in graph.values}
+    for node in graph.nodes:
+        if node.engine == VIEW:
+            homes[node.outputs[0]] = homes[node.inputs[0]]
+    copies = []
+    for value, variable in graph.updates.items():
+        if _in_place(graph, value, variable):
+            homes[value] = variable
+        else:
+            copies.append(TaskSpec(COPY, f"update.{variable}", None, {"src": value, "dst": variable}))
+    return homes, copies
+
+
+def _in_place(graph: Graph, value: str, variable: str) -> bool:
+    """Tell whether a new value can be written over its variable.
+
+    Its kernel must be element-wise, the last to read the variable, and write it once.
+    """
+    maker = next((node for node in graph.nodes if value in node.outputs), None)
+    if maker is None or not maker.launches or not all(launch.flat for launch in maker.launches):
+        return False
+    readers = graph.consumers(variable)
+    same_format = graph.values[value].format == graph.values[variable].format
+    kept = value not in graph.outputs and list(graph.updates).count(value) == 1
+    return same_format and kept and (not readers or readers[-1] is maker)
+
+
+def _gets(graph: Graph) -> Iterator[TaskSpec]:
+    return (TaskSpec(GET, f"get_next.{name}", None, {"dst": name}) for name in graph.inputs)
+
+
+def _puts(graph: Graph) -> Iterator[TaskSpec]:
+    return (TaskSpec(PUT, f"put_result.{name}", None, {"src": name}) for name in graph.outputs)
+
+
+def _lifetimes(graph: Graph, tasks: tuple[TaskSpec, ...], homes: Mapping[str, str]) -> list[Lifetime]:
+    """Return the blocks of the workspace: what lies neither in a variable nor in a constant."""
+    spans: dict[str, tuple[int, int]] = {}
+    sizes: dict[str, int] = {}
+    for index, task in enumerate(tasks):
+        for value in task.operands.values():
+            home = homes.get(value, value)
+            if graph.values[home].kind in (INPUT, INTERMEDIATE):
+                first, _ = spans.get(home, (index, index))
+                spans[home] = (first, index)
+                sizes[home] = max(sizes.get(home, 0), graph.values[value].nbytes, graph.values[home].nbytes)
+    return [Lifetime(name, sizes[name], *span) for name, span in spans.items()]
+
+
+def variable_bytes(graph: Graph) -> int:
+    """Return the bytes of all variables and constants."""
+    return sum(v.nbytes for v in graph.values.values() if v.kind in (VARIABLE, CONSTANT))
+
+
+def shape_text(node: Node, graph: Graph) -> str:
+    """Print the shapes of a node's inputs and outputs for tables."""
+    ins = ",".join("x".join(map(str, graph.values[n].type.shape)) or "1" for n in node.inputs)
+    outs = ",".join("x".join(map(str, graph.values[n].type.shape)) or "1" for n in node.outputs)
+    return f"{ins} -> {outs}"
+
+
+def elements(shape: tuple[int, ...]) -> int:
+    """Return how many numbers a shape has."""
+    return math.prod(shape)

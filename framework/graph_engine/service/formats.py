@@ -1,0 +1,169 @@
+"""Formats: choose one for every value so that few bytes are converted, then insert the conversions.
+
+Kernels of the cube and of pooling fix the formats of their tensors. Element-wise kernels take any, as long as
+all their tensors have the same; variables may lie in memory as it suits their readers. These free choices
+are made together, by descent on the bytes that conversions would move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from framework.graph_engine.data.graph import AICORE, CONSTANT, INTERMEDIATE, VARIABLE, Graph, Node, Value
+from framework.graph_engine.data.operators import ANY, CONVERSIONS, CONVERTIBLE, formats
+from framework.ops.lowering import Launch, device_dtype
+
+LAUNCH_BYTES = 1 << 20
+"""What starting one more kernel is worth in bytes moved: about a microsecond at the memory's rate."""
+IMPOSSIBLE = 1 << 60
+FORMATS_BY_RANK = {2: ("NZ",), 4: ("NC1HWC0", "FRACTAL_Z")}
+"""Beside ND."""
+
+Choice = dict[str, str]
+"""Group -> format; a group is a flat node, or a variable with the flat node that renews it."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What every node asks of its values, and which group each free choice belongs to."""
+
+    graph: Graph
+    wanted: Mapping[str, Mapping[str, str]]
+    """Node -> value -> format or ANY."""
+    group: Mapping[str, str]
+    """Flat node or variable -> its group."""
+
+    def home(self, value: Value, choice: Choice, producer: Mapping[str, Node]) -> str:
+        """Return the format in which a value comes to be; constants are laid out as their readers want."""
+        if value.kind == VARIABLE:
+            return choice[self.group[value.name]]
+        if value.name in producer:
+            return self.at(producer[value.name], value.name, choice)
+        return "ND"
+
+    def at(self, node: Node, value: str, choice: Choice) -> str:
+        """Return the format in which a node takes or gives a value."""
+        wanted = self.wanted[node.name][value]
+        return choice[self.group[node.name]] if wanted == ANY else wanted
+
+
+def assign_formats(graph: Graph) -> Graph:
+    """Return the graph with a format at every value and conversion nodes where formats meet."""
+    wishes = _wishes(graph)
+    producer = {output: node for node in graph.nodes for output in node.outputs}
+    choice = _descend(wishes, producer)
+    return _insert(wishes, choice, producer)
+
+
+def _wishes(graph: Graph) -> Wishes:
+    wanted = {node.name: formats(graph, node) for node in graph.nodes}
+    group = {node.name: node.name for node in graph.nodes if ANY in wanted[node.name].values()}
+    group |= {value.name: value.name for value in graph.of_kind(VARIABLE)}
+    producer = {output: node.name for node in graph.nodes for output in node.outputs}
+    for value, variable in graph.updates.items():
+        node = producer.get(value)
+        if node in group:  # an update in place: the node and all its variables share one format
+            joined, old = group[node], group[variable]
+            group = {name: joined if at == old else at for name, at in group.items()}
+    return Wishes(graph, wanted, group)
+
+
+def _legal(value: Value) -> set[str]:
+    """Return the formats that a tensor of this rank can have."""
+    return {"ND", *FORMATS_BY_RANK.get(len(value.type.shape), ())}
+
+
+def _candidates(wishes: Wishes) -> dict[str, list[str]]:
+    """Return, per group, the formats that all its full-sized tensors can have."""
+    legal: dict[str, set[str]] = {}
+    for node in wishes.graph.nodes:
+        for name, wanted in wishes.wanted[node.name].items():
+            if wanted == ANY:
+                group = wishes.group[node.name]
+                allowed = _legal(wishes.graph.values[name])
+                legal[group] = legal.get(group, allowed) & allowed
+    for value in wishes.graph.of_kind(VARIABLE):
+        group = wishes.group[value.name]
+        legal[group] = legal.get(group, _legal(value)) & _legal(value)
+    return {group: sorted(each) for group, each in legal.items()}
+
+
+def _descend(wishes: Wishes, producer: Mapping[str, Node]) -> Choice:
+    """Change one choice at a time to the best format, until nothing gets better."""
+    candidates = _candidates(wishes)
+    choice = dict.fromkeys(candidates, "ND")
+    best = _cost(wishes, choice, producer)
+    improved = True
+    while improved:
+        improved = False
+        for group, options in candidates.items():
+            for option in options:
+                cost = _cost(wishes, {**choice, group: option}, producer)
+                if cost < best:
+                    choice[group], best, improved = option, cost, True
+    return choice
+
+
+def _cost(wishes: Wishes, choice: Choice, producer: Mapping[str, Node]) -> int:
+    """Return the bytes that all conversions move, their launches included; each is made once per value."""
+    needed = {(name, wishes.at(node, name, choice)) for node in wishes.graph.nodes for name in node.inputs}
+    needed |= {(name, "ND") for name in wishes.graph.outputs}
+    total = 0
+    for name, target in needed:
+        value = wishes.graph.values[name]
+        home = wishes.home(value, choice, producer)
+        if home != target and value.kind != CONSTANT:
+            total += _conversion_cost(value, home, target)
+    return total
+
+
+def _conversion_cost(value: Value, source: str, target: str) -> int:
+    if (source, target) not in CONVERSIONS or value.type.dtype.name not in CONVERTIBLE:
+        return IMPOSSIBLE
+    return LAUNCH_BYTES + replace(value, format=source).nbytes + replace(value, format=target).nbytes
+
+
+def _insert(wishes: Wishes, choice: Choice, producer: Mapping[str, Node]) -> Graph:
+    """Return the graph with formats on its values and a conversion before the first reader that needs it."""
+    graph = wishes.graph
+    values = {n: replace(v, format=wishes.home(v, choice, producer)) for n, v in graph.values.items()}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        inputs = tuple(_converted(values, nodes, n, wishes.at(node, n, choice)) for n in node.inputs)
+        nodes.append(_fitted(replace(node, inputs=inputs), values))
+    outputs = tuple(_converted(values, nodes, name, "ND") for name in graph.outputs)
+    return replace(graph, outputs=outputs).with_nodes(tuple(nodes), values)
+
+
+def _converted(values: dict[str, Value], nodes: list[Node], name: str, target: str) -> str:
+    """Return the name of a value in the target format, adding the conversion if there is none yet."""
+    value = values[name]
+    if value.format == target:
+        return name
+    copy = f"{name}.{target}"
+    if copy not in values:
+        kind = CONSTANT if value.kind == CONSTANT else INTERMEDIATE
+        values[copy] = replace(value, name=copy, format=target, kind=kind)
+        if value.kind != CONSTANT:
+            nodes.append(_conversion(value, values[copy]))
+    return copy
+
+
+def _conversion(source: Value, target: Value) -> Node:
+    kernel, letters = CONVERSIONS[source.format, target.format]
+    axes = dict(zip(letters, source.type.shape, strict=True))
+    launch = Launch(kernel, axes, ("in0", "out0"), device_dtype(source.type))
+    return Node(
+        f"trans_data.{target.name}", "trans_data", (source.name,), (target.name,),
+        {"src_format": source.format, "dst_format": target.format}, AICORE, launches=(launch,),
+    )  # fmt: skip
+
+
+def _fitted(node: Node, values: Mapping[str, Value]) -> Node:
+    """Return a flat node with as many elements as its tensors have in their format."""
+    if not any(launch.flat for launch in node.launches):
+        return node
+    elements = max(values[name].elements for name in (*node.inputs, *node.outputs))
+    launches = tuple(replace(each, axes={**each.axes, "n": elements}) for each in node.launches)
+    return replace(node, launches=launches)

@@ -1,0 +1,120 @@
+"""Step 5, loading: weights and constants to device memory, tasks bound to addresses, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from davinci_sim.chip import Chip, Task
+from davinci_sim.errors import OutOfSpace
+from davinci_sim.memory.dtypes import dtype as device_dtype
+from davinci_sim.memory.layout import LAYOUTS
+from framework.graph_engine.data.graph import CONSTANT, VARIABLE, Graph, Value
+from framework.graph_engine.data.operators import kernel
+from framework.graph_engine.service.compile import KERNEL, CompiledGraph, TaskSpec
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class BoundTask:
+    """A task with addresses; `task` is None where no kernel runs (copies, host)."""
+
+    spec: TaskSpec
+    handles: Mapping[str, int]
+    task: Task | None = None
+
+
+@dataclass
+class LoadedGraph:
+    """A compiled graph on a chip, ready to run."""
+
+    compiled: CompiledGraph
+    chip: Chip
+    handles: Mapping[str, int]
+    tasks: tuple[BoundTask, ...]
+    queues: dict[str, int] = field(default_factory=dict)
+    """Input or output -> where its values of all steps of a sink loop lie."""
+    queue_steps: int = 0
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that was compiled."""
+        return self.compiled.graph
+
+    def write(self, name: str, array: Array) -> None:
+        """Upload an array in the format that its value has on the device."""
+        self.chip.write(self.handles[name], packed(self.graph.values[name], array))
+
+    def read(self, name: str) -> Array:
+        """Download a value as an array of its logical shape."""
+        return unpacked(self.chip, self.graph.values[name], self.handles[name])
+
+
+def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> LoadedGraph:
+    """Place a compiled graph on a chip and upload its variables and constants.
+
+    Raises:
+        OutOfSpace: the device memory cannot hold it; the message names the largest tensors.
+    """
+    _check_space(compiled, chip)
+    handles: dict[str, int] = {}
+    graph = compiled.graph
+    for value in graph.values.values():
+        if value.kind in (VARIABLE, CONSTANT):
+            handles[value.name] = chip.allocate(value.nbytes, value.name)
+    workspace = chip.allocate(compiled.memory.peak_bytes, "workspace")
+    for name, home in compiled.homes.items():
+        if home in compiled.memory.offsets:
+            handles[name] = workspace + compiled.memory.offsets[home]
+        elif home in handles:
+            handles[name] = handles[home]
+    tasks = tuple(_bound(spec, handles, chip) for spec in compiled.tasks)
+    loaded = LoadedGraph(compiled, chip, handles, tasks)
+    for value in graph.values.values():
+        if value.kind == CONSTANT and value.data is not None:
+            loaded.write(value.name, value.data)
+        elif value.kind == VARIABLE:
+            loaded.write(value.name, np.asarray(state[value.name]))
+    return loaded
+
+
+def packed(value: Value, array: Array) -> Array:
+    """Return an array in the order of the device."""
+    typed = np.asarray(array).astype(device_dtype(value.type.dtype.name).numpy).reshape(value.type.shape)
+    packed_array: Array = LAYOUTS[value.format].pack(typed)
+    return packed_array
+
+
+def unpacked(chip: Chip, value: Value, handle: int) -> Array:
+    """Return a value of the device as an array of its logical shape."""
+    element = device_dtype(value.type.dtype.name)
+    layout = LAYOUTS[value.format]
+    stored = chip.read(handle, tuple(layout.device_shape(value.type.shape, element)), element)
+    array: Array = layout.unpack(stored, value.type.shape)
+    return array
+
+
+def _bound(spec: TaskSpec, handles: Mapping[str, int], chip: Chip) -> BoundTask:
+    mine = {operand: handles[value] for operand, value in spec.operands.items()}
+    if spec.kind != KERNEL or spec.shape is None:
+        return BoundTask(spec, mine)
+    return BoundTask(spec, mine, kernel(spec.kernel).task(spec.shape, mine, chip.platform, spec.tiling))
+
+
+def _check_space(compiled: CompiledGraph, chip: Chip) -> None:
+    values = compiled.graph.values.values()
+    fixed = sum(v.nbytes for v in values if v.kind in (VARIABLE, CONSTANT))
+    needed, available = fixed + compiled.memory.peak_bytes, int(chip.platform.gm_bytes) - chip.allocated_bytes
+    if needed <= available:
+        return
+    largest = sorted(values, key=lambda v: -v.nbytes)[:5]
+    tensors = "\n".join(f"    {value.nbytes:>16,}  {value}" for value in largest)
+    raise OutOfSpace(
+        f"graph {compiled.graph.name} needs {needed:,} bytes of device memory, {available:,} are available\n"
+        f"  variables and constants {fixed:,}; {compiled.memory.text()}\n  largest tensors:\n{tensors}\n"
+        "  next: use a smaller batch"
+    )

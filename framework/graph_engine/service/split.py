@@ -1,0 +1,67 @@
+"""Step 2, splitting: which engine runs each node, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from davinci_sim.platforms import Platform
+from framework.graph_engine.data.graph import AICORE, HOST, VIEW, Graph, Node
+from framework.ir.registry import OPERATORS
+from framework.ops.lowering import Launch, NotOnDevice
+
+VIEWS = ("reshape",)
+"""Operators that only look at the same bytes in another way."""
+
+
+def split(graph: Graph, platform: Platform) -> Graph:
+    """Give every node its engine: the AI cores where a kernel takes it, else the host, with the reason."""
+    return graph.with_nodes(tuple(place(graph, node, platform) for node in graph.nodes))
+
+
+def place(graph: Graph, node: Node, platform: Platform) -> Node:
+    """Return a node with its engine and its kernels."""
+    if node.op in VIEWS:
+        return replace(node, engine=VIEW)
+    try:
+        launches = _lower(graph, node, platform)
+    except NotOnDevice as refusal:
+        return replace(node, engine=HOST, reason=str(refusal))
+    return replace(node, engine=AICORE, launches=launches)
+
+
+def _lower(graph: Graph, node: Node, platform: Platform) -> tuple[Launch, ...]:
+    lowering = OPERATORS[node.op].lowering
+    if lowering is None:
+        raise NotOnDevice(f"no kernel computes {node.op}")
+    ins = tuple(graph.values[name].type for name in node.inputs)
+    outs = tuple(graph.values[name].type for name in node.outputs)
+    return tuple(lowering(ins, outs, node.attrs, int(platform.ai_cores)))
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """Neighbouring nodes of one engine; they follow each other, so that no cycle can arise."""
+
+    engine: str
+    nodes: tuple[Node, ...]
+
+
+def subgraphs(graph: Graph) -> Iterator[Subgraph]:
+    """Yield the maximal runs of nodes on the device and on the host."""
+    for on_host, nodes in groupby(graph.nodes, key=lambda node: node.engine == HOST):
+        yield Subgraph(HOST if on_host else AICORE, tuple(nodes))
+
+
+def placement(graph: Graph) -> str:
+    """Print what runs where, and why anything is left to the host."""
+    lines = []
+    for part, subgraph in enumerate(subgraphs(graph)):
+        lines.append(f"subgraph {part} on {subgraph.engine}: {len(subgraph.nodes)} nodes")
+        lines += [f"  {n.name:<32} {n.engine:<7} {_why(n)}".rstrip() for n in subgraph.nodes]
+    return "\n".join(lines) + "\n"
+
+
+def _why(node: Node) -> str:
+    return node.reason or "+".join(launch.kernel for launch in node.launches)

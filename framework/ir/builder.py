@@ -1,0 +1,201 @@
+"""Build a Func by applying operators to symbolic values.
+
+A `Sym` is an atom together with the builder of the Func that it lives in. Applying an operator to it appends
+a binding, so Python code over Syms (gradient rules, library layers) writes IR.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from davinci_sim.errors import DavinciError, InternalError
+from framework.dtypes import DType
+from framework.ir.arithmetic import Arithmetic
+from framework.ir.nodes import CALL, Atom, Attrs, Binding, Const, Func, SourceLine, Var
+from framework.ir.registry import operator
+from framework.ir.types import TensorType
+from framework.tensor import Parameter, Tensor
+
+
+class Sym(Arithmetic):
+    """A value of a Func that is being built: a variable or a constant, without data."""
+
+    def __init__(self, builder: Builder, atom: Atom, parameter: Parameter | None = None) -> None:
+        """Tie an atom to its builder, and to the Parameter whose value it is."""
+        self.parameter = parameter
+        self.builder = builder
+        self.atom = atom
+
+    @property
+    def type(self) -> TensorType:
+        """Return shape and dtype."""
+        return self.atom.type
+
+    @property
+    def name(self) -> str:
+        """Return the name of the variable; a constant has none."""
+        return self.atom.name if isinstance(self.atom, Var) else ""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Refuse: the values are not known while compiling."""
+        raise DavinciError(f"a tensor {self.type} cannot be unpacked in compiled code; only tuples can")
+
+    def __getitem__(self, index: Any) -> Any:
+        """Refuse: no operator for it yet."""
+        raise DavinciError(
+            f"indexing a tensor {self.type} is not supported in compiled code; use ops.reshape"
+        )
+
+    def __bool__(self) -> bool:
+        """Refuse: the value is not known while compiling."""
+        raise DavinciError(f"the truth of a tensor {self.type} is not known while compiling; use ops.select")
+
+    def __repr__(self) -> str:
+        """Return name and type."""
+        return f"Sym({'%' if self.name else 'const'}{self.name}: {self.type})"
+
+
+class Builder:
+    """The bindings of one Func, in the order they were emitted.
+
+    A Func inside another one (`parent`) that uses values or Parameters of the outer one gets them as further
+    parameters: `captured` lists them, as the outer Func sees them, in the order of those parameters.
+    """
+
+    def __init__(self, parent: Builder | None = None) -> None:
+        """Start empty; names are unique over the whole chain of parents."""
+        self.parent = parent
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.source: SourceLine | None = None if parent is None else parent.source
+        self.stages: list[tuple[str, Func]] = [] if parent is None else parent.stages
+        self._fresh: Iterator[int] = itertools.count() if parent is None else parent._fresh
+        self._params: list[Var] = []
+        self._bindings: list[Binding] = []
+        self.captured: list[Sym] = []
+        self._capture_of: dict[Atom, Sym] = {}
+        self.parameters: dict[str, Parameter] = {}
+        self._parameter_of: dict[int, Sym] = {}
+
+    def param(self, type_: TensorType, name: str | None = None) -> Sym:
+        """Add a parameter to the Func."""
+        var = Var(_unique(name, {each.name for each in self._params}) if name else self._name(), type_)
+        self._params.append(var)
+        return Sym(self, var)
+
+    def constant(self, value: Any, dtype: DType | None = None) -> Sym:
+        """Return a constant: a tensor, an array or a number."""
+        array = Tensor(value, dtype).numpy()
+        return Sym(self, Const.of(array))
+
+    def parameter(self, parameter: Parameter) -> Sym:
+        """Return the value of a Parameter, which becomes a parameter of the outermost Func."""
+        if id(parameter) not in self._parameter_of:
+            if self.parent is not None:
+                atom = self._capture(self.parent.parameter(parameter)).atom
+                self._parameter_of[id(parameter)] = Sym(self, atom, parameter)
+            else:
+                name = (
+                    parameter.name
+                    if parameter.name and not parameter.name.isdigit()
+                    else f"p{parameter.name}"
+                )
+                sym = self.param(parameter.type, name)
+                self._parameter_of[id(parameter)] = Sym(self, sym.atom, parameter)
+                self.parameters[sym.name] = parameter
+        return self._parameter_of[id(parameter)]
+
+    def lift(self, sym: Sym) -> Sym:
+        """Return a value of this or an outer Func as a value of this Func."""
+        if sym.builder is self:
+            return sym
+        if sym.parameter is not None:
+            return self.parameter(sym.parameter)
+        return self._capture(sym)
+
+    def _capture(self, sym: Sym) -> Sym:
+        """Return a value of an outer Func, which becomes a parameter of this one."""
+        if isinstance(sym.atom, Const):
+            return Sym(self, sym.atom)
+        if self.parent is None:
+            raise DavinciError(
+                f"{sym!r} belongs to a function that has ended; pass it as an argument instead"
+            )
+        if sym.atom not in self._capture_of:
+            outer = self.parent.lift(sym)
+            self.captured.append(outer)
+            self._capture_of[sym.atom] = self.param(sym.type)
+        return self._capture_of[sym.atom]
+
+    def value(self, value: Any, dtype: DType | None = None) -> Sym:
+        """Return a Sym of this Func for a Sym, Parameter, tensor, array or number."""
+        if isinstance(value, Sym):
+            return self.lift(value)
+        if isinstance(value, Parameter):
+            return self.parameter(value)
+        if isinstance(value, (Tensor, np.ndarray, np.generic, int, float, bool)):
+            return self.constant(value, dtype)
+        raise DavinciError(f"a {type(value).__name__} is not a tensor: {value!r}")
+
+    def emit(self, op: str, inputs: Sequence[Sym], attrs: Attrs) -> tuple[Sym, ...]:
+        """Append a binding of an operator; its output types are inferred."""
+        atoms = tuple(self.lift(each).atom for each in inputs)
+        types = operator(op).infer_types([atom.type for atom in atoms], attrs)
+        return self._append(op, atoms, types, attrs)
+
+    def call(self, func: Func, inputs: Sequence[Any]) -> tuple[Sym, ...]:
+        """Append a call of another Func."""
+        atoms = tuple(self.value(each).atom for each in inputs)
+        return self._append(CALL, atoms, tuple(atom.type for atom in func.results), {"func": func})
+
+    def replay(self, func: Func, inputs: Sequence[Sym]) -> dict[Var, Sym]:
+        """Append the bindings of a Func under fresh names; return what each of its Vars became."""
+        scope = {param: self.lift(each) for param, each in zip(func.params, inputs, strict=True)}
+        for binding in func.bindings:
+            atoms = tuple(scope[each].atom if isinstance(each, Var) else each for each in binding.inputs)
+            self.source, outer = binding.source or self.source, self.source
+            types = tuple(var.type for var in binding.outputs)
+            outputs = self._append(binding.op, atoms, types, binding.attrs)
+            self.source = outer
+            scope.update(zip(binding.outputs, outputs, strict=True))
+        return scope
+
+    def finish(self, name: str, results: Sequence[Any], updates: Mapping[int, str] | None = None) -> Func:
+        """Return the Func built so far with these results."""
+        atoms = tuple(self.value(each).atom for each in results)
+        return Func(name, tuple(self._params), tuple(self._bindings), atoms, dict(updates or {}))
+
+    def _append(
+        self, op: str, atoms: tuple[Atom, ...], types: Sequence[TensorType], attrs: Attrs
+    ) -> tuple[Sym, ...]:
+        outputs = tuple(Var(self._name(), each) for each in types)
+        self._bindings.append(Binding(outputs, op, atoms, attrs, self.source))
+        return tuple(Sym(self, var) for var in outputs)
+
+    def _name(self) -> str:
+        taken = {each.name for each in self._params}
+        return next(name for name in map(str, self._fresh) if name not in taken)
+
+
+def innermost(values: Sequence[Any]) -> Builder | None:
+    """Return the builder of the innermost Func among the values, None when no value is symbolic."""
+    builders = [value.builder for value in values if isinstance(value, Sym)]
+    return max(builders, key=lambda each: each.depth, default=None)
+
+
+def restored(scope: Mapping[Var, Sym], builder: Builder, atom: Atom) -> Sym:
+    """Return the Sym that an atom of a replayed Func became."""
+    if isinstance(atom, Const):
+        return Sym(builder, atom)
+    if atom not in scope:
+        raise InternalError(f"%{atom.name} was not replayed")
+    return scope[atom]
+
+
+def _unique(name: str, taken: Container[str]) -> str:
+    if name not in taken:
+        return name
+    return next(each for each in (f"{name}.{count}" for count in itertools.count(1)) if each not in taken)

@@ -1,0 +1,110 @@
+"""The functional IR: typed, in A-normal form, immutable.
+
+A `Func` names every intermediate value once; a value is a `Var` (named) or a `Const`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, Union
+
+import numpy as np
+
+from framework.ir.types import TensorType
+
+CALL = "call"
+"""The op of a binding that calls another Func, which is its attribute `func`."""
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """Where a value comes from in the user's Python source."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        """Return file name and line, short enough for a comment."""
+        return f"{self.file.rsplit('/', maxsplit=1)[-1]}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Var:
+    """A named value; its name is unique in its Func."""
+
+    name: str
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class Const:
+    """A value that is known when compiling, kept as the bytes of a C-ordered array."""
+
+    type: TensorType
+    data: bytes
+
+    @staticmethod
+    def of(array: np.ndarray[Any, Any]) -> Const:
+        """Return the constant that holds a copy of the array."""
+        return Const(TensorType.of(array), array.tobytes())
+
+    @property
+    def value(self) -> np.ndarray[Any, Any]:
+        """Return the array, read-only."""
+        return np.frombuffer(self.data, dtype=self.type.dtype.numpy).reshape(self.type.shape)
+
+
+Atom: TypeAlias = Var | Const
+Attr: TypeAlias = Union[bool, int, float, str, tuple["Attr", ...], "Func", None]
+Attrs: TypeAlias = Mapping[str, Attr]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """`outputs = op(inputs, attrs)`; equality does not look at the source line."""
+
+    outputs: tuple[Var, ...]
+    op: str
+    inputs: tuple[Atom, ...]
+    attrs: Attrs = field(default_factory=dict, hash=False)
+    source: SourceLine | None = field(default=None, compare=False)
+
+    @property
+    def callee(self) -> Func | None:
+        """Return the Func that this binding calls, None for an operator."""
+        func = self.attrs.get("func")
+        return func if isinstance(func, Func) else None
+
+
+@dataclass(frozen=True)
+class Func:
+    """A function: parameters, bindings in order, results.
+
+    `updates` says which result is the new value of which parameter: {result index: parameter name}.
+    """
+
+    name: str
+    params: tuple[Var, ...]
+    bindings: tuple[Binding, ...]
+    results: tuple[Atom, ...]
+    updates: Mapping[int, str] = field(default_factory=dict, hash=False)
+
+    def with_body(self, bindings: tuple[Binding, ...], results: tuple[Atom, ...]) -> Func:
+        """Return the Func with another body and the same parameters."""
+        return replace(self, bindings=bindings, results=results)
+
+    def param(self, name: str) -> int:
+        """Return the position of the parameter of this name."""
+        return [each.name for each in self.params].index(name)
+
+    def ops(self) -> tuple[str, ...]:
+        """Return the op of every binding, in order."""
+        return tuple(binding.op for binding in self.bindings)
+
+    def __str__(self) -> str:
+        """Return the IR text."""
+        from framework.ir.printer import print_func
+
+        return print_func(self)

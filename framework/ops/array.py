@@ -1,0 +1,125 @@
+"""Operators that move values without changing them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from framework import dtypes
+from framework.ir.types import TensorType
+from framework.ops.op import Arg, Array, Call, NoGradient, Op, sample
+from framework.ops.shapes import broadcast, normalize_axis, require, sum_to
+
+
+def _reshape_infer(x: TensorType, /, shape: tuple[int, ...]) -> TensorType:
+    require(
+        math.prod(shape) == x.size and min(shape, default=0) >= 0,
+        f"reshape: {x} has {x.size} elements, shape {shape} has {math.prod(shape)}",
+    )
+    return x.with_shape(shape)
+
+
+def _reshape_normalize(types: tuple[TensorType, ...], attrs: dict[str, Any]) -> dict[str, Any]:
+    shape = (attrs["shape"],) if isinstance(attrs["shape"], int) else attrs["shape"]
+    known = math.prod(size for size in shape if size != -1)
+    if shape.count(-1) == 1 and known > 0:
+        shape = tuple(types[0].size // known if size == -1 else size for size in shape)
+    return {"shape": shape}
+
+
+def _reshape(x: Array, shape: tuple[int, ...]) -> Array:
+    return x.reshape(shape)
+
+
+reshape: Op = Op(
+    "reshape",
+    "*->*",
+    _reshape_infer,
+    _reshape,
+    lambda call, dy: (reshape(dy, call.inputs[0].shape),),
+    normalize=_reshape_normalize,
+    samples=(sample((3, 4), shape=(2, 6)), sample((3, 4), shape=(-1, 2))),
+)
+
+
+def _transpose_infer(x: TensorType, /, perm: tuple[int, ...]) -> TensorType:
+    require(
+        sorted(perm) == list(range(x.ndim)), f"transpose: perm {perm} is no permutation of the axes of {x}"
+    )
+    return x.with_shape(tuple(x.shape[axis] for axis in perm))
+
+
+def _transpose(x: Array, perm: tuple[int, ...]) -> Array:
+    return np.ascontiguousarray(x.transpose(perm))
+
+
+def _transpose_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
+    perm = call.attrs["perm"]
+    return (transpose(dy, tuple(perm.index(axis) for axis in range(len(perm)))),)
+
+
+transpose = Op(
+    "transpose",
+    "*->*",
+    _transpose_infer,
+    _transpose,
+    _transpose_vjp,
+    samples=(sample((2, 3, 4), perm=(2, 0, 1)),),
+)
+
+
+def _broadcast_infer(x: TensorType, /, shape: tuple[int, ...]) -> TensorType:
+    found = broadcast("broadcast_to", x, x.with_shape(shape))
+    require(found == shape, f"broadcast_to: {x} does not broadcast to {shape}")
+    return x.with_shape(shape)
+
+
+broadcast_to = Op(
+    "broadcast_to",
+    "...->...",
+    _broadcast_infer,
+    lambda x, shape: np.ascontiguousarray(np.broadcast_to(x, shape)).reshape(shape),
+    lambda call, dy: (sum_to(dy, call.inputs[0].shape),),
+    samples=(sample((3, 1), shape=(2, 3, 4)), sample((), shape=(2,))),
+)
+
+
+def _one_hot_infer(indices: TensorType, /, depth: int, dtype: str = "float32") -> TensorType:
+    require(not indices.dtype.is_float, f"one_hot: indices {indices} must be integers")
+    return TensorType((*indices.shape, depth), dtypes.dtype(dtype))
+
+
+def _one_hot(indices: Array, depth: int, dtype: str) -> Array:
+    hot: Array = indices[..., np.newaxis] == np.arange(depth)
+    return hot.astype(dtypes.dtype(dtype).numpy)
+
+
+one_hot = Op(
+    "one_hot",
+    "...->...d",
+    _one_hot_infer,
+    _one_hot,
+    NoGradient("its input is an index"),
+    samples=(sample(Arg((3,), "int32", high=5), depth=5),),
+)
+
+
+def _argmax_infer(x: TensorType, /, axis: int = -1) -> TensorType:
+    return TensorType(x.shape[:axis] + x.shape[axis + 1 :], dtypes.int32)
+
+
+def _argmax(x: Array, axis: int) -> Array:
+    return np.asarray(np.argmax(x, axis=axis), dtype=np.int32)
+
+
+argmax = Op(
+    "argmax",
+    "*->*",
+    _argmax_infer,
+    _argmax,
+    NoGradient("its output is an index"),
+    normalize=normalize_axis,
+    samples=(sample((3, 4), axis=-1), sample((3, 4), axis=0)),
+)

@@ -1,0 +1,143 @@
+"""Matrix product and bias; half precision is multiplied and summed in float32, rounded once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from framework.dtypes import accumulator, dtype, promote
+from framework.ir.builder import Sym
+from framework.ir.types import TensorType
+from framework.ops import lowering
+from framework.ops.op import Array, Call, Op, sample
+from framework.ops.shapes import axis_of, normalize_axis, require
+
+MATRIX = 2  # axes
+
+
+def with_out_dtype(types: tuple[TensorType, ...], attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes with `out_dtype` spelled out; None means the dtype of the first input."""
+    wanted = types[0].dtype if attrs["out_dtype"] is None else dtype(attrs["out_dtype"])
+    return {**attrs, "out_dtype": wanted.name}
+
+
+def product(a: Array, b: Array, out_dtype: str) -> Array:
+    """Return a @ b accumulated in the accumulator's dtype and rounded once."""
+    wide = accumulator(a.dtype)
+    exact: Array = np.matmul(a.astype(wide, copy=False), b.astype(wide, copy=False))
+    return exact.astype(dtype(out_dtype).numpy, copy=False)
+
+
+def _infer(
+    a: TensorType,
+    b: TensorType,
+    /,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    out_dtype: str | None = None,
+) -> TensorType:
+    require(
+        a.ndim == b.ndim >= MATRIX and a.shape[:-2] == b.shape[:-2],
+        f"matmul: {a} and {b} must be matrices, or equal batches of matrices",
+    )
+    require(a.dtype == b.dtype, f"matmul: {a} and {b} differ in dtype; cast one of them")
+    m, k_of_a = reversed(a.shape[-2:]) if transpose_a else a.shape[-2:]
+    k_of_b, n = reversed(b.shape[-2:]) if transpose_b else b.shape[-2:]
+    require(
+        k_of_a == k_of_b,
+        f"matmul: {a}{' transposed' * transpose_a} and {b}{' transposed' * transpose_b} "
+        f"do not match: k is {k_of_a} on the left and {k_of_b} on the right",
+    )
+    return TensorType((*a.shape[:-2], m, n), dtype(out_dtype or a.dtype))
+
+
+def _evaluate(a: Array, b: Array, transpose_a: bool, transpose_b: bool, out_dtype: str) -> Array:
+    return product(
+        a.swapaxes(-1, -2) if transpose_a else a, b.swapaxes(-1, -2) if transpose_b else b, out_dtype
+    )
+
+
+def _vjp(call: Call, dy: Any) -> tuple[Any, ...]:
+    """Return da in a's dtype, and db (the weight's) as wide as the output."""
+    a, b = call.inputs
+    ta, tb = call.attrs["transpose_a"], call.attrs["transpose_b"]
+    wide = promote(b.dtype, promote(call.outputs[0].dtype, dy.dtype)).name
+    dy = dy.astype(a.dtype)
+    da = matmul(b, dy, tb, True, a.dtype) if ta else matmul(dy, b, False, not tb, a.dtype)
+    db = matmul(dy, a, True, ta, wide) if tb else matmul(a, dy, not ta, False, wide)
+    return da, db
+
+
+matmul = Op(
+    "matmul",
+    "...mk,...kn->...mn",
+    _infer,
+    _evaluate,
+    _vjp,
+    normalize=with_out_dtype,
+    promotes=True,
+    lowering=lowering.matmul,
+    samples=(
+        sample((2, 3), (3, 4)),
+        sample((3, 2), (3, 4), transpose_a=True),
+        sample((2, 3), (4, 3), transpose_b=True),
+        sample((3, 2), (4, 3), transpose_a=True, transpose_b=True),
+        sample((2, 2, 3), (2, 3, 4)),
+    ),
+)
+
+
+def _bias_infer(x: TensorType, b: TensorType, /, axis: int = -1) -> TensorType:
+    wanted = TensorType((x.shape[axis_of("bias_add", axis, x)],), x.dtype)
+    require(b == wanted, f"bias_add: bias {b} must be {wanted} to add to axis {axis} of {x}")
+    return x
+
+
+def _bias_add(x: Array, b: Array, axis: int) -> Array:
+    return np.asarray(x + b.reshape(b.shape + (1,) * (x.ndim - 1 - axis)))
+
+
+def _bias_vjp(call: Call, dy: Sym) -> tuple[Any, ...]:
+    return dy, bias_add_grad(dy, call.attrs["axis"])
+
+
+bias_add = Op(
+    "bias_add",
+    "*,n->*",
+    _bias_infer,
+    _bias_add,
+    _bias_vjp,
+    normalize=normalize_axis,
+    promotes=True,
+    lowering=lowering.bias_add,
+    samples=(sample((3, 4), (4,)), sample((2, 3, 2, 2), (3,), axis=1)),
+)
+
+
+def _bias_grad_infer(dy: TensorType, /, axis: int = -1) -> TensorType:
+    return dy.with_shape((dy.shape[axis],))
+
+
+def _bias_grad(dy: Array, axis: int) -> Array:
+    others = tuple(each for each in range(dy.ndim) if each != axis)
+    summed: Array = dy.sum(axis=others, dtype=accumulator(dy.dtype))
+    return summed.astype(dy.dtype, copy=False)
+
+
+def _bias_grad_vjp(call: Call, d: Any) -> tuple[Any, ...]:
+    (dy,) = call.inputs
+    zero = dy.builder.constant(np.zeros(dy.shape, d.dtype.numpy))
+    return (bias_add(zero, d, call.attrs["axis"]),)
+
+
+bias_add_grad = Op(
+    "bias_add_grad",
+    "*->n",
+    _bias_grad_infer,
+    _bias_grad,
+    _bias_grad_vjp,
+    normalize=normalize_axis,
+    lowering=lowering.bias_add_grad,
+    samples=(sample((3, 4)), sample((2, 3, 2, 2), axis=1)),
+)

@@ -1,0 +1,97 @@
+"""Reductions and softmax; half precision is summed in float32 and rounded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from framework.dtypes import accumulator
+from framework.ir.types import TensorType
+from framework.ops import lowering
+from framework.ops.array import broadcast_to, reshape
+from framework.ops.elementwise import equal
+from framework.ops.op import Array, Call, Op, Rule, sample
+from framework.ops.shapes import normalize_axes, normalize_axis, require
+
+_SAMPLES = (sample((3, 4), axes=1), sample((2, 3, 4), axes=(0, -1), keepdims=True), sample((3, 4), axes=None))
+
+
+def _infer(x: TensorType, /, axes: tuple[int, ...] | None = None, keepdims: bool = False) -> TensorType:
+    dropped = axes or ()
+    if keepdims:
+        return x.with_shape(tuple(1 if axis in dropped else size for axis, size in enumerate(x.shape)))
+    return x.with_shape(tuple(size for axis, size in enumerate(x.shape) if axis not in dropped))
+
+
+def _reduction(name: str, function: Callable[..., Any], vjp: Rule) -> Op:
+    def evaluate(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+        wide = x.astype(accumulator(x.dtype), copy=False)
+        return np.asarray(function(wide, axis=axes, keepdims=keepdims)).astype(x.dtype, copy=False)
+
+    return Op(
+        name,
+        "*->*",
+        _infer,
+        evaluate,
+        vjp,
+        normalize=normalize_axes,
+        lowering=lowering.reduction(name),
+        samples=_SAMPLES,
+    )
+
+
+def _spread(call: Call, reduced: Any) -> Any:
+    """Return a value of the reduced shape repeated over the axes that were reduced."""
+    (x,) = call.inputs
+    kept = tuple(1 if axis in call.attrs["axes"] else size for axis, size in enumerate(x.shape))
+    return broadcast_to(reshape(reduced, kept), x.shape)
+
+
+def _mean_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
+    (x,) = call.inputs
+    (y,) = call.outputs
+    return (_spread(call, dy * (y.size / x.size)),)
+
+
+def _max_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
+    """Return dy shared equally by the elements that are the maximum."""
+    (x,) = call.inputs
+    (y,) = call.outputs
+    is_max = equal(x, _spread(call, y)).astype(x.dtype)
+    return (is_max * _spread(call, dy / reduce_sum(is_max, call.attrs["axes"], call.attrs["keepdims"])),)
+
+
+reduce_sum = _reduction("reduce_sum", np.sum, lambda call, dy: (_spread(call, dy),))
+reduce_mean = _reduction("reduce_mean", np.mean, _mean_vjp)
+reduce_max = _reduction("reduce_max", np.max, _max_vjp)
+
+
+def _softmax_infer(x: TensorType, /, axis: int = -1) -> TensorType:
+    require(x.dtype.is_float and x.ndim > 0, f"softmax: {x} must be a float tensor with an axis")
+    return x
+
+
+def softmax_of(x: Array, axis: int) -> Array:
+    """Return softmax in the accumulator's dtype."""
+    wide = x.astype(accumulator(x.dtype), copy=False)
+    powers = np.exp(wide - wide.max(axis=axis, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
+
+
+def _softmax_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
+    (y,) = call.outputs
+    weighted = dy * y
+    return (weighted - y * reduce_sum(weighted, call.attrs["axis"], True),)
+
+
+softmax = Op(
+    "softmax",
+    "mn->mn",
+    _softmax_infer,
+    lambda x, axis: softmax_of(x, axis).astype(x.dtype, copy=False),
+    _softmax_vjp,
+    normalize=normalize_axis,
+    samples=(sample((3, 4)), sample((3, 4), axis=0)),
+)

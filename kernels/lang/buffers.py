@@ -1,0 +1,63 @@
+"""On-chip buffers and the block that is being emitted."""
+
+from typing import Any
+
+from davinci_sim.isa.state import (
+    BLOCK_DIM,
+    BLOCK_IDX,
+    CAPACITY,
+    NO_SPACE,
+    SPACE_SHIFT,
+    TOP,
+    refuse,
+)
+from davinci_sim.memory.spaces import Space
+from kernels.lang.emits import emits
+
+GM, L1, L0A, L0B, L0C, UB = (int(s) for s in (Space.GM, Space.L1, Space.L0A, Space.L0B, Space.L0C, Space.UB))
+L0C_ALIGN, L0_ALIGN, BLOCK = 1024, 512, 32
+
+
+@emits
+def alloc(core: Any, space: int, nbytes: int) -> int:
+    """Hand out the next `nbytes` of a space, aligned as the space wants it; return the handle.
+
+    When the space is full the kernel is refused: the error names the buffer, needed and available bytes.
+    """
+    align = BLOCK
+    if space == L0C:
+        align = L0C_ALIGN
+    elif space == L0A or space == L0B:
+        align = L0_ALIGN
+    start = (core.state[TOP + space] + align - 1) // align * align
+    end = start + nbytes
+    if end > core.state[CAPACITY + space]:
+        refuse(core.state, NO_SPACE, space, nbytes, core.state[CAPACITY + space] - start)
+    core.state[TOP + space] = end
+    return (space << SPACE_SHIFT) | start
+
+
+@emits
+def block_idx(core: Any) -> int:
+    """Return which share of the kernel this is, from 0."""
+    return core.state[BLOCK_IDX]
+
+
+@emits
+def block_dim(core: Any) -> int:
+    """Return how many shares the kernel has."""
+    return core.state[BLOCK_DIM]
+
+
+@emits
+def share_start(core: Any, items: int, unit: int) -> int:
+    """Return the first of `items` that this block works on; shares are whole multiples of `unit`."""
+    units = (items + unit - 1) // unit
+    return min(items, units * core.state[BLOCK_IDX] // core.state[BLOCK_DIM] * unit)
+
+
+@emits
+def share_end(core: Any, items: int, unit: int) -> int:
+    """Return the end of this block's share of `items`."""
+    units = (items + unit - 1) // unit
+    return min(items, units * (core.state[BLOCK_IDX] + 1) // core.state[BLOCK_DIM] * unit)

@@ -1,0 +1,28 @@
+"""Building blocks of kernels: functions that emit records for whoever calls them."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from davinci_sim.isa.jit import jit
+from kernels.lang.rewrite import Parameter, rewritten
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def emits(function: F) -> F:
+    """Make a function usable inside kernels.
+
+    Records carry the line of the innermost function that is not part of this language: a kernel's own helper
+    shows its lines, `alloc` or `fill` show the line that called them. Parameters annotated `int` or `float` are made so in every call; others are passed as they are.
+    """
+    mark_lines = not function.__module__.startswith(__package__ or "")
+    compiled = jit(rewritten(function, mark_lines=mark_lines)[0])
+    compiled.emits_parameters = [_parameter(p) for p in list(inspect.signature(function).parameters.values())[1:]]  # type: ignore[attr-defined]
+    return compiled  # type: ignore[return-value]
+
+
+def _parameter(parameter: inspect.Parameter) -> Parameter:
+    kinds: dict[Any, str] = {int: "int", float: "float", "int": "int", "float": "float"}
+    default = None if parameter.default is inspect.Parameter.empty else parameter.default
+    return (parameter.name, default, kinds.get(parameter.annotation, "any"))

@@ -1,0 +1,224 @@
+"""A kernel: its NumPy reference, its tiling space and the function that emits, tied together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.chip.task import Task
+from davinci_sim.core.local import space_bytes
+from davinci_sim.core.order import legal_order
+from davinci_sim.core.program import BY_OPCODE, Program, handle_text
+from davinci_sim.errors import BadTiling, IllegalInstruction, InternalError
+from davinci_sim.isa import PIPE_NAMES
+from davinci_sim.isa import state as st
+from davinci_sim.isa.fields import DTYPE_NAMES
+from davinci_sim.isa.jit import jit
+from davinci_sim.memory.dtypes import DType
+from davinci_sim.memory.dtypes import dtype as dtype_of
+from davinci_sim.memory.layout import LAYOUTS
+from davinci_sim.memory.spaces import Space
+from davinci_sim.platforms import Platform
+from kernels.lang import rewrite
+from kernels.lang.shapes import Shape, Tiling
+
+FIRST_CAPACITY = 4096  # records; grows to what a program needs
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor that a kernel reads or writes in GM: logical shape, element type and layout there."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: int
+    layout: str = "ND"
+    is_output: bool = False
+
+    @property
+    def dtype_name(self) -> str:
+        """The element type by name."""
+        return DTYPE_NAMES[self.dtype]
+
+    @property
+    def device_dtype(self) -> DType:
+        """The element type."""
+        return dtype_of(self.dtype_name)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in GM, padding of the layout included."""
+        return int(LAYOUTS[self.layout].bytes(self.shape, self.device_dtype))
+
+    def pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return `array[shape]` in the order of the device."""
+        return LAYOUTS[self.layout].pack(array.astype(self.device_dtype.numpy))  # type: ignore[no-any-return]
+
+    def unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the device's order as an array of the logical shape."""
+        return LAYOUTS[self.layout].unpack(array, self.shape)  # type: ignore[no-any-return]
+
+
+def output(name: str, shape: tuple[int, ...], dtype: int, layout: str = "ND") -> Operand:
+    """Declare an operand that the kernel writes."""
+    return Operand(name, shape, dtype, layout, is_output=True)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What `davinci kernel list` lists: equals its reference on every legal tiling and shape."""
+
+    name: str
+    doc: str
+    shape_type: type[Shape]
+    tiling_type: type[Tiling]
+    operands: Callable[[Any], tuple[Operand, ...]]
+    reference: Callable[..., tuple[npt.NDArray[Any], ...]]
+    macs: Callable[[Any], int] | None
+    emit: Any
+    source: str
+    buffers: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The keys that `--shape` takes."""
+        return tuple(name for name in self.shape_type.names() if not name.endswith("dtype"))
+
+    def task(
+        self, shape: Shape, handles: dict[str, int], platform: Platform, tiling: Tiling | None = None
+    ) -> Task:
+        """Emit the kernel for tensors at `handles[operand]` in GM.
+
+        Raises:
+            BadTiling: a buffer does not fit, or events run out.
+            IllegalInstruction: an instruction breaks one of its rules.
+            Deadlock: a program waits for a flag that nobody sets.
+        """
+        tiling = tiling or self.tiling_type.default(shape, platform)
+        blocks = tiling.blocks(shape, platform)
+        addresses = [handles[operand.name] for operand in self.operands(shape)]
+        programs = tuple(
+            self._program(shape, tiling, addresses, platform, block, blocks) for block in range(blocks)
+        )
+        ordered = [program.words[legal_order(program)] for program in programs]
+        offsets = np.cumsum([0, *map(len, ordered)])
+        key = (self.name, str(shape), str(tiling), platform.name)
+        return Task(self.name, key, programs, np.concatenate(ordered), offsets, operands=dict(handles))
+
+    def _program(
+        self, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform, block: int, blocks: int
+    ) -> Program:
+        capacity = FIRST_CAPACITY
+        while True:
+            core = _states.get(platform, capacity)
+            st.begin_block(core, block, blocks)
+            self.emit(core, *addresses, shape.pack(), tiling.pack())
+            if core.state[st.ERROR_KIND] != st.NO_ERROR:
+                raise self._refusal(core.state, shape, tiling)
+            count = int(core.state[st.COUNT])
+            if count <= len(core.words):
+                words = core.words[:count].copy()
+                return Program(words, _sources(words))
+            capacity = count
+
+    def _refusal(self, state: npt.NDArray[np.int64], shape: Shape, tiling: Tiling) -> Exception:
+        """Turn what the emitters noted into an error that shows the user's line."""
+        kind, what, location = (int(state[i]) for i in (st.ERROR_KIND, st.ERROR_WHAT, st.ERROR_LOCATION))
+        needed, available = int(state[st.ERROR_NEEDED]), int(state[st.ERROR_AVAILABLE])
+        place = f"  {rewrite.source_text(location)}: {rewrite.source_line(location)}"
+        case = f"kernel {self.name} of shape {shape}, tiling {tiling}"
+        if kind == st.NO_SPACE:
+            line = rewrite.source_line(location)
+            buffer = line.split("=")[0].strip() if "=" in line else "a buffer"
+            return BadTiling(
+                f"{case}: buffer {buffer}@{Space(what).name} needs {needed} bytes, {max(0, available)} are available\n"
+                f"{place}\n  next: use smaller tiles or fewer slots"
+            )
+        if kind == st.NO_EVENT_ID:
+            pair = f"{PIPE_NAMES[what >> 4]} to {PIPE_NAMES[what & 15]}"
+            return BadTiling(
+                f"{case}: {needed} event ids from {pair} are wanted, {available} are left\n{place}\n"
+                "  next: use fewer slots or fewer queues between these pipes"
+            )
+        if kind == st.TOO_MANY_QUEUES:
+            return BadTiling(f"{case}: at most {st.MAX_QUEUES} queues can be opened\n{place}")
+        return _illegal(state, place)
+
+
+def _illegal(state: npt.NDArray[np.int64], place: str) -> IllegalInstruction:
+    """Name the instruction, its operands, the rule that one of them breaks, and the line."""
+    declared = BY_OPCODE[int(state[st.ERROR_NEEDED])]
+    wrong = int(state[st.ERROR_WHAT])
+    shown = []
+    values: dict[str, int] = {}
+    for slot, (name, _, is_float) in enumerate(declared.parameters):
+        raw = int(state[st.ERROR_VALUES + slot])
+        values[name] = raw
+        is_operand = any(operand.name == name for operand in declared.operands)
+        value = handle_text(raw) if is_operand else np.int32(raw).view(np.float32) if is_float else raw
+        shown.append(f"{name}={value}")
+    if wrong <= len(declared.fields):
+        item = declared.fields[wrong - 1]
+        value = handle_text(values[item.name]) if item in declared.operands else values[item.name]
+        rule = f"{item.name} = {value} {item.rule}"
+    elif wrong == len(declared.fields) + 1:
+        rule = f"dtype {values['dtype']} must be one of {', '.join(DTYPE_NAMES[d] for d in declared.dtypes)}"
+    else:
+        legal = ", ".join(f"{Space(a).name}->{Space(b).name}" for a, b in declared.routes)
+        rule = f"the move must go one of the ways {legal}"
+    return IllegalInstruction(f"{declared.name}({', '.join(shown)})\n  rule: {rule}\n{place}")
+
+
+def _sources(words: npt.NDArray[np.int64]) -> dict[int, str]:
+    locations = np.unique((words[:, 0] >> 32) & 0xFFFFFFFF)
+    return {int(location): rewrite.source_text(int(location)) for location in locations}
+
+
+class _States:
+    """Keep one emission state per platform, so that emitting many blocks allocates nothing."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, st.CoreState] = {}
+
+    def get(self, platform: Platform, capacity: int) -> st.CoreState:
+        core = self.kept.get(platform.name)
+        if core is None or len(core.words) < capacity:
+            core = st.new_core_state(
+                capacity, space_bytes(platform, 0), int(platform.event_ids_per_pipe_pair)
+            )
+            self.kept[platform.name] = core
+        return core
+
+
+_states = _States()
+KERNELS: dict[str, Kernel] = {}
+"""Every kernel by name; `kernels.load` fills it."""
+
+
+def kernel(
+    shape: type[Shape],
+    tiling: type[Tiling],
+    operands: Callable[[Any], tuple[Operand, ...]],
+    reference: Callable[..., tuple[npt.NDArray[Any], ...]],
+    macs: Callable[[Any], int] | None = None,
+) -> Callable[[Callable[..., None]], Kernel]:
+    """Declare a kernel: the decorated function emits one block's share.
+
+    The function takes (core, one GM handle per operand, shape, tiling), where shape and tiling are named
+    tuples of integers. `macs(shape)` counts the cube's multiplications for the roofline.
+    """
+
+    def declare(function: Callable[..., None]) -> Kernel:
+        emitting, source = rewrite.rewritten(function, mark_lines=True)
+        declared = Kernel(
+            name=function.__name__, doc=(function.__doc__ or "").strip(), shape_type=shape, tiling_type=tiling,
+            operands=operands, reference=reference, macs=macs, emit=jit(emitting), source=source,
+        )  # fmt: skip
+        if declared.name in KERNELS and KERNELS[declared.name].source != source:
+            raise InternalError(f"two kernels are called {declared.name}")
+        KERNELS[declared.name] = declared
+        return declared
+
+    return declare

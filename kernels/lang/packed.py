@@ -1,0 +1,1 @@
+"""The named tuples of shapes and tilings, made by `kernels.lang.shapes` and kept here to be importable."""

@@ -1,0 +1,138 @@
+"""Prepare a function that emits: every call knows its source line and has one set of argument types.
+
+The decorators `kernel` and `emits` rewrite the syntax tree of a function before it is compiled. Before each
+statement that calls an instruction (or another emitting function) the line number is stored in the core's
+state, so that every record knows where it comes from. Arguments are put in order, defaults filled in and
+made plain integers, so that each emitter is compiled once and not once per combination of types. The
+function keeps its file name and line numbers: a debugger steps through it, and Numba caches it on disk.
+"""
+
+import ast
+import inspect
+import textwrap
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from davinci_sim.errors import DavinciError
+from davinci_sim.isa.state import LOCATION
+
+SOURCES: dict[int, tuple[str, str]] = {}
+"""File number -> (shown path, path on disk); a location is the number above 16 bits of line."""
+
+Parameter = tuple[str, int | float | None, str]  # name, default, "int" | "float" | "any"
+
+
+def parameters_of(target: Any) -> list[Parameter] | None:
+    """Return the parameters (after the core) of something that emits, None for anything else."""
+    declared = getattr(target, "instruction", None)
+    if declared is not None:
+        return [(name, default, "float" if is_float else "int") for name, default, is_float in declared.parameters]
+    return getattr(target, "emits_parameters", None)
+
+
+def rewritten(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..., Any], str]:
+    """Return the function compiled from its rewritten source, and that source as text."""
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except (OSError, TypeError):
+        raise DavinciError(
+            f"kernel {function.__name__}: its source cannot be read\n"
+            "  rule: a kernel must be written in a file\n  next: move it out of the interactive session"
+        ) from None
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    ast.increment_lineno(tree, first - 1)
+    definition = tree.body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.decorator_list = []
+    base = register_file(function) << 16 if mark_lines else -1
+    _Rewriter(function.__globals__, definition.args.args[0].arg, base).visit(definition)
+    _erase_annotations(definition)
+    ast.fix_missing_locations(tree)
+    scope: dict[str, Any] = {}
+    filename = inspect.getsourcefile(function) or function.__code__.co_filename
+    exec(compile(tree, filename, "exec"), function.__globals__, scope)  # noqa: S102 - the user's own function
+    made = scope[function.__name__]
+    made.__module__, made.__doc__, made.__qualname__ = function.__module__, function.__doc__, function.__qualname__
+    return made, ast.unparse(definition)
+
+
+def register_file(function: Callable[..., Any]) -> int:
+    """Return the number of the file that a function stands in: a digest of its module's name."""
+    number = zlib.crc32(function.__module__.encode()) & 0xFFFF
+    path = Path(inspect.getsourcefile(function) or "")
+    root = Path(__file__).resolve().parents[2]
+    shown = path.resolve().relative_to(root) if path.resolve().is_relative_to(root) else Path(path.name)
+    SOURCES[number] = (shown.as_posix(), str(path))
+    return number
+
+
+def source_text(location: int) -> str:
+    """Return `file:line` of a location in a record, or an empty string."""
+    shown = SOURCES.get(location >> 16 & 0xFFFF)
+    return f"{shown[0]}:{location & 0xFFFF}" if shown else ""
+
+
+def source_line(location: int) -> str:
+    """Return the text of the line that a location points to."""
+    known = SOURCES.get(location >> 16 & 0xFFFF)
+    if known is None or not Path(known[1]).is_file():
+        return ""
+    lines = Path(known[1]).read_text().splitlines()
+    number = location & 0xFFFF
+    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def _erase_annotations(definition: ast.FunctionDef) -> None:
+    definition.returns = None
+    for argument in definition.args.args:
+        argument.annotation = None
+
+
+class _Rewriter(ast.NodeTransformer):
+    """Normalise calls; store the line before statements that call."""
+
+    def __init__(self, scope: dict[str, Any], core: str, base: int) -> None:
+        self.scope, self.core, self.base, self.called = scope, core, base, False
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.Expr | ast.Assign | ast.AugAssign | ast.Return) and self.base >= 0:
+            self.called = False
+            visited = super().visit(node)
+            return [self._mark(node.lineno), visited] if self.called else visited
+        return super().visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:  # noqa: N802 - name given by ast
+        self.generic_visit(node)
+        parameters = parameters_of(self._target(node.func))
+        if parameters is None or not node.args:
+            return node
+        self.called = True
+        given = dict(zip([name for name, _, _ in parameters], node.args[1:], strict=False))
+        given.update({keyword.arg: keyword.value for keyword in node.keywords if keyword.arg})
+        values = [_plain(given.get(name), default, kind) for name, default, kind in parameters]
+        if None in values or len(given) > len(parameters) or len(node.args) - 1 > len(parameters):
+            return node  # a wrong call: let Python or Numba say so at the user's line
+        return ast.Call(func=node.func, args=[node.args[0], *values], keywords=[])  # type: ignore[list-item]
+
+    def _target(self, callee: ast.expr) -> Any:
+        if isinstance(callee, ast.Name):
+            return self.scope.get(callee.id)
+        if isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name):
+            return getattr(self.scope.get(callee.value.id), callee.attr, None)
+        return None
+
+    def _mark(self, line: int) -> ast.stmt:
+        statement = ast.parse(f"{self.core}.state[{LOCATION}] = {self.base | line}").body[0]
+        for node in ast.walk(statement):
+            ast.copy_location(node, ast.Pass(lineno=line, col_offset=0, end_lineno=line, end_col_offset=0))
+        return statement
+
+
+def _plain(value: ast.expr | None, default: int | float | None, kind: str) -> ast.expr | None:
+    if value is None:
+        return None if default is None else ast.Constant(default)
+    if kind == "any" or isinstance(value, ast.Constant):
+        return value
+    return ast.Call(func=ast.Name(id=kind, ctx=ast.Load()), args=[value], keywords=[])

@@ -1,0 +1,73 @@
+"""Rows of any length between GM, where they follow each other, and UB, where each begins at a block.
+
+A row whose bytes are no multiple of 32 starts anywhere in a block of GM. Every `row_period` rows the start
+is aligned again, so that one strided transfer per row of the period fetches them all.
+"""
+
+from typing import Any
+
+from davinci_sim.isa import data_move
+from kernels.lang.emits import emits
+from kernels.lang.transpose import transpose_16bit
+
+BLOCK, MAX_BURSTS, MAX_GAP = 32, 4095, 65535
+COMPACT_LIMIT = 2048
+"""Bytes of a period of padded rows up to which `compact` has scratch enough."""
+
+
+@emits
+def row_period(core: Any, row_bytes: int) -> int:
+    """Return after how many rows a row begins at a block again."""
+    return BLOCK // min(BLOCK, row_bytes & -row_bytes)
+
+
+@emits
+def pitch_bytes(core: Any, row_bytes: int) -> int:
+    """Return the bytes of a row in whole blocks."""
+    return (row_bytes + BLOCK - 1) // BLOCK * BLOCK
+
+
+@emits
+def load_rows(core: Any, dst: int, pitch: int, src: int, stride: int, rows: int, width: int) -> None:
+    """Bring `rows` rows of `width` bytes, `stride` bytes apart in GM, to UB, `pitch` bytes apart there.
+
+    Blocks are moved whole: bytes after `width` hold what follows in GM.
+    """
+    blocks = (width + BLOCK - 1) // BLOCK
+    if stride == pitch and blocks * BLOCK == stride:
+        data_move(core, dst, src, 1, rows * blocks)
+        return
+    period = row_period(core, stride)
+    src_gap, dst_gap = period * stride // BLOCK - blocks, period * pitch // BLOCK - blocks
+    if src_gap > MAX_GAP or dst_gap > MAX_GAP or period >= rows:
+        period, src_gap, dst_gap = rows, 0, 0
+    for phase in range(period):
+        bursts = (rows - phase + period - 1) // period
+        for done in range(0, bursts, MAX_BURSTS):
+            row = phase + done * period
+            count = min(MAX_BURSTS, bursts - done)
+            data_move(core, dst + row * pitch, src + row * stride, count, blocks, src_gap, dst_gap)
+
+
+@emits
+def compact_scratch_bytes(core: Any, row_bytes: int) -> int:
+    """Return the scratch that `compact` needs."""
+    period = row_period(core, row_bytes)
+    return 16 * period * (pitch_bytes(core, row_bytes) + row_bytes)
+
+
+@emits
+def compact(core: Any, dst: int, src: int, rows: int, row_bytes: int, scratch: int) -> None:
+    """Close the gaps between rows in UB: row i of `row_bytes` (even) ends up at dst + i * row_bytes.
+
+    Sixteen runs of a period of rows are transposed, so that half words become blocks, which a move can pack,
+    and transposed back. Both buffers are used by whole groups of 16 periods.
+    """
+    period, pitch = row_period(core, row_bytes), pitch_bytes(core, row_bytes)
+    group = 16 * period
+    padded, packed = period * pitch // BLOCK, period * row_bytes // BLOCK  # blocks of a run
+    columns, kept = scratch, scratch + group * pitch
+    for row in range(0, rows, group):
+        transpose_16bit(core, columns, 1, 16, src + row * pitch, padded, 1, padded)
+        data_move(core, kept, columns, period, row_bytes // 2, (pitch - row_bytes) // 2, 0)
+        transpose_16bit(core, dst + row * row_bytes, packed, 1, kept, 1, 16, packed)

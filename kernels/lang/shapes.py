@@ -1,0 +1,109 @@
+"""Shapes and tilings: frozen dataclasses of integers that a kernel is emitted for."""
+
+import dataclasses
+from collections import namedtuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from davinci_sim.errors import BadShape, BadTiling, unknown
+from davinci_sim.memory.dtypes import dtype as dtype_of
+from davinci_sim.platforms import Platform
+from kernels.lang import packed
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A frozen dataclass whose fields are integers, handed to compiled code as a named tuple."""
+
+    def pack(self) -> Any:
+        """Return the fields as the named tuple that the emitting function takes."""
+        cls = type(self)
+        title = f"{cls.__module__}.{cls.__qualname__}".replace(".", "_")
+        if not hasattr(packed, title):
+            names = [field.name for field in dataclasses.fields(cls)]
+            setattr(packed, title, namedtuple(title, names, module=packed.__name__))  # type: ignore[misc]
+        return getattr(packed, title)(*dataclasses.astuple(self))
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the fields."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    def __str__(self) -> str:
+        """Print as `m=1,k=2`, as the command line takes it."""
+        return ",".join(f"{name}={getattr(self, name)}" for name in self.names())
+
+
+@dataclass(frozen=True)
+class Shape(Integers):
+    """The axes of a problem, its options and the element types (as codes of the instruction set)."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """Fields that may be 0 or are no axes."""
+
+    @classmethod
+    def of(cls, kernel: str, axes: dict[str, int], dtype: str | None = None) -> Self:
+        """Build a shape from axis letters and check it; `dtype` names the element type of the operands.
+
+        Raises:
+            BadShape: an axis is missing, unknown, or not positive.
+        """
+        known = cls.names()
+        for key in axes:
+            if key not in known:
+                raise unknown(f"axis of kernel {kernel}", key, [n for n in known if not n.endswith("dtype")])
+        values = dict(axes)
+        if dtype is not None:
+            values["dtype"] = dtype_of(dtype).code
+        missing = [
+            f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in values
+        ]
+        if missing:
+            raise BadShape(
+                f"kernel {kernel}: the shape lacks {', '.join(missing)}\n"
+                f"  rule: it takes {', '.join(known)}\n  next: --shape {','.join(f'{m}=64' for m in missing)}"
+            )
+        shape = cls(**values)
+        for name in known:
+            value = getattr(shape, name)
+            if name not in cls.OPTIONS and not name.endswith("dtype") and value < 1:
+                raise BadShape(f"kernel {kernel}: {name}={value}\n  rule: every axis is at least 1")
+        shape.check(kernel)
+        return shape
+
+    def check(self, kernel: str) -> None:
+        """Raise BadShape where axes contradict each other; nothing to check by default."""
+
+
+@dataclass(frozen=True)
+class Tiling(Integers):
+    """How a problem is cut into pieces that fit the buffers."""
+
+    @classmethod
+    def default(cls, shape: Any, platform: Platform) -> Self:
+        """Return a good tiling without searching."""
+        raise NotImplementedError
+
+    @classmethod
+    def space(cls, shape: Any, platform: Platform) -> Iterator[Self]:
+        """Yield legal tilings worth trying, the default one first."""
+        yield cls.default(shape, platform)
+
+    @classmethod
+    def of(cls, kernel: str, values: dict[str, int], shape: Any, platform: Platform) -> Self:
+        """Build a tiling from the default one and the given fields.
+
+        Raises:
+            BadTiling: a field is unknown or not positive.
+        """
+        for key, value in values.items():
+            if key not in cls.names():
+                raise unknown(f"tiling field of kernel {kernel}", key, cls.names())
+            if value < 1:
+                raise BadTiling(f"kernel {kernel}: tiling {key}={value}\n  rule: every field is at least 1")
+        return dataclasses.replace(cls.default(shape, platform), **values)
+
+    def blocks(self, shape: Any, platform: Platform) -> int:
+        """Return how many cores take part."""
+        raise NotImplementedError

@@ -1,0 +1,389 @@
+"""Matrix products on the cube: c = a @ b, operands transposed or not, with or without a bias.
+
+Tensors lie in GM as FRACTAL_NZ. A core computes tiles c[m0, n0]: panels of a and b come to L1 (`l1_k` of the
+inner axis at once), pieces of `k0` go on to L0A and L0B, the cube accumulates over all of k in L0C, and the
+result leaves through UB. Every hand-off has `slots` buffers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.platforms import Platform
+from kernels.lang import (
+    FP16,
+    FP32,
+    L0A,
+    L0B,
+    L0C,
+    L1,
+    MTE1,
+    MTE2,
+    MTE3,
+    UB,
+    M,
+    Operand,
+    Shape,
+    Tiling,
+    V,
+    alloc,
+    broadcast_ub_to_l0c,
+    close,
+    data_move,
+    emits,
+    fill,
+    filled,
+    free,
+    kernel,
+    l0c_to_ub,
+    load2d,
+    mmad,
+    output,
+    queue,
+    share_end,
+    share_start,
+    size_of,
+    use,
+)
+
+Array = npt.NDArray[Any]
+EDGE = 16
+STAGE_ELEMENTS = 16384
+"""How much of a result is drained at once, so that draining and storing overlap."""
+
+
+def matmul_reference(shape: Any, a: Array, b: Array) -> tuple[Array]:
+    """Return c[..., m, n] = a[..., m, k] @ b[..., k, n], accumulated in float32 and rounded once."""
+    left = np.swapaxes(a, -1, -2) if shape.trans_a else a
+    right = np.swapaxes(b, -1, -2) if shape.trans_b else b
+    product = left.astype(np.float32) @ right.astype(np.float32)
+    return (product.astype(np.float32 if shape.out_dtype == FP32 else np.float16),)
+
+
+def matmul_bias_reference(shape: Any, a: Array, b: Array, bias: Array) -> tuple[Array]:
+    """Return c[..., m, n] = a @ b + bias[n], accumulated in float32 and rounded once."""
+    left = np.swapaxes(a, -1, -2) if shape.trans_a else a
+    right = np.swapaxes(b, -1, -2) if shape.trans_b else b
+    product = left.astype(np.float32) @ right.astype(np.float32) + bias
+    return (product.astype(np.float32 if shape.out_dtype == FP32 else np.float16),)
+
+
+@dataclass(frozen=True)
+class MatmulShape(Shape):
+    """c[b, m, n] = a[b, m, k] @ b[b, k, n]; a is stored (k, m) with trans_a, b (n, k) with trans_b."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("trans_a", "trans_b")
+    m: int
+    k: int
+    n: int
+    b: int = 1
+    trans_a: int = 0
+    trans_b: int = 0
+    dtype: int = FP16
+    out_dtype: int = FP16
+
+    def batched(self, rows: int, columns: int) -> tuple[int, ...]:
+        """Return the shape of a matrix, with the batch in front if there is one."""
+        return (rows, columns) if self.b == 1 else (self.b, rows, columns)
+
+
+def _operands(shape: MatmulShape) -> tuple[Operand, ...]:
+    a = shape.batched(shape.k, shape.m) if shape.trans_a else shape.batched(shape.m, shape.k)
+    b = shape.batched(shape.n, shape.k) if shape.trans_b else shape.batched(shape.k, shape.n)
+    c = shape.batched(shape.m, shape.n)
+    return Operand("a", a, FP16, "NZ"), Operand("b", b, FP16, "NZ"), output("c", c, shape.out_dtype, "NZ")
+
+
+def _operands_with_bias(shape: MatmulShape) -> tuple[Operand, ...]:
+    a, b, c = _operands(shape)
+    return a, b, Operand("bias", (shape.n,), FP32), c
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+@dataclass(frozen=True)
+class MatmulTiling(Tiling):
+    """Tile edges in elements (multiples of 16) and the buffers of each hand-off."""
+
+    m0: int
+    k0: int
+    n0: int
+    l1_k: int
+    slots: int = 2
+
+    @classmethod
+    def default(cls, shape: MatmulShape, platform: Platform) -> "MatmulTiling":
+        """Return the tiling with the least estimated time of cube and memory path."""
+        return min(cls.space(shape, platform), key=lambda tiling: tiling._estimate(shape, platform))
+
+    @classmethod
+    def space(cls, shape: MatmulShape, platform: Platform) -> Iterator["MatmulTiling"]:
+        """Yield the tilings whose buffers fit, by the edges of the output tile."""
+        edges = (16, 32, 64, 128, 256)
+        for m0 in edges:
+            for n0 in edges:
+                if max(m0 // 2 >= _round_up(shape.m, EDGE), n0 // 2 >= _round_up(shape.n, EDGE)):
+                    continue
+                k_limit = int(platform.l0a_bytes) // (2 * 2 * max(m0, n0)) // EDGE * EDGE
+                k0 = min(_round_up(shape.k, EDGE), k_limit, 4080)
+                l1_limit = int(platform.l1_bytes) // (2 * 2 * (m0 + n0))
+                l1_k = max(k0, min(_round_up(shape.k, EDGE), l1_limit // k0 * k0, 4 * k0))
+                if 2 * 4 * m0 * n0 <= int(platform.l0c_bytes):
+                    yield cls(m0, k0, n0, l1_k)
+
+    def blocks(self, shape: MatmulShape, platform: Platform) -> int:
+        """Return one core per output tile, as many as there are."""
+        return min(int(platform.ai_cores), self._tiles(shape))
+
+    def _tiles(self, shape: MatmulShape) -> int:
+        return shape.b * -(-shape.m // self.m0) * -(-shape.n // self.n0)
+
+    def _estimate(self, shape: MatmulShape, platform: Platform) -> float:
+        """Estimate cycles: tiles per core, each bound by the cube or by its loads, then the last drain."""
+        k = _round_up(shape.k, EDGE)
+        m0, n0 = min(self.m0, _round_up(shape.m, EDGE)), min(self.n0, _round_up(shape.n, EDGE))
+        cube = m0 * n0 * k / 4096 + -(-k // self.k0) * int(platform.mmad_head_cycles)
+        load = (m0 + n0) * k * 2 / int(platform.gm_read_bytes_per_cycle) + 2 * int(platform.gm_head_cycles)
+        store = m0 * n0 * 4 / int(platform.gm_write_bytes_per_cycle)
+        return (
+            -(-self._tiles(shape) // int(platform.ai_cores)) * max(cube, load, store)
+            + store
+            + min(cube, load)
+        )
+
+
+class Buffers(NamedTuple):
+    """Where a core keeps its tiles; a slot of each is so many bytes."""
+
+    l1_a: int
+    l1_b: int
+    l0a: int
+    l0b: int
+    l0c: int
+    ub: int
+    ub_bias: int
+    l1_a_bytes: int
+    l1_b_bytes: int
+    l0a_bytes: int
+    l0b_bytes: int
+    l0c_bytes: int
+    ub_bytes: int
+
+
+class Queues(NamedTuple):
+    """The hand-offs: GM to L1, L1 to L0, L0C to UB, UB to GM, bias to UB, bias to L0C."""
+
+    l1: int
+    l0: int
+    acc: int
+    out: int
+    bias: int
+    ready: int
+
+
+class Matrices(NamedTuple):
+    """Operands in GM; m, n and k_padded are whole fractals, k is the exact inner axis."""
+
+    a: int
+    b: int
+    c: int
+    m: int
+    n: int
+    k_padded: int
+    k: int
+    trans_a: int
+    trans_b: int
+    out_dtype: int
+
+
+class Tile(NamedTuple):
+    """A piece of the problem: where it begins along each axis, and how long it is."""
+
+    batch: int
+    m_at: int
+    n_at: int
+    k_at: int
+    m: int
+    n: int
+    k: int
+
+
+@emits
+def load_panel(core: Any, l1: int, gm: int, row: int, height: int, width: int, all_rows: int) -> None:
+    """Bring an NZ tile [height, width] at a row of a matrix with `all_rows` rows to L1."""
+    data_move(core, l1, gm + row * 32, width // 16, height, src_gap=all_rows - height)
+
+
+@emits
+def load_panels(core: Any, at: Any, x: Any, slot: int, t: Any) -> None:
+    """Bring a[m, k] and b[k, n] of one step along k to a slot of L1, as they are stored."""
+    tile_a, tile_b = at.l1_a + slot * at.l1_a_bytes, at.l1_b + slot * at.l1_b_bytes
+    a = x.a + t.batch * x.m * x.k_padded * 2
+    b = x.b + t.batch * x.k_padded * x.n * 2
+    if x.trans_a != 0:
+        load_panel(core, tile_a, a + t.m_at * x.k_padded * 2, t.k_at, t.k, t.m, x.k_padded)
+    else:
+        load_panel(core, tile_a, a + t.k_at * x.m * 2, t.m_at, t.m, t.k, x.m)
+    if x.trans_b != 0:
+        load_panel(core, tile_b, b + t.k_at * x.n * 2, t.n_at, t.n, t.k, x.n)
+    else:
+        load_panel(core, tile_b, b + t.n_at * x.k_padded * 2, t.k_at, t.k, t.n, x.k_padded)
+
+
+@emits
+def load_a(core: Any, l0a: int, l1: int, t: Any, piece: int, depth: int, trans: int) -> None:
+    """Bring a[m, depth] at column `piece` of the L1 tile a[m, k] to L0A as ZZ."""
+    for m1 in range(t.m // 16):
+        target = l0a + m1 * (depth // 16) * 512
+        if trans != 0:  # the tile is (k, m): fractals (m1, k1), each to be transposed
+            load2d(core, target, l1 + (m1 * (t.k // 16) + piece // 16) * 512, depth // 16, transpose=1)
+        else:  # fractals (k1, m1)
+            source = l1 + (piece // 16 * (t.m // 16) + m1) * 512
+            load2d(core, target, source, depth // 16, src_stride=t.m // 16)
+
+
+@emits
+def load_b(core: Any, l0b: int, l1: int, t: Any, piece: int, depth: int, trans: int) -> None:
+    """Bring b[depth, n] at row `piece` of the L1 tile b[k, n] to L0B as ZN."""
+    if trans != 0:  # the tile is (n, k): fractals (k1, n1), already column-major for the cube
+        first, fractals = l1 + piece // 16 * (t.n // 16) * 512, depth // 16 * (t.n // 16)
+        for done in range(0, fractals, 255):
+            load2d(core, l0b + done * 512, first + done * 512, min(255, fractals - done))
+        return
+    for k1 in range(depth // 16):  # the tile is (k, n): fractals (n1, k1)
+        source = l1 + (piece // 16 + k1) * 512
+        load2d(core, l0b + k1 * (t.n // 16) * 512, source, t.n // 16, src_stride=t.k // 16, transpose=1)
+
+
+@emits
+def multiply_panels(core: Any, at: Any, q: Any, x: Any, slot: int, acc: int, t: Any, k0: int) -> None:
+    """Add a[m, k] @ b[k, n] of a slot of L1 to acc[m, n], in pieces of |k0|; k0 < 0: acc holds the bias."""
+    for piece in range(0, t.k, abs(k0)):
+        depth = min(abs(k0), t.k - piece)
+        half = fill(core, q.l0)
+        part_a, part_b = at.l0a + half * at.l0a_bytes, at.l0b + half * at.l0b_bytes
+        load_a(core, part_a, at.l1_a + slot * at.l1_a_bytes, t, piece, depth, x.trans_a)
+        load_b(core, part_b, at.l1_b + slot * at.l1_b_bytes, t, piece, depth, x.trans_b)
+        filled(core, q.l0)
+        use(core, q.l0)
+        exact = min(depth, x.k - t.k_at - piece)
+        mmad(core, acc, part_a, part_b, t.m, exact, t.n, (t.k_at + piece > 0) | (k0 < 0))
+        free(core, q.l0)
+
+
+@emits
+def bias_tile(core: Any, acc: int, ub: int, bias: int, q: Any, t: Any) -> None:
+    """Fill acc[m, n] with the rows bias[n], from GM through UB, before the cube adds to it."""
+    fill(core, q.bias)
+    data_move(core, ub, bias + t.n_at * 4, 1, t.n * 4 // 32)
+    filled(core, q.bias)
+    use(core, q.bias)
+    broadcast_ub_to_l0c(core, acc, ub, t.n // 16, t.m // 16)
+    free(core, q.bias)
+    fill(core, q.ready)
+    filled(core, q.ready)
+    use(core, q.ready)
+    free(core, q.ready)
+
+
+@emits
+def store_tile(core: Any, at: Any, q: Any, x: Any, acc: int, t: Any) -> None:
+    """Move acc[m, n] to its place in c, through the slots of UB, as many columns at once as fit one."""
+    item = size_of(core, x.out_dtype)
+    row_bytes = 16 * item
+    gm = x.c + (t.batch * x.m * x.n + t.n_at * x.m + t.m_at * 16) * item
+    columns = max(1, at.ub_bytes // (t.m * row_bytes))
+    for n1 in range(0, t.n // 16, columns):
+        count = min(columns, t.n // 16 - n1)
+        stage = at.ub + fill(core, q.out) * at.ub_bytes
+        l0c_to_ub(core, stage, acc + n1 * t.m * 64, 1, count * (t.m // 16), to_fp16=(x.out_dtype == FP16))
+        filled(core, q.out)
+        use(core, q.out)
+        target, run = gm + n1 * x.m * row_bytes, t.m * row_bytes // 32
+        data_move(core, target, stage, count, run, dst_gap=(x.m - t.m) * row_bytes // 32)
+        free(core, q.out)
+
+
+@emits
+def tile_buffers(core: Any, m0: int, k0: int, n0: int, l1_k: int, slots: int, item: int) -> Any:
+    """Allocate the tiles of every level."""
+    l1_a_bytes, l1_b_bytes = m0 * l1_k * 2, l1_k * n0 * 2
+    l0a_bytes, l0b_bytes, l0c_bytes = m0 * k0 * 2, k0 * n0 * 2, m0 * n0 * 4
+    ub_bytes = min(m0 * n0, max(m0 * 16, STAGE_ELEMENTS)) * item
+    l1_a = alloc(core, L1, slots * l1_a_bytes)
+    l1_b = alloc(core, L1, slots * l1_b_bytes)
+    l0a = alloc(core, L0A, slots * l0a_bytes)
+    l0b = alloc(core, L0B, slots * l0b_bytes)
+    l0c = alloc(core, L0C, slots * l0c_bytes)
+    ub = alloc(core, UB, slots * ub_bytes)
+    ub_bias = alloc(core, UB, n0 * 4)
+    places = (l1_a, l1_b, l0a, l0b, l0c, ub, ub_bias)
+    return Buffers(*places, l1_a_bytes, l1_b_bytes, l0a_bytes, l0b_bytes, l0c_bytes, ub_bytes)
+
+
+@emits
+def open_queues(core: Any, slots: int) -> Any:
+    """Open the hand-offs; those of the bias need no second slot."""
+    l1, l0, acc = queue(core, MTE2, MTE1, slots), queue(core, MTE1, M, slots), queue(core, M, V, slots)
+    return Queues(l1, l0, acc, queue(core, V, MTE3, slots), queue(core, MTE2, V, 1), queue(core, V, M, 1))
+
+
+@emits
+def product(core: Any, x: Any, bias: int, batches: int, tiling: Any) -> None:
+    """Compute this block's share of the output tiles; a bias handle of -1 stands for none."""
+    m0, n0, slots = min(tiling.m0, x.m), min(tiling.n0, x.n), tiling.slots
+    k0, l1_k = min(tiling.k0, x.k_padded), min(tiling.l1_k, x.k_padded)
+    at = tile_buffers(core, m0, k0, n0, l1_k, slots, size_of(core, x.out_dtype))
+    q = open_queues(core, slots)
+    rows, columns = (x.m + m0 - 1) // m0, (x.n + n0 - 1) // n0
+    tiles = batches * rows * columns
+    for tile in range(share_start(core, tiles, 1), share_end(core, tiles, 1)):
+        batch, m_at, n_at = tile // (rows * columns), tile // columns % rows * m0, tile % columns * n0
+        m, n = min(m0, x.m - m_at), min(n0, x.n - n_at)
+        t = Tile(batch, m_at, n_at, 0, m, n, 0)
+        acc = at.l0c + fill(core, q.acc) * at.l0c_bytes
+        if bias >= 0:
+            bias_tile(core, acc, at.ub_bias, bias, q, t)
+        for k_at in range(0, x.k_padded, l1_k):
+            t = Tile(batch, m_at, n_at, k_at, m, n, min(l1_k, x.k_padded - k_at))
+            slot = fill(core, q.l1)
+            load_panels(core, at, x, slot, t)
+            filled(core, q.l1)
+            use(core, q.l1)
+            multiply_panels(core, at, q, x, slot, acc, t, -k0 if bias >= 0 else k0)
+            free(core, q.l1)
+        filled(core, q.acc)
+        use(core, q.acc)
+        store_tile(core, at, q, x, acc, t)
+        free(core, q.acc)
+    for number in range(q.ready, q.l1 - 1, -1):
+        close(core, number)
+
+
+@emits
+def matrices(core: Any, a: int, b: int, c: int, shape: Any) -> Any:
+    """Gather the operands with their edges padded to fractals."""
+    m, n, k = (shape.m + 15) // 16 * 16, (shape.n + 15) // 16 * 16, (shape.k + 15) // 16 * 16
+    return Matrices(a, b, c, m, n, k, shape.k, shape.trans_a, shape.trans_b, shape.out_dtype)
+
+
+def macs(shape: MatmulShape) -> int:
+    """Count the cube's multiplications, without padding."""
+    return shape.b * shape.m * shape.k * shape.n
+
+
+@kernel(MatmulShape, MatmulTiling, _operands, matmul_reference, macs)
+def matmul(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
+    """c[b, m, n] = a[b, m, k] @ b[b, k, n], fp16 in, fp32 accumulated, fp16 or fp32 out."""
+    product(core, matrices(core, a, b, c, shape), -1, shape.b, tiling)
+
+
+@kernel(MatmulShape, MatmulTiling, _operands_with_bias, matmul_bias_reference, macs)
+def matmul_bias(core: Any, a: int, b: int, bias: int, c: int, shape: Any, tiling: Any) -> None:
+    """c[b, m, n] = a[b, m, k] @ b[b, k, n] + bias[n], fp16 in, bias fp32, fp16 or fp32 out."""
+    product(core, matrices(core, a, b, c, shape), bias, shape.b, tiling)

@@ -1,0 +1,129 @@
+"""Layouts place every element exactly once and pad with zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from davinci_sim.errors import BadShape, ShapeMismatch, UnknownName
+from davinci_sim.memory import DTYPES, F16, F32, I8, LAYOUTS, c0, dtype
+
+MATRIX_LAYOUTS = ["NZ", "ZZ", "ZN"]
+FOUR_AXES = ["NC1HWC0", "FRACTAL_Z"]
+length = st.integers(1, 40)
+
+
+@st.composite
+def tensors(draw):
+    """A layout, and an array without zeros whose shape the layout accepts."""
+    name = draw(st.sampled_from(sorted(LAYOUTS)))
+    if name in FOUR_AXES:
+        shape = draw(st.tuples(length, length, st.integers(1, 4), st.integers(1, 4)))
+    else:
+        batch = draw(st.lists(st.integers(1, 3), max_size=2))
+        shape = (*batch, draw(length), draw(length)) if draw(st.booleans()) else (draw(length),)
+    element = draw(st.sampled_from(DTYPES))
+    rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**32))))
+    return name, rng.integers(1, 100, shape).astype(element.numpy)
+
+
+@given(tensors())
+def test_unpack_returns_what_pack_was_given(case):
+    """Packing loses nothing."""
+    name, array = case
+    restored = LAYOUTS[name].unpack(LAYOUTS[name].pack(array), array.shape)
+    assert restored.dtype == array.dtype
+    np.testing.assert_array_equal(restored, array)
+
+
+@given(tensors())
+def test_padding_is_zero_and_nothing_is_stored_twice(case):
+    """Device memory holds the elements of the tensor and zeros, in the announced shape."""
+    name, array = case
+    packed = LAYOUTS[name].pack(array)
+    assert packed.shape == LAYOUTS[name].device_shape(array.shape, dtype(array.dtype))
+    assert packed.nbytes == LAYOUTS[name].bytes(array.shape, dtype(array.dtype))
+    np.testing.assert_array_equal(np.sort(packed[packed != 0]), np.sort(array.ravel()))
+
+
+def test_the_published_examples_have_the_published_shapes():
+    """The shapes that the vendor's documentation and the kit's contract state."""
+    assert LAYOUTS["NC1HWC0"].device_shape((1, 17, 4, 4), F16) == (1, 2, 4, 4, 16)
+    assert LAYOUTS["NZ"].device_shape((17, 17), F16) == (2, 2, 16, 16)
+    assert LAYOUTS["FRACTAL_Z"].device_shape((32, 32, 2, 2), F16) == (8, 2, 16, 16)
+    assert LAYOUTS["NZ"].device_shape((3, 17, 33), I8) == (3, 2, 2, 16, 32)
+    assert LAYOUTS["ZN"].device_shape((33, 17), I8) == (2, 2, 16, 32)
+    assert LAYOUTS["NZ"].device_shape((17, 17), F32) == (2, 2, 16, 16)
+
+
+@pytest.mark.parametrize("element", [F16, I8])
+def test_each_layout_puts_an_element_where_its_definition_says(element):
+    """The index of one element, written out per layout."""
+    edge = c0(element)
+    row, column = 18, edge + 3
+    matrix = np.zeros((40, 2 * edge), element.numpy)
+    matrix[row, column] = 1
+    assert LAYOUTS["NZ"].pack(matrix)[column // edge, row // 16, row % 16, column % edge] == 1
+    assert LAYOUTS["ZZ"].pack(matrix)[row // 16, column // edge, row % 16, column % edge] == 1
+    assert LAYOUTS["ZN"].pack(matrix)[row // edge, column // 16, column % 16, row % edge] == 1
+    images = np.zeros((2, 40, 3, 5), element.numpy)
+    images[1, 37, 2, 4] = 1
+    assert LAYOUTS["NC1HWC0"].pack(images)[1, 37 // edge, 2, 4, 37 % edge] == 1
+    weights = np.zeros((20, 40, 3, 5), element.numpy)
+    weights[18, 37, 2, 4] = 1
+    assert LAYOUTS["FRACTAL_Z"].pack(weights)[(37 // edge * 3 + 2) * 5 + 4, 18 // 16, 18 % 16, 37 % edge] == 1
+
+
+@pytest.mark.parametrize("name", MATRIX_LAYOUTS)
+def test_a_vector_is_one_row(name):
+    """A vector lies as the matrix with one row does."""
+    vector = np.arange(1, 20, dtype=np.float16)
+    np.testing.assert_array_equal(LAYOUTS[name].pack(vector), LAYOUTS[name].pack(vector[None]))
+
+
+def test_a_wrong_number_of_axes_is_refused():
+    """The message has the layout, the shape, the rule and the next step."""
+    with pytest.raises(BadShape) as error:
+        LAYOUTS["NC1HWC0"].pack(np.zeros((4, 4), np.float16))
+    assert str(error.value) == (
+        "NC1HWC0: shape (4, 4) has 2 axes, the layout takes 4 (n c h w); reshape the tensor first"
+    )
+    with pytest.raises(BadShape, match=r"^NZ: shape \(\) has 0 axes, the layout takes 1 or more"):
+        LAYOUTS["NZ"].device_shape((), F16)
+    with pytest.raises(BadShape, match=r"^ND: shape \(2, -1\) has a negative length"):
+        LAYOUTS["ND"].device_shape((2, -1), F16)
+
+
+def test_unpacking_to_another_shape_is_refused():
+    """The message says what the array could have held."""
+    with pytest.raises(ShapeMismatch) as error:
+        LAYOUTS["NZ"].unpack(np.zeros((2, 2, 16, 16), np.float16), (17, 40))
+    assert str(error.value) == (
+        "NZ: an array of shape (2, 2, 16, 16) does not hold a fp16 tensor of shape (17, 40), which lies as "
+        "(3, 2, 16, 16); pass the shape that was packed"
+    )
+
+
+@pytest.mark.parametrize("name", ["fp16", "float16", "FP16", "half", np.float16, np.dtype(np.float16), F16])
+def test_a_dtype_has_many_spellings(name):
+    """The device's name, NumPy's name and NumPy's types all name fp16."""
+    assert dtype(name) is F16
+
+
+def test_codes_count_from_zero():
+    """Instruction records store the code."""
+    assert [d.code for d in DTYPES] == list(range(7))
+    assert [d.name for d in DTYPES] == ["fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16"]
+
+
+def test_an_unknown_dtype_is_answered_with_the_nearest():
+    """A typo names what was meant."""
+    with pytest.raises(UnknownName) as error:
+        dtype("fp61")
+    assert str(error.value) == (
+        "unknown dtype 'fp61': did you mean fp16? Known: fp16, fp32, int16, int32, int8, uint16, uint8"
+    )
+    with pytest.raises(UnknownName, match=r"^unknown dtype 'float64'"):
+        dtype(np.float64)
