@@ -67,9 +67,7 @@ class Context:
         """Return the path of a result file, and remember it; the caller writes it."""
         path = self.out / name
         if not path.resolve().is_relative_to(self.out.resolve()):
-            raise DavinciError(
-                f"artifact {name!r} would lie outside of {self.out}; use a relative name without .."
-            )
+            raise DavinciError(f"artifact {name!r} would lie outside of {self.out}; use a name without ..")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path not in self.artifacts:
             self.artifacts.append(path)

@@ -164,6 +164,8 @@ def _addresses(case: Case) -> dict[str, int]:
         handles[operand.name] = end
         end += -(-operand.nbytes // ALIGN_BYTES) * ALIGN_BYTES
     if end > int(case.platform.gm_bytes):
-        tensors = f"kernel {case.kernel.name} of shape {case.shape_text}: tensors {', '.join(handles)}"
+        tensors = (
+            f"kernel {case.kernel.name} of shape {case.shape_text}: the set of tensors {', '.join(handles)}"
+        )
         raise out_of_space(tensors, "GM", end, int(case.platform.gm_bytes), "use a smaller shape")
     return handles

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from davinci_sim.errors import unknown
 from framework import Model, data, models, nn, optim
-from framework.train import Callback
+from framework.train import Callback, Score
 from framework.train import Progress as Step
 
 
@@ -29,18 +29,61 @@ class Plan:
     sink_steps: int = 1
 
 
-class TrainingBar(Callback):
-    """A progress bar on standard error: loss, accuracy and simulated milliseconds per step."""
+@dataclass(frozen=True)
+class Training:
+    """A training that has ended: the trained Model, and how well it does on the test part."""
 
-    def __init__(self, model: Model, console: Console | None = None) -> None:
+    plan: Plan
+    model: Model
+    score: Score
+    steps: int
+    epochs: int
+    batch: int
+    wall_s: float
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the test part that is recognised."""
+        return self.score.accuracy
+
+    @property
+    def ms_per_step(self) -> float | None:
+        """Simulated milliseconds of a step; None on the host."""
+        return ms_per_step(self.model)
+
+    def session_summary(self) -> dict[str, Any]:
+        """Return the keys that the command line promises, and what was trained how."""
+        return {
+            "model": self.plan.model,
+            "data": self.plan.dataset,
+            "device": self.plan.device or "host",
+            "loss": self.score.loss,
+            "accuracy": self.accuracy,
+            "steps": self.steps,
+            "device_ms_per_step": self.ms_per_step,
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "seed": self.plan.seed,
+            "test_samples": self.score.samples,
+            "wall_s": self.wall_s,
+        }
+
+
+class TrainingBar(Callback):
+    """A progress bar: loss, accuracy and simulated milliseconds per step."""
+
+    def __init__(self, model: Model, console: Console) -> None:
         """Prepare the bar; `with` shows it."""
         self.model = model
-        self.progress = Progress(
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"),
-            TimeElapsedColumn(), console=console or Console(file=sys.stderr),
-        )  # fmt: skip
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+        )
+        self.progress = Progress(*columns, TimeElapsedColumn(), console=console)
         self.bar = self.progress.add_task("", total=None)
-        self.steps = 0
+        self.steps, self.simulated = 0, ""
 
     def __enter__(self) -> TrainingBar:
         """Show the bar."""
@@ -54,9 +97,9 @@ class TrainingBar(Callback):
     def step_end(self, progress: Step) -> None:
         """Move on by a step."""
         self.steps = progress.step
-        simulated = ms_per_step(self.model)
-        text = f"loss {progress.loss:.4f}  accuracy {100 * progress.accuracy:.1f} %"
-        text += "" if simulated is None else f"  {simulated:.3f} simulated ms/step"
+        if self.steps == 1 and (simulated := ms_per_step(self.model)) is not None:  # the same for every step
+            self.simulated = f"  {simulated:.3f} simulated ms/step"
+        text = f"loss {progress.loss:.4f}  accuracy {100 * progress.accuracy:.1f} %{self.simulated}"
         self.progress.update(self.bar, completed=progress.step, total=progress.total_steps, description=text)
 
 
@@ -66,35 +109,27 @@ def ms_per_step(model: Model) -> float | None:
     return None if value is None else float(value)
 
 
-def train_model(plan: Plan) -> dict[str, Any]:
-    """Train and test; return loss and accuracy on the test part, steps, and simulated ms per step.
+def train(plan: Plan, console: Console | None = None) -> Training:
+    """Train by the model's recipe and test; the bar goes to `console`, by default on standard error.
 
     Raises:
         UnknownName: there is no such model, data set or device.
     """
+    start = time.perf_counter()
     device = None if plan.device is None else _chip(plan.device)
     module = models.model(plan.model)
     recipe = module.RECIPE
     parts = data.dataset(plan.dataset, plan.batch or recipe.batch_size, plan.seed)
     epochs = plan.epochs or recipe.epochs
     net = module.build(module.Config(seed=plan.seed))
-    schedule = optim.warmup_cosine(recipe.peak_learning_rate, recipe.warmup_steps, epochs * len(parts.train))
+    schedule = recipe.schedule(epochs * len(parts.train))
     optimizer = optim.Momentum(net.trainable_params(), schedule, recipe.momentum)
     model = Model(net, nn.SoftmaxCrossEntropyWithLogits(), optimizer, device)
-    start = time.perf_counter()
-    with TrainingBar(model) as bar:
+    with TrainingBar(model, console or Console(file=sys.stderr)) as bar:
         model.train(epochs, parts.train, [bar], sink_size=1 if device is None else plan.sink_steps)
     score = model.eval(parts.test)
-    return {
-        "loss": score.loss,
-        "accuracy": score.accuracy,
-        "steps": bar.steps,
-        "device_ms_per_step": ms_per_step(model),
-        "epochs": epochs,
-        "batch": parts.train.batch_size,
-        "test_samples": score.samples,
-        "wall_s": time.perf_counter() - start,
-    }
+    batch = parts.train.batch_size
+    return Training(plan, model, score, bar.steps, epochs, batch, time.perf_counter() - start)
 
 
 def _chip(name: str) -> Any:

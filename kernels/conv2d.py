@@ -314,6 +314,8 @@ def fetch_next(core: Any, p: Any, b: Any, s: Any) -> None:
                 n, tile = p.n_start, tile + 1
     if tile < p.last:
         fetch_step(core, p, b, Step(tile, n, m, chunk))
+    if s.tile == p.first and s.m == 0 and chunk == 0 and s.n + p.n0 >= p.n_end:
+        fetch_tile(core, p, b, p.first + 1)
 
 
 @emits
@@ -325,8 +327,10 @@ def start(core: Any, p: Any, b: Any) -> None:
 
 
 @emits
-def begin_tile(core: Any, p: Any, b: Any) -> None:
-    """Wait until the tile of the map is in L1."""
+def begin_tile(core: Any, p: Any, b: Any, tile: int) -> None:
+    """Bring the next tile of the map ahead, the second one once all weights are on their way; wait for this one."""
+    if tile > p.first:
+        fetch_tile(core, p, b, tile + 1)
     if p.map_groups == p.groups:
         use(core, b.qx)
 
@@ -510,8 +514,7 @@ def conv2d(core, x, w, y, shape, tiling):
     b = open_pipeline(core, p, x, w, y)
     start(core, p, b)
     for tile in range(p.first, p.last):
-        fetch_tile(core, p, b, tile + 1)
-        begin_tile(core, p, b)
+        begin_tile(core, p, b, tile)
         for n in range(p.n_start, p.n_end, p.n0):
             for m in range(0, tile_fractals(core, p, tile), p.m0):
                 slot = fill(core, b.qc)
@@ -557,8 +560,7 @@ def conv2d_bias(core, x, w, bias, y, shape, tiling):
     q = queue(core, V, M, SLOTS)
     before = Step(-1, 0, 0, 0)  # stored one output tile late, so that V presets the next one first
     for tile in range(p.first, p.last):
-        fetch_tile(core, p, b, tile + 1)
-        begin_tile(core, p, b)
+        begin_tile(core, p, b, tile)
         for n in range(p.n_start, p.n_end, p.n0):
             for m in range(0, tile_fractals(core, p, tile), p.m0):
                 preset(core, p, b, q, biases, Step(tile, n, m, 0))
@@ -585,8 +587,7 @@ def conv2d_backward_input(core, dy, w, dx, shape, tiling):
     b = open_pipeline(core, p, dy, w, dx)
     start(core, p, b)
     for tile in range(p.first, p.last):
-        fetch_tile(core, p, b, tile + 1)
-        begin_tile(core, p, b)
+        begin_tile(core, p, b, tile)
         for n in range(p.n_start, p.n_end, p.n0):
             for m in range(0, tile_fractals(core, p, tile), p.m0):
                 slot = fill(core, b.qc)

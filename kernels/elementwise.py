@@ -53,7 +53,8 @@ Array = npt.NDArray[Any]
 NAMES = ("fp16", "fp32", "int32")
 NUMPY = (np.float16, np.float32, np.int32)
 NEG = RELU + 1
-MIN_SHARE_BYTES, MIN_TILE, LINE = 1024, 128, 256
+MIN_SHARE_BYTES, LONG_TILE_BYTES = 1024, 26 * 1024
+MIN_TILE, LINE = 128, 256
 
 
 def item_bytes(dtype: int) -> int:
@@ -142,9 +143,9 @@ class CastShape(Shape):
 
 @dataclass(frozen=True)
 class SelectShape(FlatShape):
-    """n elements, three inputs and the bits of a comparison."""
+    """n elements, up to three inputs."""
 
-    LIVE: ClassVar[int] = 5
+    LIVE: ClassVar[int] = 4
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class FlatTiling(Tiling):
         """Return the tiling for a number of buffers."""
         size = item_bytes(shape.dtype)
         limit = int(platform.ub_bytes) * 9 // 10 // (slots * shape.live_bytes)
-        limit = min(limit, 24 * 1024 // size) // MIN_TILE * MIN_TILE
+        limit = min(limit, LONG_TILE_BYTES // size) // MIN_TILE * MIN_TILE
         share = -(-shape.n // cls._cores(shape, platform))
         steps = max(-(-share // limit), 2 if share * size >= 40 * 1024 else 1)
         tile = -(-share // steps)

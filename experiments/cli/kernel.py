@@ -154,12 +154,14 @@ def _show_list(console: Console, found: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("kernel", "--shape", "types", "--tiling", "computes", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("kernel", "--shape", "types"):
+        table.add_column(title, no_wrap=title != "types")
+    table.add_column("computes")
     for each in found:
         keys = [name if value is None else f"{name}={value}" for name, value in each["keys"].items()]
         types = [f"{name}={value}" for name, value in each["dtypes"].items()]
-        cells = (each["name"], ",".join(keys), ",".join(types), ",".join(each["tiling"]), each["doc"])
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(escape, (each["name"], ",".join(keys), " ".join(types), each["doc"])))
     console.print(table)
 
 

@@ -37,12 +37,12 @@ def train(
     model: str, data: str, device: str, epochs: int | None, batch: int | None, seed: int, as_json: bool
 ) -> None:
     """Train MODEL and test it; the loss and the accuracy told at the end are those on the test part."""
-    from experiments.training import Plan, train_model
+    from experiments import training
 
-    plan = Plan(model, data, None if device == HOST else device, epochs, batch, seed, SINK_STEPS)
-    result = train_model(plan)
-    report(as_json, {"model": model, "data": data, "device": device, "seed": seed, **result},
-           lambda console: _show(console, result))  # fmt: skip
+    place = None if device == HOST else device
+    plan = training.Plan(model, data, place, epochs, batch, seed, SINK_STEPS)
+    result = training.train(plan).session_summary()
+    report(as_json, result, lambda console: _show(console, result))
 
 
 def _show(console: Console, result: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """The handwritten digits that scikit-learn ships: 1,797 real scans of 8x8, enlarged to 1x32x32.
 
 As in LeNet-5's paper the digit stands in the middle of the image, with a blank margin around it, so that
-convolutions without padding see its strokes as well at the edges as inside."""
+convolutions without padding see its strokes as well at the edges as inside.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 DIGIT = 24
 MARGIN = 4  # pixels on every side: 24 + 2 * 4 = 32
-SHIFT = 1  # training images move by up to this many pixels
+SHIFT = 2  # training images move by up to this many pixels
 SPLIT_SEED = 1797
 TEST_SHARE = 0.2
 
@@ -25,8 +26,8 @@ TEST_SHARE = 0.2
 def digits(batch_size: int = 32, seed: int = 0) -> Split:
     """Return the digits as (train, test): 80 % and 20 %, split with a fixed seed.
 
-    Both are normalised by mean and deviation of the train part. `seed` orders and moves the training images; an
-    incomplete last batch is left out of training and kept in the test.
+    Both are normalised by mean and deviation of the train part. `seed` orders and moves the training images;
+    an incomplete last batch is left out of training and kept in the test.
     """
     images, labels = _load()
     order = generator(SPLIT_SEED).permutation(len(labels))

@@ -1,7 +1,6 @@
 """Shapes and tilings: frozen dataclasses of integers that a kernel is emitted for."""
 
 import dataclasses
-from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -18,12 +17,7 @@ class Integers:
 
     def pack(self) -> Any:
         """Return the fields as the named tuple that the emitting function takes."""
-        cls = type(self)
-        title = f"{cls.__module__}.{cls.__qualname__}".replace(".", "_")
-        if not hasattr(packed, title):
-            names = [field.name for field in dataclasses.fields(cls)]
-            setattr(packed, title, namedtuple(title, names, module=packed.__name__))  # type: ignore[misc]
-        return getattr(packed, title)(*dataclasses.astuple(self))
+        return packed.named(self.names())(*dataclasses.astuple(self))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -17,12 +17,23 @@ CHUNK_BYTES = 65536
 """Weights that come to L1 at once, if more than one channel group fits: long enough to hide a transfer's head."""
 STAGE_BYTES = 32768
 """UB through which a strided gradient passes on its way to L1, per slot; as much holds zeros."""
+FLAG_CYCLES = 4
+"""Slots that the flags of one step take in a pipe."""
 MAX_STRIDE, MAX_FILTER = 63, 255
 
 
 def ceil_div(value: int, by: int) -> int:
     """Return value / by, rounded up."""
     return -(-value // by)
+
+
+def even(length: int, limit: int) -> int:
+    """Return the longest piece when `length` is cut evenly into the fewest pieces of at most `limit`.
+
+    >>> even(9, 8)
+    5
+    """
+    return ceil_div(length, ceil_div(length, limit))
 
 
 def groups(channels: int) -> int:
@@ -238,7 +249,7 @@ def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
     cores = int(platform.ai_cores)
     channel_cores = [c for c in (1, 2, 4, 8, 16, 32, 64) if c <= min(cores, p.results)]
     heights = sorted({ceil_div(p.oh, parts) for parts in range(1, p.oh + 1)})
-    for shared, rows, n0, more in product(channel_cores, heights, (1, 2, 4, 8, 16), (1, 2)):
+    for shared, rows, n0, more in product(channel_cores, heights, (1, 2, 4, 8, 16), (1, 2, 4)):
         share = ceil_div(p.results, shared)
         if n0 > 1 and n0 // 2 >= share:
             continue
@@ -256,11 +267,11 @@ def _cut(p: Problem, platform: Platform, shared: int, rows: int, n0: int, more: 
     m_limit = min(l0a, limit // n0)
     if m_limit < 1:
         return None
-    m0 = ceil_div(in_m, min(in_m, more * ceil_div(in_m, m_limit)))
+    m0 = even(in_m, max(1, ceil_div(m_limit, more)))
     kernel = p.kh * p.kw
     chunk = max(1, min(p.groups, CHUNK_BYTES // (kernel * n0 * FRACTAL_BYTES)))
-    k0 = max(1, min(l0a // m0, l0b // n0, chunk * kernel))
-    kb = max(k0, min(l0b // n0 // k0 * k0, ceil_div(chunk * kernel, k0) * k0))
+    kb = even(chunk * kernel, max(1, l0b // n0))
+    k0 = even(kb, max(1, l0a // m0))
     tiles = p.images * ceil_div(p.oh, rows)
     for map_groups, weight_slots in ((p.groups, 1), (p.groups, 2), (chunk, 1), (chunk, 2)):
         cores = min(tiles, int(platform.ai_cores) // shared)
@@ -271,30 +282,44 @@ def _cut(p: Problem, platform: Platform, shared: int, rows: int, n0: int, more: 
 
 
 def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
-    """Estimate cycles: the busiest pipe of a core, the first loads before it and the last store behind it."""
+    """Estimate cycles: the first loads, the busiest pipe of a core, the last store."""
     tiles = ceil_div(p.images * ceil_div(p.oh, t.rows), t.tile_cores)
     share = ceil_div(p.results, t.channel_cores)
-    columns, in_m = ceil_div(share, t.n0), ceil_div(t.rows * p.ow, EDGE)
-    pieces = ceil_div(in_m, t.m0)
-    k_steps = ceil_div(p.depth, t.k0)
-    cube = p.depth * in_m * share + int(platform.mmad_head_cycles) * k_steps * pieces * columns
-    unfolds = pieces * k_steps * min(t.k0, t.m0) * int(platform.load3d_head_cycles)
-    loads = p.depth if p.mirrored else ceil_div(p.depth, t.kb)
-    weights = 2 * p.depth * share + loads * columns * int(platform.load2d_l0b_head_cycles)
-    weights *= 1 if t.kb >= p.depth else pieces
-    unfold = columns * (p.depth * in_m * p.stride + unfolds) + weights
-    drain = in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
+    pieces = ceil_div(ceil_div(t.rows * p.ow, EDGE), t.m0)
+    stores = pieces * ceil_div(share, t.n0)
+    rate = int(platform.hbm_bytes_per_cycle) / (t.tile_cores * t.channel_cores)
+    reading = min(int(platform.gm_read_bytes_per_cycle), rate)
     map_bytes = p.groups * p.rows_seen(t.rows) * p.w * BLOCK_BYTES / p.spread**2
     weight_bytes = p.depth * share * FRACTAL_BYTES
-    reads = map_bytes * (1 if t.map_groups >= p.groups else pieces * columns)
-    reads += 0 if t.weight_slots == 1 else weight_bytes * pieces
-    writes = t.rows * p.ow * p.position_bytes * share
-    once = weight_bytes if t.weight_slots == 1 else 0
-    cores, head = t.tile_cores * t.channel_cores, int(platform.gm_head_cycles)
-    read_rate = min(int(platform.gm_read_bytes_per_cycle), int(platform.hbm_bytes_per_cycle) / cores)
-    both_rate = int(platform.hbm_bytes_per_cycle) / cores
-    reading = (tiles * reads + once) / read_rate + head * tiles
-    moving = max(reading, (tiles * (reads + writes) + once) / both_rate)
-    first = (map_bytes + min(weight_bytes, CHUNK_BYTES)) / read_rate + 2 * head
-    last = min(writes, t.m0 * t.n0 * EDGE * p.position_bytes) / read_rate + head
-    return first + max(tiles * max(cube, unfold, drain), moving) + last
+    reads = transfer(map_bytes, platform, reading) * (1 if t.map_groups >= p.groups else stores)
+    weights = transfer(weight_bytes, platform, reading)
+    if t.weight_slots > 1:
+        reads += weights * pieces
+    out_bytes = t.rows * p.ow * p.position_bytes * share
+    store = transfer(out_bytes / stores, platform, reading)
+    busiest = max(*_computing(p, t, platform), reads, stores * store, (map_bytes + out_bytes) / rate)
+    waiting = weights if t.weight_slots == 1 else 0
+    return reads + max(busiest, waiting) + (tiles - 1) * busiest + store
+
+
+def transfer(size_bytes: float, platform: Platform, rate: float) -> float:
+    """Return the cycles of one transfer from or to GM, its head included where it is not hidden."""
+    head, hidden = int(platform.gm_head_cycles), int(platform.gm_head_hidden_bytes)
+    return max(0.0, min(head, head + (hidden - size_bytes) / int(platform.gm_read_bytes_per_cycle))) + size_bytes / rate
+
+
+def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, float, float]:
+    """Return the cycles that a tile takes on M, MTE1 and V."""
+    share, in_m = ceil_div(p.results, t.channel_cores), ceil_div(t.rows * p.ow, EDGE)
+    columns, pieces = ceil_div(share, t.n0), ceil_div(in_m, t.m0)
+    chunk_depth = t.chunk * p.kh * p.kw
+    chunks = ceil_div(p.groups, t.chunk)
+    steps = chunks * ceil_div(chunk_depth, t.kb) * ceil_div(t.kb, t.k0) * pieces * columns
+    cube = p.depth * in_m * share + (int(platform.mmad_head_cycles) + FLAG_CYCLES) * steps
+    heads = steps * (min(t.k0, t.m0) * int(platform.load3d_head_cycles) + FLAG_CYCLES)
+    loads = p.depth if p.mirrored else chunks * ceil_div(chunk_depth, t.kb)
+    weights = 2 * p.depth * share + loads * columns * int(platform.load2d_l0b_head_cycles)
+    weights *= 1 if t.kb >= p.depth else pieces
+    unfold = p.depth * in_m * p.stride * columns + heads + weights
+    drain = in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
+    return cube, unfold, drain

@@ -1,0 +1,116 @@
+"""Each of the six steps can be called alone and says what it did."""
+
+import numpy as np
+import pytest
+
+from davinci_sim.chip import Chip
+from davinci_sim.errors import OutOfSpace, ShapeMismatch
+from davinci_sim.platforms import platform
+from framework import Tensor, jit, ops
+from framework.frontend.trace import trace
+from framework.graph_engine import Session
+from framework.graph_engine.service.compile import compile_graph
+from framework.graph_engine.service.optimize import fuse_bias, optimize
+from framework.graph_engine.service.prepare import prepare
+from framework.graph_engine.service.split import placement, split
+from framework.passes import run as run_passes
+
+PLATFORM = platform("ascend910a")
+
+
+def compiled(function, *arrays):
+    """Return the Func of a function of arrays."""
+    return run_passes(trace(function, [Tensor(a) for a in arrays], {}).func)
+
+
+def ones(*shape, dtype=np.float16):
+    """Return ones."""
+    return np.ones(shape, dtype)
+
+
+def dense(x, w, b):
+    """Return relu(x @ w + b) in float32."""
+    return ops.relu(ops.bias_add(ops.matmul(x, w, out_dtype="float32"), b))
+
+
+DENSE = (ones(20, 40), ones(40, 30), ones(30, dtype=np.float32))
+
+
+def test_what_has_no_kernel_is_left_to_the_host_with_a_reason():
+    """Nothing falls back silently."""
+    func = compiled(lambda a, b: ops.matmul(a, b), ones(2, 3, dtype=np.float32), ones(3, 4, dtype=np.float32))
+    assert "host" in placement(split(prepare(func), PLATFORM))
+    assert "the cube multiplies float16" in placement(split(prepare(func), PLATFORM))
+
+
+def test_a_bias_moves_into_its_product():
+    """matmul and bias_add become one kernel."""
+    graph = fuse_bias(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM)
+    assert [node.op for node in graph.nodes] == ["matmul", "relu"]
+    assert graph.nodes[0].launches[0].kernel == "matmul_bias"
+
+
+def test_a_product_that_somebody_else_reads_is_not_fused():
+    """Fusion must not lose a value."""
+
+    def both(x, w, b):
+        y = ops.matmul(x, w, out_dtype="float32")
+        return ops.bias_add(y, b), y
+
+    graph = fuse_bias(split(prepare(compiled(both, *DENSE)), PLATFORM), PLATFORM)
+    assert [node.op for node in graph.nodes] == ["matmul", "bias_add"]
+
+
+def test_an_element_wise_kernel_takes_the_format_of_its_neighbours():
+    """No conversion stands between the product and relu."""
+    graph = optimize(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM)
+    names = [node.op for node in graph.nodes]
+    assert names == ["trans_data", "trans_data", "matmul", "relu", "trans_data"]
+    relu = graph.nodes[3]
+    assert graph.values[relu.inputs[0]].format == graph.values[relu.outputs[0]].format == "NZ"
+
+
+def test_the_task_list_reads_like_a_disassembly():
+    """Every task names its kernel, shape, tiling and operands."""
+    text = compile_graph(optimize(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM), PLATFORM).text()
+    assert "matmul_bias <m=20,k=40,n=30" in text
+    assert "workspace" in text
+
+
+def test_a_graph_that_does_not_fit_names_its_largest_tensors():
+    """Out of memory is said before anything runs."""
+    small = PLATFORM.with_figures("small", gm_bytes=PLATFORM.figure("gm_bytes").__class__(4096, "B", "assumed", "test"))
+    with pytest.raises(OutOfSpace, match="largest tensors"):
+        Session(compiled(dense, *DENSE), Chip(small))
+
+
+def test_inputs_of_another_shape_are_refused():
+    """The message names the input, what was given and what is wanted."""
+    session = Session(compiled(dense, *DENSE), Chip(PLATFORM))
+    names = session.loaded.graph.inputs
+    feeds = dict(zip(names, [ones(1, 20, 41), ones(1, 40, 30), ones(1, 30, dtype=np.float32)], strict=True))
+    with pytest.raises(ShapeMismatch, match=r"given \(1, 20, 41\)"):
+        session.run(feeds)
+
+
+def test_the_device_computes_what_numpy_computes():
+    """jit with a device equals jit without, within the rounding of fp16 products."""
+    generator = np.random.Generator(np.random.Philox(1))
+    arrays = [generator.standard_normal(a.shape).astype(a.dtype) for a in DENSE]
+    on_host = jit(dense)(*map(Tensor, arrays)).numpy()
+    on_device = jit(dense, device=Chip(PLATFORM))(*map(Tensor, arrays)).numpy()
+    assert np.abs(on_host - on_device).max() <= 40 * 2.0**-24 * np.abs(on_host).max()
+
+
+def test_host_and_device_take_turns_in_one_graph():
+    """A node without a kernel runs on the host between tasks of the device."""
+
+    def mixed(x, w):
+        y = ops.matmul(x, w, out_dtype="float32")
+        return ops.softmax(y) + y
+
+    generator = np.random.Generator(np.random.Philox(2))
+    x, w = (generator.standard_normal(a.shape).astype(np.float16) for a in DENSE[:2])
+    expected = jit(mixed)(Tensor(x), Tensor(w)).numpy()
+    got = jit(mixed, device="ascend910a")(Tensor(x), Tensor(w)).numpy()
+    assert np.allclose(expected, got, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,89 @@
+"""The roofline: right by hand, and never beaten."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kernels
+from davinci_sim.chip import Chip
+from davinci_sim.platforms import assumed, platform
+from kernels.roofline import gm_bytes, roofline
+from kernels.run import place
+
+P = platform("ascend910a")
+
+
+def shape_of(name: str, dtype: str | None = None, **axes: int):
+    """Return a kernel and a shape of it."""
+    kernel = kernels.find(name)
+    return kernel, kernel.shape_type.of(name, axes, dtype)
+
+
+def test_a_matmul_is_bound_by_its_products():
+    """32 cores multiply 4096 pairs a cycle each; 3 fp16 matrices cross once."""
+    bounds = roofline(*shape_of("matmul", m=1024, k=1024, n=1024), P)
+    assert (bounds.macs, bounds.bound) == (1024**3, "cube")
+    assert bounds.bound_cycles == bounds.cube_cycles == 1024**3 // (32 * 4096)
+    assert (bounds.read_bytes, bounds.written_bytes) == (2 * 2 * 1024**2, 2 * 1024**2)
+    assert bounds.intensity == 2 * 1024**3 / (6 * 1024**2)
+
+
+def test_an_addition_is_bound_by_the_shared_memory():
+    """Two fp32 rows in, one out, 1100 bytes a cycle."""
+    bounds = roofline(*shape_of("add", "fp32", n=1 << 20), P)
+    assert (bounds.macs, bounds.bound, bounds.intensity) == (0, "memory", 0.0)
+    assert bounds.bound_cycles == 3 * 4 * (1 << 20) // 1100
+
+
+def test_wide_shared_memory_leaves_the_paths_of_the_cores_as_the_limit():
+    wide = P.with_figures("wide", hbm_bytes_per_cycle=assumed(10**6, "B/cycle", "a what-if"))
+    assert roofline(*shape_of("add", "fp32", n=1 << 20), wide).bound_cycles == 2 * 4 * (1 << 20) // (32 * 32)
+
+
+@pytest.mark.parametrize("figure", ["hbm_bytes_per_cycle", "gm_read_bytes_per_cycle"])
+def test_more_bandwidth_never_raises_the_bound(figure):
+    case = shape_of("add", "fp32", n=1 << 20)
+    more = P.with_figures("more", **{figure: assumed(2 * getattr(P, figure), "B/cycle", "a what-if")})
+    assert roofline(*case, more).bound_cycles <= roofline(*case, P).bound_cycles
+
+
+def test_an_addition_moves_each_operand_once():
+    kernel, shape = shape_of("add", "fp32", n=1 << 16)
+    assert gm_bytes(place(kernel, shape, None, Chip(P)).task) == (2 * 4 * (1 << 16), 4 * (1 << 16))
+
+
+@given(m=st.integers(1, 300), k=st.integers(1, 300), n=st.integers(1, 300))
+@settings(max_examples=12)
+def test_no_matmul_beats_its_roofline(m, k, n):
+    never_beaten("matmul", m=m, k=k, n=n)
+
+
+@given(n=st.integers(1, 300_000))
+@settings(max_examples=8)
+def test_no_addition_beats_its_roofline(n):
+    never_beaten("add", n=n)
+
+
+SIZES = {"n": 37, "m": 41, "k": 29, "c": 18, "h": 13, "w": 12, "o": 20, "kh": 3, "kw": 3, "heads": 2, "b": 2}
+
+
+@pytest.mark.parametrize("name", kernels.load())
+def test_no_kernel_beats_its_roofline(name):
+    """Every kernel of the kit, also one that is added later, on a small shape of its own keys."""
+    keys = kernels.find(name).shape_type
+    needed = [field.name for field in fields(keys) if field.default is MISSING]
+    never_beaten(name, **{key: SIZES.get(key, 2) for key in needed})
+
+
+def never_beaten(name: str, **axes: int) -> None:
+    """Assert that the simulated time is at least the bound, and that no pipe works more than all the time."""
+    kernel, shape = shape_of(name, **axes)
+    placed = place(kernel, shape, None, Chip(P))
+    trace = placed.chip.trace(placed.task)
+    bounds = roofline(kernel, shape, P, placed.task)
+    assert bounds.bound_cycles <= trace.cycles
+    assert all(trace.utilization(pipe) <= 1 for pipe in ("V", "M", "MTE1", "MTE2", "MTE3"))
