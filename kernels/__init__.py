@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from davinci_sim.errors import unknown
@@ -11,7 +13,23 @@ from davinci_sim.errors import unknown
 if TYPE_CHECKING:
     from kernels.lang.kernel import Kernel
 
-_NOT_FAMILIES = {"lang", "tiling", "run"}
+_NOT_FAMILIES = {"lang", "tiling", "run", "roofline", "tolerance", "compiled"}
+
+
+class _Kernels(ModuleType):
+    """The package, in which the name of a family's main kernel is the kernel and not the file.
+
+    `from kernels import matmul` gives the Kernel whether or not `kernels.matmul` was imported before.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep the kernel where the import system would put the file of the same name."""
+        if isinstance(value, ModuleType) and hasattr(value, name):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Kernels
 
 
 def load() -> dict[str, Kernel]:
@@ -34,9 +52,7 @@ def find(name: str) -> Kernel:
 
 def __getattr__(name: str) -> Any:
     """Let `from kernels import matmul` work without importing every family at start."""
-    if name.startswith("_"):
-        raise AttributeError(name)
-    known = load()
-    if name in known:
-        return known[name]
-    raise AttributeError(f"module 'kernels' has no kernel {name!r}")
+    known = {} if name.startswith("_") else load()
+    if name not in known:
+        raise AttributeError(f"module 'kernels' has no kernel {name!r}")
+    return known[name]

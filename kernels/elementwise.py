@@ -6,7 +6,7 @@ tile of 20 KB or more hides the head of a transfer; small problems are cut so th
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,9 @@ class FlatShape(Shape):
 
     def check(self, kernel: str) -> None:
         """Refuse types that the vector unit cannot compute with."""
-        require(kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}")
+        require(
+            kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}"
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class BinaryShape(Shape):
     @property
     def b_shape(self) -> tuple[int, ...]:
         """The shape of b."""
-        return {SAME: (self.n,), NUMBER: (1,), ROW: (self.n // self.rows,), COLUMN: (self.rows,)}[self.pattern]
+        lengths = {SAME: self.n, NUMBER: 1, ROW: self.n // self.rows, COLUMN: self.rows}
+        return (lengths[self.pattern],)
 
     def check(self, kernel: str) -> None:
         """Refuse unknown patterns, rows that do not divide n, and types that the instruction lacks."""
@@ -118,7 +121,9 @@ class BinaryShape(Shape):
         require(kernel, self.n % self.rows == 0, "rows divides n", f"n={self.n}, rows={self.rows}")
         legal = (FP16, FP32) if kernel == "div" else (FP16, FP32, INT32)
         names = ", ".join(NAMES[code] for code in legal)
-        require(kernel, self.dtype in legal, f"the element type is one of {names}", f"dtype code {self.dtype}")
+        require(
+            kernel, self.dtype in legal, f"the element type is one of {names}", f"dtype code {self.dtype}"
+        )
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ class FlatTiling(Tiling):
 
     @classmethod
     def default(cls, shape: Any, platform: Platform) -> Self:
-        """Return the tiling that cuts a core's share into as few equal tiles as fit, two where they are long."""
+        """Return the tiling that cuts a core's share into few equal tiles, at least two of a long one."""
         return cls.of_slots(shape, platform, 2)
 
     @classmethod
@@ -183,7 +188,8 @@ class FlatTiling(Tiling):
 
     @staticmethod
     def _cores(shape: Any, platform: Platform) -> int:
-        return min(int(platform.ai_cores), -(-shape.n * item_bytes(shape.dtype) // MIN_SHARE_BYTES))
+        kibibytes = -(-shape.n * item_bytes(shape.dtype) // MIN_SHARE_BYTES)
+        return min(int(platform.ai_cores), int(kibibytes))
 
     def blocks(self, shape: Any, platform: Platform) -> int:
         """Return one core per KiB, as many as there are."""
@@ -208,44 +214,44 @@ def _binary(function: Callable[[Array, Array], Array]) -> Callable[[Callable[...
 
 
 @_binary(np.add)
-def add(core, a, b, c, shape, tiling):
+def add(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """c[n] = a[n] + b[n]; or b[1], a row or a column by `pattern`."""
-    any_binary(core, ADD, a, b, c, shape.n, shape.rows, shape.pattern, shape.dtype, tiling.tile, tiling.slots)
+    any_binary(core, ADD, a, b, c, shape, tiling)
 
 
 @_binary(np.subtract)
-def sub(core, a, b, c, shape, tiling):
+def sub(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """c[n] = a[n] - b[n]; or b[1], a row or a column by `pattern`."""
-    any_binary(core, SUB, a, b, c, shape.n, shape.rows, shape.pattern, shape.dtype, tiling.tile, tiling.slots)
+    any_binary(core, SUB, a, b, c, shape, tiling)
 
 
 @_binary(np.multiply)
-def mul(core, a, b, c, shape, tiling):
+def mul(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """c[n] = a[n] * b[n]; or b[1], a row or a column by `pattern`."""
-    any_binary(core, MUL, a, b, c, shape.n, shape.rows, shape.pattern, shape.dtype, tiling.tile, tiling.slots)
+    any_binary(core, MUL, a, b, c, shape, tiling)
 
 
 @_binary(np.divide)
-def div(core, a, b, c, shape, tiling):
+def div(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """c[n] = a[n] / b[n]; or b[1], a row or a column by `pattern`."""
-    any_binary(core, DIV, a, b, c, shape.n, shape.rows, shape.pattern, shape.dtype, tiling.tile, tiling.slots)
+    any_binary(core, DIV, a, b, c, shape, tiling)
 
 
 @_binary(np.maximum)
-def maximum(core, a, b, c, shape, tiling):
+def maximum(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """c[n] = the larger of a[n] and b[n]; or b[1], a row or a column by `pattern`."""
-    any_binary(core, MAX, a, b, c, shape.n, shape.rows, shape.pattern, shape.dtype, tiling.tile, tiling.slots)
+    any_binary(core, MAX, a, b, c, shape, tiling)
 
 
 @_binary(np.minimum)
-def minimum(core, a, b, c, shape, tiling):
+def minimum(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """c[n] = the smaller of a[n] and b[n]; or b[1], a row or a column by `pattern`."""
-    any_binary(core, MIN, a, b, c, shape.n, shape.rows, shape.pattern, shape.dtype, tiling.tile, tiling.slots)
+    any_binary(core, MIN, a, b, c, shape, tiling)
 
 
 @emits
 def stream_unary(core: Any, op: int, x: int, y: int, n: int, dtype: int, tile: int, slots: int) -> None:
-    """y[n] = op(x[n]) for this block's share."""
+    """Compute y[n] = op(x[n]) for this block's share."""
     size = size_of(core, dtype)
     unit, tile = LINE // size, max(1, tile // 128) * 128
     ub_x, ub_y = alloc(core, UB, slots * tile * size), alloc(core, UB, slots * tile * size)
@@ -284,94 +290,96 @@ def _unary(function: Callable[[Array], Array]) -> Callable[[Callable[..., None]]
 
 
 @_unary(lambda x: np.maximum(x, 0))
-def relu(core, x, y, shape, tiling):
+def relu(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = max(x[n], 0)."""
     stream_unary(core, RELU, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
 
 
 @_unary(np.exp)
-def exp(core, x, y, shape, tiling):
+def exp(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = e ** x[n]."""
     stream_unary(core, EXP, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
 
 
 @_unary(np.log)
-def log(core, x, y, shape, tiling):
+def log(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = natural logarithm of x[n]."""
     stream_unary(core, LN, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
 
 
 @_unary(np.negative)
-def neg(core, x, y, shape, tiling):
+def neg(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = -x[n]."""
     stream_unary(core, NEG, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
 
 
 @_unary(np.abs)
-def abs(core, x, y, shape, tiling):
+def abs(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = |x[n]|."""
     stream_unary(core, ABS, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
 
 
 @_unary(np.sqrt)
-def sqrt(core, x, y, shape, tiling):
+def sqrt(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = square root of x[n]."""
     stream_unary(core, SQRT, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
 
 
 @_unary(lambda x: 1 / np.sqrt(x))
-def rsqrt(core, x, y, shape, tiling):
+def rsqrt(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = 1 / square root of x[n]."""
     stream_unary(core, RSQRT, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
 
 
 @_unary(lambda x: 1 / x)
-def reciprocal(core, x, y, shape, tiling):
+def reciprocal(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = 1 / x[n]."""
     stream_unary(core, REC, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
 
 
-@emits
-def choose(
-    core: Any, dst: int, test: int, x: int, y: int, y_is_block: int, positive: int, zero: int, bits: int,
-    n: int, dtype: int,
-) -> None:  # fmt: skip
-    """dst[n] = x where test > 0 (`positive`) or test != 0, else y[n], or the block y.
+class Choice(NamedTuple):
+    """Buffers of a choice in UB: y is an array (y_blk 1) or a block of equal numbers (y_blk 0)."""
 
-    Works on whole repeats: lanes after n are computed, too.
-    """
+    test: int
+    x: int
+    y: int
+    y_blk: int
+    zero: int
+    bits: int
+
+
+@emits
+def choose(core: Any, dst: int, c: Any, positive: int, n: int, dtype: int) -> None:
+    """Set dst[n] = x where test > 0 (`positive`) or test != 0, else y; whole repeats are computed."""
     lanes = LINE // size_of(core, dtype)
     for done in range(0, n, 255 * lanes):
         repeat = min(255, (n - done + lanes - 1) // lanes)
         at = done // lanes * LINE
         if positive != 0:
-            vcmpv_gt(core, bits, test + at, zero, repeat, dtype, 1, 0, 8, 0)
+            vcmpv_gt(core, c.bits, c.test + at, c.zero, repeat, dtype, 1, 0, 8, 0)
         else:
-            vcmpv_ne(core, bits, test + at, zero, repeat, dtype, 1, 0, 8, 0)
-        if y_is_block != 0:
-            vsel(core, dst + at, x + at, y, repeat, bits, dtype, lanes, 1, 1, 0, 8, 8, 0)
-        else:
-            vsel(core, dst + at, x + at, y + at, repeat, bits, dtype)
+            vcmpv_ne(core, c.bits, c.test + at, c.zero, repeat, dtype, 1, 0, 8, 0)
+        y, y_rep = c.y + at * c.y_blk, 8 * c.y_blk
+        vsel(core, dst + at, c.x + at, y, repeat, c.bits, dtype, lanes, 1, 1, c.y_blk, 8, 8, y_rep)
 
 
 @emits
 def stream_choice(
-    core: Any, test: int, x: int, y: int, z: int, n: int, positive: int, dtype: int, tile: int, slots: int
-) -> None:  # fmt: skip
-    """z[n] = x[n] where the test holds, else y[n]; y is taken as zero when `positive`."""
-    size = size_of(core, dtype)
-    unit, tile = LINE // size, max(1, tile // 128) * 128
+    core: Any, test: int, x: int, y: int, z: int, positive: int, shape: Any, tiling: Any
+) -> None:
+    """Set z[n] = x[n] where the test holds, else y[n]; y is taken as zero when `positive`."""
+    size, slots = size_of(core, shape.dtype), tiling.slots
+    unit, tile = LINE // size, max(1, tiling.tile // 128) * 128
     pitch = tile * size
     zero, bits = alloc(core, UB, 32), alloc(core, UB, 255 * 16)
     ub_test, ub_x = alloc(core, UB, slots * pitch), alloc(core, UB, slots * pitch)
     ub_y, ub_z = zero if positive != 0 else alloc(core, UB, slots * pitch), alloc(core, UB, slots * pitch)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
-    vector_dup(core, zero, 1, 0.0, dtype, 32 // size)
-    end = share_end(core, n, unit)
-    for i in range(share_start(core, n, unit), end, tile):
+    vector_dup(core, zero, 1, 0.0, shape.dtype, 32 // size)
+    end = share_end(core, shape.n, unit)
+    for i in range(share_start(core, shape.n, unit), end, tile):
         count = min(tile, end - i)
-        blocks = (count * size + 31) // 32
-        taken = fill(core, q_in) * pitch
+        blocks, taken = (count * size + 31) // 32, fill(core, q_in) * pitch
         data_move(core, ub_test + taken, test + i * size, 1, blocks)
         data_move(core, ub_x + taken, x + i * size, 1, blocks)
         if positive == 0:
@@ -380,7 +388,8 @@ def stream_choice(
         use(core, q_in)
         made = ub_z + fill(core, q_out) * pitch
         other = zero if positive != 0 else ub_y + taken
-        choose(core, made, ub_test + taken, ub_x + taken, other, positive, positive, zero, bits, count, dtype)
+        choice = Choice(ub_test + taken, ub_x + taken, other, 1 - positive, zero, bits)
+        choose(core, made, choice, positive, count, shape.dtype)
         free(core, q_in)
         filled(core, q_out)
         use(core, q_out)
@@ -395,10 +404,14 @@ def _relu_grad_operands(shape: FlatShape) -> tuple[Operand, ...]:
     return Operand("dy", n, dtype), Operand("y", n, dtype), output("dx", n, dtype)
 
 
-@kernel(SelectShape, FlatTiling, _relu_grad_operands, lambda shape, dy, y: (np.where(y > 0, dy, dy.dtype.type(0)),))
-def relu_grad(core, dy, y, dx, shape, tiling):
+def _relu_grad_reference(shape: FlatShape, dy: Array, y: Array) -> tuple[Array]:
+    return (np.where(y > 0, dy, 0).astype(dy.dtype),)
+
+
+@kernel(SelectShape, FlatTiling, _relu_grad_operands, _relu_grad_reference)
+def relu_grad(core: Any, dy: int, y: int, dx: int, shape: Any, tiling: Any) -> None:
     """dx[n] = dy[n] where y[n] > 0, else 0; y is the result or the argument of relu."""
-    stream_choice(core, y, dy, dy, dx, shape.n, 1, shape.dtype, tiling.tile, tiling.slots)
+    stream_choice(core, y, dy, dy, dx, 1, shape, tiling)
 
 
 def _select_operands(shape: FlatShape) -> tuple[Operand, ...]:
@@ -406,15 +419,19 @@ def _select_operands(shape: FlatShape) -> tuple[Operand, ...]:
     return Operand("cond", n, dtype), Operand("x", n, dtype), Operand("y", n, dtype), output("z", n, dtype)
 
 
-@kernel(SelectShape, FlatTiling, _select_operands, lambda shape, cond, x, y: (np.where(cond != 0, x, y),))
-def select(core, cond, x, y, z, shape, tiling):
+def _select_reference(shape: FlatShape, cond: Array, x: Array, y: Array) -> tuple[Array]:
+    return (np.where(cond != 0, x, y).astype(x.dtype),)
+
+
+@kernel(SelectShape, FlatTiling, _select_operands, _select_reference)
+def select(core: Any, cond: int, x: int, y: int, z: int, shape: Any, tiling: Any) -> None:
     """z[n] = x[n] where cond[n] is not 0, else y[n]; cond holds numbers of the same type."""
-    stream_choice(core, cond, x, y, z, shape.n, 0, shape.dtype, tiling.tile, tiling.slots)
+    stream_choice(core, cond, x, y, z, 0, shape, tiling)
 
 
 @emits
 def convert(core: Any, dst: int, to: int, src: int, dtype: int, n: int, scratch: int) -> None:
-    """dst[n] (type `to`) = src[n] (type `dtype`); between fp16 and int32 the way leads through fp32."""
+    """Set dst[n] (type `to`) = src[n] (type `dtype`); between fp16 and int32 the way leads through fp32."""
     if dtype == to:
         data_move(core, dst, src, 1, (n * size_of(core, dtype) + 31) // 32)
     elif dtype + to == FP16 + INT32 and dtype != FP32:
@@ -426,8 +443,9 @@ def convert(core: Any, dst: int, to: int, src: int, dtype: int, n: int, scratch:
 
 def _cast_reference(shape: CastShape, x: Array) -> tuple[Array]:
     if shape.out_dtype != INT32 or shape.dtype == INT32:
+        way = np.float32 if shape.dtype != shape.out_dtype else x.dtype
         with np.errstate(over="ignore"):
-            return (x.astype(np.float32 if shape.dtype != shape.out_dtype else x.dtype).astype(NUMPY[shape.out_dtype]),)
+            return (x.astype(way).astype(NUMPY[shape.out_dtype]),)
     limits = np.iinfo(np.int32)
     whole = np.clip(np.rint(np.nan_to_num(x.astype(np.float64))), limits.min, limits.max)
     return (whole.astype(np.int32),)
@@ -438,7 +456,7 @@ def _cast_operands(shape: CastShape) -> tuple[Operand, ...]:
 
 
 @kernel(CastShape, FlatTiling, _cast_operands, _cast_reference)
-def cast(core, x, y, shape, tiling):
+def cast(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] (out_dtype) = x[n] (dtype), to nearest even; integers saturate."""
     size, to_size = size_of(core, shape.dtype), size_of(core, shape.out_dtype)
     tile, slots = max(1, tiling.tile // 128) * 128, tiling.slots

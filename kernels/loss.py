@@ -1,8 +1,8 @@
 """Softmax cross-entropy with integer labels, and its gradient.
 
-Sixteen rows at a time are transposed, so that rows lie in lanes and a column of 16 fp32 numbers is two blocks;
-four columns fill a repeat. Maximum and sum over the columns are then lane-wise folds. Labels are compared
-with the numbers of 64 columns at a time.
+Sixteen rows at a time are transposed, so that rows lie in lanes and a column of 16 fp32 numbers is two
+blocks; four columns fill a repeat. Maximum and sum over the columns are then lane-wise folds. Labels are
+compared with the numbers of 64 columns at a time.
 """
 
 from collections.abc import Iterator
@@ -50,15 +50,15 @@ from kernels.lang import (
     vsub,
 )
 from kernels.lang.flat import ADD, EXP, LN, MAX, MAX_REPEAT, MUL, REC, SUB
+from kernels.lang.fold import LOWEST, fold
 from kernels.lang.transpose import transpose_32bit
-from kernels.reduction import LOWEST, fold
 
 Array = npt.NDArray[Any]
 EDGE, LANES, LINE, BLOCK = 16, 64, 256, 32
 COLUMN_BYTES, FRACTAL_BYTES = 64, 1024
 MAX_GAP = 65535
 MAX_COLUMNS = 1024
-"""What lies in UB at once: two to four copies of 16 rows, 64 bytes a column, of 256 KB, beside the scratch."""
+"""In UB lie two to four copies of 16 rows at once, 64 bytes a column, beside the scratch."""
 AT_ONCE = 8
 """Fractals that are transposed together."""
 
@@ -72,7 +72,9 @@ class LossShape(Shape):
 
     def check(self, kernel: str) -> None:
         """Refuse more columns than sixteen rows of them fit the unified buffer."""
-        require(kernel, self.n <= MAX_COLUMNS, f"n is at most {MAX_COLUMNS}: 16 rows must fit UB", f"n={self.n}")
+        require(
+            kernel, self.n <= MAX_COLUMNS, f"n is at most {MAX_COLUMNS}: 16 rows must fit UB", f"n={self.n}"
+        )
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class LossTiling(Tiling):
 
 
 def _hot(logits: Array, labels: Array) -> Array:
-    return labels[:, np.newaxis] == np.arange(logits.shape[1])
+    return np.asarray(labels[:, np.newaxis] == np.arange(logits.shape[1]))
 
 
 def _loss_reference(shape: LossShape, logits: Array, labels: Array) -> tuple[Array]:
@@ -145,7 +147,7 @@ def transpose_group(core: Any, dst: int, src: int, fractals: int, scratch: int) 
     """Transpose every fractal of 16 x 16 fp32."""
     for done in range(0, fractals, AT_ONCE):
         at = done * FRACTAL_BYTES
-        transpose_32bit(core, dst + at, 2, 32, src + at, 2, 32, min(AT_ONCE, fractals - done), scratch)
+        transpose_32bit(core, dst + at, src + at, 2, 32, min(AT_ONCE, fractals - done), scratch)
 
 
 @emits
@@ -192,8 +194,8 @@ def number_columns(core: Any, numbers: int) -> None:
 
 
 @emits
-def exponentials(core: Any, x: int, kept: int, n: int) -> None:
-    """x[n, 16] = x - max over n (`kept` holds it), without the exponential itself."""
+def below_maximum(core: Any, x: int, kept: int, n: int) -> None:
+    """x[n, 16] = x - its maximum over n, which `kept` holds."""
     fold_columns(core, MAX, kept, x, n)
     columns_binary(core, SUB, x, kept, n)
 
@@ -245,8 +247,8 @@ def subtract_hot(core: Any, x: int, numbers: int, labels: int, n: int, lowered: 
 
 
 @kernel(LossShape, LossTiling, _loss_operands, _loss_reference)
-def softmax_cross_entropy(core, logits, labels, loss, shape, tiling):
-    """loss[m] = log(sum over n of exp(logits[m, n])) - logits[m, labels[m]]; a label that is no column picks 0."""
+def softmax_cross_entropy(core: Any, logits: int, labels: int, loss: int, shape: Any, tiling: Any) -> None:
+    """loss[m] = log(sum over n of exp(logits[m, n])) - logits[m, labels[m]]; no such column: the maximum."""
     fractals, rows = (shape.n + 15) // 16, (shape.m + 15) // 16 * 16
     pitch = fractals * FRACTAL_BYTES
     ub_in, x = alloc(core, UB, tiling.slots * (pitch + 64)), alloc(core, UB, pitch)
@@ -264,7 +266,7 @@ def softmax_cross_entropy(core, logits, labels, loss, shape, tiling):
         transpose_group(core, x, taken, fractals, scratch)
         float_labels(core, label, taken + pitch)
         free(core, q_in)
-        exponentials(core, x, kept, shape.n)
+        below_maximum(core, x, kept, shape.n)
         chosen(core, total, x, numbers, label, shape.n, picked, bits)
         flat_unary(core, EXP, x, x, shape.n * EDGE, FP32)
         fold_columns(core, ADD, kept, x, shape.n)
@@ -295,7 +297,7 @@ def load_weighted(
 @emits
 def probabilities(core: Any, x: int, kept: int, n: int) -> None:
     """x[n, 16] = softmax of x over n, in place."""
-    exponentials(core, x, kept, n)
+    below_maximum(core, x, kept, n)
     flat_unary(core, EXP, x, x, n * EDGE, FP32)
     fold_columns(core, ADD, kept, x, n)
     flat_unary(core, REC, kept, kept, LANES, FP32)
@@ -303,11 +305,17 @@ def probabilities(core: Any, x: int, kept: int, n: int) -> None:
 
 
 @kernel(LossShape, LossTiling, _grad_operands, _grad_reference)
-def softmax_cross_entropy_grad(core, logits, labels, dloss, dlogits, shape, tiling):
+def softmax_cross_entropy_grad(
+    core: Any, logits: int, labels: int, dloss: int, dlogits: int, shape: Any, tiling: Any
+) -> None:
     """dlogits[m, n] = (softmax(logits)[m, n] - (n == labels[m])) * dloss[m]; padding columns are zero."""
     fractals, rows = (shape.n + 15) // 16, (shape.m + 15) // 16 * 16
     pitch, taken_bytes = fractals * FRACTAL_BYTES, fractals * FRACTAL_BYTES + 128
-    ub_in, x, ub_out = alloc(core, UB, tiling.slots * taken_bytes), alloc(core, UB, pitch), alloc(core, UB, pitch)
+    ub_in, x, ub_out = (
+        alloc(core, UB, tiling.slots * taken_bytes),
+        alloc(core, UB, pitch),
+        alloc(core, UB, pitch),
+    )
     numbers, lowered, bits = alloc(core, UB, 4096), alloc(core, UB, 4096), alloc(core, UB, 128)
     scratch, columns = alloc(core, UB, AT_ONCE * 2048), alloc(core, UB, 3 * LINE)
     kept, label, weight = columns, columns + LINE, columns + 2 * LINE

@@ -35,6 +35,8 @@ from kernels.lang.transpose import spread
 
 Array = npt.NDArray[Any]
 LANES, SIZE = 64, 4
+RATE_BYTES = 512
+"""Room of a number that fills its block: blocks come by sixteens."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +66,35 @@ def _momentum_operands(shape: MomentumShape) -> tuple[Operand, ...]:
 
 
 @emits
-def update(core: Any, w: int, m: int, g: int, w_new: int, m_new: int, rate: int, kept: int, n: int) -> None:
-    """m_new[n] = kept * m + g; w_new[n] = w - rate * m_new, in UB; rate and kept are blocks."""
-    block_binary(core, MUL, m_new, m, kept, n, FP32)
+def update(core: Any, made: int, taken: int, pitch: int, rates: int, n: int) -> None:
+    """Compute w_new and m_new from w, m, g in UB, arrays `pitch` bytes apart; rates are two full blocks."""
+    w, m, g = taken, taken + pitch, taken + 2 * pitch
+    w_new, m_new, learning_rate, momentum = made, made + pitch, rates, rates + RATE_BYTES
+    block_binary(core, MUL, m_new, m, momentum, n, FP32)
     flat_binary(core, ADD, m_new, m_new, g, n, FP32)
-    block_binary(core, MUL, w_new, m_new, rate, n, FP32)
+    block_binary(core, MUL, w_new, m_new, learning_rate, n, FP32)
     flat_binary(core, SUB, w_new, w, w_new, n, FP32)
 
 
 @kernel(MomentumShape, FlatTiling, _momentum_operands, _momentum_reference)
-def apply_momentum(core, w, m, g, learning_rate, momentum, w_new, m_new, shape, tiling):
-    """m_new[n] = momentum * m[n] + g[n]; w_new[n] = w[n] - learning_rate * m_new[n], in place if so placed."""
+def apply_momentum(  # noqa: PLR0913, PLR0917 - an operand each
+    core: Any, w: int, m: int, g: int, learning_rate: int, momentum: int, w_new: int, m_new: int, shape: Any,
+    tiling: Any,
+) -> None:  # fmt: skip
+    """m_new[n] = momentum * m[n] + g[n]; w_new[n] = w[n] - learning_rate * m_new[n]; may be in place."""
     tile, slots = max(1, tiling.tile // 128) * 128, tiling.slots
     pitch = tile * SIZE
-    raw, rates, scratch = alloc(core, UB, 128), alloc(core, UB, 1024), alloc(core, UB, 2048)
+    raw, rates, scratch = alloc(core, UB, 128), alloc(core, UB, 2 * RATE_BYTES), alloc(core, UB, 2048)
     ub_in, ub_out = alloc(core, UB, slots * 3 * pitch), alloc(core, UB, slots * 2 * pitch)
-    q_rates, q_in, q_out = queue(core, MTE2, V, 1), queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
+    q_rates, q_in = queue(core, MTE2, V, 1), queue(core, MTE2, V, slots)
+    q_out = queue(core, V, MTE3, slots)
     fill(core, q_rates)
     data_move(core, raw, learning_rate, 1, 1)
     data_move(core, raw + 64, momentum, 1, 1)
     filled(core, q_rates)
     use(core, q_rates)
     for number in range(2):
-        spread(core, rates + number * 512, raw + number * 64, 1, SIZE, scratch)
+        spread(core, rates + number * RATE_BYTES, raw + number * 64, 1, SIZE, scratch)
     end = share_end(core, shape.n, LANES)
     for i in range(share_start(core, shape.n, LANES), end, tile):
         n = min(tile, end - i)
@@ -98,7 +106,7 @@ def apply_momentum(core, w, m, g, learning_rate, momentum, w_new, m_new, shape, 
         filled(core, q_in)
         use(core, q_in)
         made = ub_out + fill(core, q_out) * 2 * pitch
-        update(core, taken, taken + pitch, taken + 2 * pitch, made, made + pitch, rates, rates + 512, n)
+        update(core, made, taken, pitch, rates, n)
         free(core, q_in)
         filled(core, q_out)
         use(core, q_out)

@@ -41,20 +41,17 @@ from kernels.lang import (
     share_start,
     size_of,
     use,
-    vadd,
     vcadd,
     vector_dup,
-    vmax,
 )
 from kernels.lang.flat import ADD, MAX, MAX_REPEAT
+from kernels.lang.fold import LOWEST, fold
 from kernels.lang.rows import load_rows, pitch_bytes
 from kernels.lang.transpose import transpose_32bit
 
 Array = npt.NDArray[Any]
 BLOCK, LINE, LANES, EDGE = 32, 256, 64, 16
 TILE_BYTES, MAX_TILE_ROWS = 32 * 1024, 128
-LOWEST = -3.4028234663852886e38
-"""The start of a maximum; an infinite one below it would be lost, so that rows of -inf answer with this."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,9 @@ class ReduceShape(Shape):
     def check(self, kernel: str) -> None:
         """Refuse other axes and types."""
         require(kernel, self.axis in (0, 1), "axis is 0 or 1", f"axis={self.axis}")
-        require(kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}")
+        require(
+            kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}"
+        )
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class ReduceTiling(Tiling):
 
     @classmethod
     def default(cls, shape: ReduceShape, platform: Platform) -> Self:
-        """Return a tile of about 32 KB in fp32: whole rows along axis 1, one piece of columns along axis 0."""
+        """Return a tile of about 32 KB in fp32: whole rows along axis 1, some columns along axis 0."""
         wide = TILE_BYTES // 4
         if shape.axis == 1:
             columns = min(_round_up(shape.n, LANES), wide // EDGE)
@@ -119,23 +118,11 @@ def _round_up(value: int, unit: int) -> int:
 
 
 @emits
-def fold(core: Any, op: int, dst: int, src: int, repeat: int, mask: int, dst_rep: int, src_rep: int) -> None:
-    """dst = dst op src (fp32) for any number of repeats; a dst_rep of 0 folds them all onto one."""
-    for done in range(0, repeat, MAX_REPEAT):
-        count = min(MAX_REPEAT, repeat - done)
-        to, other = dst + done * dst_rep * BLOCK, src + done * src_rep * BLOCK
-        if op == ADD:
-            vadd(core, to, to, other, count, FP32, mask, 1, 1, 1, dst_rep, dst_rep, src_rep)
-        else:
-            vmax(core, to, to, other, count, FP32, mask, 1, 1, 1, dst_rep, dst_rep, src_rep)
-
-
-@emits
 def fold_columns(core: Any, op: int, kept: int, src: int, rows: int, columns: int, pitch: int) -> None:
-    """kept[rows, 64] = kept op every 64 columns of src[rows, columns]; src rows lie `pitch` bytes apart."""
+    """Fold every 64 columns of src[rows, columns], rows `pitch` bytes apart, onto kept[rows, 64]."""
     for column in range(0, columns, LANES):
         mask = min(LANES, columns - column)
-        if pitch // BLOCK < MAX_REPEAT:
+        if pitch // BLOCK <= MAX_REPEAT:
             fold(core, op, kept, src + column * 4, rows, mask, 8, pitch // BLOCK)
         else:
             for row in range(rows):
@@ -144,7 +131,7 @@ def fold_columns(core: Any, op: int, kept: int, src: int, rows: int, columns: in
 
 @emits
 def finish_rows(core: Any, op: int, dst: int, kept: int, rows: int, scratch: int) -> None:
-    """dst[rows] = kept[rows, 64] reduced over its columns; whole groups of 16 rows are written."""
+    """Set dst[rows] = kept[rows, 64] reduced over its columns; whole groups of 16 rows are written."""
     groups = (rows + EDGE - 1) // EDGE
     if op == ADD:
         for done in range(0, rows, MAX_REPEAT):
@@ -153,7 +140,7 @@ def finish_rows(core: Any, op: int, dst: int, kept: int, rows: int, scratch: int
     fold(core, op, kept, kept + 128, rows, 32, 8, 8)
     fold(core, op, kept, kept + 64, rows, 16, 8, 8)
     columns = scratch + groups * 2048
-    transpose_32bit(core, columns, 2, 32, kept, 8, EDGE * 8, groups, scratch)
+    transpose_32bit(core, columns, kept, 8, EDGE * 8, groups, scratch)
     for half in (512, 256):
         for part in range(0, half, LINE):
             fold(core, op, columns + part, columns + half + part, groups, LANES, 32, 32)
@@ -175,7 +162,7 @@ def widened(core: Any, src: int, wide: int, dtype: int, nbytes: int) -> int:
 @emits
 def store_row(
     core: Any, dst: int, values: int, n: int, factor: float, dtype: int, ub: int, q_out: int
-) -> None:  # fmt: skip
+) -> None:
     """Move values[n] (fp32 in UB), multiplied by `factor`, to GM as `dtype` through the buffer `ub`."""
     fill(core, q_out)
     if dtype == FP16:
@@ -191,21 +178,19 @@ def store_row(
 
 
 @emits
-def reduce_rows(
-    core: Any, op: int, x: int, y: int, m: int, n: int, dtype: int, rows: int, columns: int, slots: int, factor: float
-) -> None:  # fmt: skip
-    """y[m] = x[m, n] reduced over n, for this block's share of the rows."""
-    size = size_of(core, dtype)
-    rows, columns = max(1, rows // EDGE) * EDGE, max(1, columns // LANES) * LANES
+def reduce_rows(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, factor: float) -> None:
+    """Set y[m] = x[m, n] reduced over n, for this block's share of the rows."""
+    size, n, dtype = size_of(core, shape.dtype), shape.n, shape.dtype
+    rows, columns = max(1, tiling.rows // EDGE) * EDGE, max(1, tiling.columns // LANES) * LANES
     pitch = pitch_bytes(core, min(columns, n) * size)
-    ub_x = alloc(core, UB, slots * rows * pitch)
+    ub_x = alloc(core, UB, tiling.slots * rows * pitch)
     wide = alloc(core, UB, rows * pitch * 2 if dtype == FP16 else 0)
     kept, values, ub_y = alloc(core, UB, rows * LINE), alloc(core, UB, rows * 4), alloc(core, UB, rows * 4)
     scratch = alloc(core, UB, rows // EDGE * 3072 if op == MAX else 0)
-    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, 1)
+    q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, 1)
     unit = BLOCK // size
-    end = share_end(core, m, unit)
-    for row in range(share_start(core, m, unit), end, rows):
+    end = share_end(core, shape.m, unit)
+    for row in range(share_start(core, shape.m, unit), end, rows):
         count = min(rows, end - row)
         flat_dup(core, kept, 0.0 if op == ADD else LOWEST, rows * LANES, FP32)
         for column in range(0, n, columns):
@@ -224,30 +209,29 @@ def reduce_rows(
 
 
 @emits
-def reduce_columns(
-    core: Any, op: int, x: int, y: int, m: int, n: int, dtype: int, rows: int, columns: int, slots: int, factor: float
-) -> None:  # fmt: skip
-    """y[n] = x[m, n] reduced over m, for this block's share of the columns."""
-    size = size_of(core, dtype)
-    rows, columns = max(1, rows // EDGE) * EDGE, max(1, columns // LANES) * LANES
+def reduce_columns(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, factor: float) -> None:
+    """Set y[n] = x[m, n] reduced over m, for this block's share of the columns."""
+    size, n, dtype = size_of(core, shape.dtype), shape.n, shape.dtype
+    rows, columns = max(1, tiling.rows // EDGE) * EDGE, max(1, tiling.columns // LANES) * LANES
     pitch = columns * size
-    ub_x = alloc(core, UB, slots * rows * pitch)
+    ub_x = alloc(core, UB, tiling.slots * rows * pitch)
     wide = alloc(core, UB, rows * pitch * 2 if dtype == FP16 else 0)
     kept, ub_y = alloc(core, UB, columns * 4), alloc(core, UB, columns * 4)
-    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, 1)
+    q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, 1)
     end = share_end(core, n, LANES)
     for column in range(share_start(core, n, LANES), end, columns):
         width = min(columns, end - column)
         flat_dup(core, kept, 0.0 if op == ADD else LOWEST, columns, FP32)
-        for row in range(0, m, rows):
-            count = min(rows, m - row)
+        for row in range(0, shape.m, rows):
+            count = min(rows, shape.m - row)
             taken = ub_x + fill(core, q_in) * rows * pitch
             load_rows(core, taken, pitch, x + (row * n + column) * size, n * size, count, width * size)
             filled(core, q_in)
             use(core, q_in)
             tile = widened(core, taken, wide, dtype, count * pitch)
             for part in range(0, width, LANES):
-                fold(core, op, kept + part * 4, tile + part * 4, count, min(LANES, width - part), 0, columns // 8)
+                mask = min(LANES, width - part)
+                fold(core, op, kept + part * 4, tile + part * 4, count, mask, 0, columns // 8)
             free(core, q_in)
         store_row(core, y + column * size, kept, width, factor, dtype, ub_y, q_out)
     close(core, q_out)
@@ -255,15 +239,12 @@ def reduce_columns(
 
 
 @emits
-def reduce(
-    core: Any, op: int, x: int, y: int, m: int, n: int, axis: int, dtype: int, rows: int, columns: int, slots: int,
-    factor: float,
-) -> None:  # fmt: skip
-    """y = x[m, n] reduced along an axis, times `factor`."""
-    if axis == 1:
-        reduce_rows(core, op, x, y, m, n, dtype, rows, columns, slots, factor)
+def reduce(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, factor: float) -> None:
+    """Reduce x[m, n] along the shape's axis and multiply by `factor`."""
+    if shape.axis == 1:
+        reduce_rows(core, op, x, y, shape, tiling, factor)
     else:
-        reduce_columns(core, op, x, y, m, n, dtype, rows, columns, slots, factor)
+        reduce_columns(core, op, x, y, shape, tiling, factor)
 
 
 def _operands(shape: ReduceShape) -> tuple[Operand, ...]:
@@ -279,28 +260,22 @@ def _reduction(function: Callable[..., Array]) -> Callable[[Callable[..., None]]
 
 
 @_reduction(np.sum)
-def reduce_sum(core, x, y, shape, tiling):
+def reduce_sum(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[m] = sum of x[m, n] over n (axis 1), or y[n] = sum over m (axis 0)."""
-    reduce(
-        core, ADD, x, y, shape.m, shape.n, shape.axis, shape.dtype, tiling.rows, tiling.columns, tiling.slots, 1.0
-    )  # fmt: skip
+    reduce(core, ADD, x, y, shape, tiling, 1.0)
 
 
 @_reduction(np.max)
-def reduce_max(core, x, y, shape, tiling):
+def reduce_max(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[m] = largest of x[m, n] over n (axis 1), or y[n] = largest over m (axis 0)."""
-    reduce(
-        core, MAX, x, y, shape.m, shape.n, shape.axis, shape.dtype, tiling.rows, tiling.columns, tiling.slots, 1.0
-    )  # fmt: skip
+    reduce(core, MAX, x, y, shape, tiling, 1.0)
 
 
 @_reduction(np.mean)
-def reduce_mean(core, x, y, shape, tiling):
+def reduce_mean(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[m] = mean of x[m, n] over n (axis 1), or y[n] = mean over m (axis 0)."""
     factor = 1.0 / (shape.n if shape.axis == 1 else shape.m)
-    reduce(
-        core, ADD, x, y, shape.m, shape.n, shape.axis, shape.dtype, tiling.rows, tiling.columns, tiling.slots, factor
-    )  # fmt: skip
+    reduce(core, ADD, x, y, shape, tiling, factor)
 
 
 @dataclass(frozen=True)
@@ -345,7 +320,7 @@ def _bias_reference(shape: BiasShape, dy: Array) -> tuple[Array]:
 
 
 @kernel(BiasShape, BiasTiling, _bias_operands, _bias_reference)
-def bias_add_grad(core, dy, db, shape, tiling):
+def bias_add_grad(core: Any, dy: int, db: int, shape: Any, tiling: Any) -> None:
     """db[n] = sum of dy[m, n] over m; dy in NZ, both fp32."""
     rows = max(1, tiling.rows // 4) * 4
     height = (shape.m + EDGE - 1) // EDGE * EDGE

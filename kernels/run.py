@@ -28,10 +28,16 @@ class Placed:
 
     def outputs(self) -> Arrays:
         """Return the kernel's results in their logical shapes."""
-        return {o.name: _read(self.chip, o, self.task.operands[o.name]) for o in self.kernel.operands(self.shape) if o.is_output}
+        return {
+            o.name: _read(self.chip, o, self.task.operands[o.name])
+            for o in self.kernel.operands(self.shape)
+            if o.is_output
+        }
 
 
-def place(kernel: Kernel, shape: Shape, inputs: Arrays | None, chip: Chip, tiling: Tiling | None = None) -> Placed:
+def place(
+    kernel: Kernel, shape: Shape, inputs: Arrays | None, chip: Chip, tiling: Tiling | None = None
+) -> Placed:
     """Allocate a kernel's tensors, upload the inputs and emit its programs.
 
     Raises:
@@ -46,7 +52,12 @@ def place(kernel: Kernel, shape: Shape, inputs: Arrays | None, chip: Chip, tilin
 
 
 def run(
-    kernel: Kernel, shape: Shape, inputs: Arrays, chip: Chip, tiling: Tiling | None = None, engine: str = "fast"
+    kernel: Kernel,
+    shape: Shape,
+    inputs: Arrays,
+    chip: Chip,
+    tiling: Tiling | None = None,
+    engine: str = "fast",
 ) -> tuple[Arrays, Trace | None]:
     """Compute a kernel on a chip and return its outputs; the reference engine gives the trace, too."""
     if engine not in ENGINES:
@@ -85,7 +96,9 @@ def references(kernel: Kernel, shape: Shape, inputs: Arrays) -> Arrays:
 
 def _checked(kernel: Kernel, operand: Operand, inputs: Arrays) -> npt.NDArray[Any]:
     if operand.name not in inputs:
-        raise ShapeMismatch(f"kernel {kernel.name}: input {operand.name} is missing\n  rule: it wants {operand.shape}")
+        raise ShapeMismatch(
+            f"kernel {kernel.name}: input {operand.name} is missing\n  rule: it wants {operand.shape}"
+        )
     array = np.asarray(inputs[operand.name])
     if array.shape != operand.shape:
         raise ShapeMismatch(

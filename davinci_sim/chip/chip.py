@@ -12,11 +12,11 @@ from davinci_sim.chip.task import Task
 from davinci_sim.core.dispatch import execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.reference import out_of_bounds
+from davinci_sim.core.trace import Trace
 from davinci_sim.errors import out_of_space
 from davinci_sim.isa.machine import Memory
 from davinci_sim.memory.dtypes import DType
 from davinci_sim.platforms import Platform, platform
-from davinci_sim.core.trace import Trace
 
 ALIGN_BYTES = 512
 """Every allocation begins here: GM transfers are fastest from such addresses (Ascend C guide)."""
@@ -150,6 +150,3 @@ class Chip:
     def __str__(self) -> str:
         """Print the platform and what is allocated."""
         return f"Chip({self.platform.name}, {self.allocated_bytes} bytes allocated)"
-
-
-

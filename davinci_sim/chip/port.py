@@ -1,5 +1,6 @@
 """The device memory as all cores share it: a fluid that is divided fairly, in whole bytes per cycle."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import simpy
@@ -40,10 +41,10 @@ class SharedPort:
 
     def _progress(self) -> None:
         """Let the flights advance to the present."""
-        elapsed = self.env.now - self.updated
+        now = int(self.env.now)
         for flight in self.flights:
-            flight.remaining_bytes -= flight.rate * elapsed
-        self.updated = self.env.now
+            flight.remaining_bytes -= flight.rate * (now - self.updated)
+        self.updated = now
 
     def _share(self) -> None:
         """Divide the bandwidth anew and wake up at the next end."""
@@ -56,7 +57,8 @@ class SharedPort:
             ends = min(-(-flight.remaining_bytes // flight.rate) for flight in self.flights)
             self.env.process(self._wake(self.plan, max(0, ends)))
 
-    def _wake(self, plan: int, cycles: int):  # type: ignore[no-untyped-def]
+    def _wake(self, plan: int, cycles: int) -> Generator[simpy.Event, None, None]:
+        """End the transfers that are through after `cycles`, unless the plan has changed."""
         yield self.env.timeout(cycles)
         if plan != self.plan:
             return

@@ -12,9 +12,9 @@ from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import deadlock
 from davinci_sim.core.program import BY_OPCODE, Program
 from davinci_sim.core.reference import Core
+from davinci_sim.core.trace import TRACE_DTYPE, Trace
 from davinci_sim.isa import PIPE_NAMES
 from davinci_sim.platforms import Platform
-from davinci_sim.core.trace import TRACE_DTYPE, Trace
 
 
 def simulate(
@@ -39,7 +39,16 @@ def simulate(
             rows.append((core, record, start, end))
 
         cores.append(
-            Core(env, program, costs, port, log, int(platform.queue_depth), int(platform.dispatch_cycles), memory)
+            Core(
+                env,
+                program,
+                costs,
+                port,
+                log,
+                int(platform.queue_depth),
+                int(platform.dispatch_cycles),
+                memory,
+            )
         )
     env.run()
     for core in cores:

@@ -14,7 +14,7 @@ _NAMES = {
 
 
 def costs_of(platform: Platform) -> Costs:
-    """Return the cost table of a platform; `vector_cycles[opcode, dtype]` falls back to its default figure."""
+    """Return the costs of a platform; `vector_cycles[opcode, dtype]` falls back to its default figure."""
     numbers = {
         name: int(_NAMES[name](platform) if name in _NAMES else getattr(platform, name))
         for name in Costs._fields

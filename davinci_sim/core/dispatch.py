@@ -39,7 +39,9 @@ def _families(parts: tuple[str, ...]) -> list[list[Instruction]]:
     return list(groups.values())
 
 
-def _loop(head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...], tail: str) -> Any:
+def _loop(
+    head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...], tail: str
+) -> Any:
     """Compile a loop over records with one case per family."""
     scope: dict[str, Any] = {"is_inside": is_inside, "VARIANTS": VARIANTS, "__name__": __name__}
     lines = [f"def {head}:", "    for r in range(first, last):", "        op = words[r, 0] & 255"]
@@ -50,8 +52,8 @@ def _loop(head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], p
         lines += [f"            {line}" for line in body(family[0], scope)]
         word = "elif"
     source = "\n".join([*lines, f"    {tail}"]) + "\n"
-    exec(compile(source, __file__, "exec"), scope)  # noqa: S102 - our own text, from the declarations
-    return jit(scope[head.split("(")[0]])
+    exec(compile(source, __file__, "exec"), scope)
+    return jit(scope[head.split("(", maxsplit=1)[0]])
 
 
 def _execution(declared: Instruction, scope: dict[str, Any]) -> list[str]:
@@ -60,7 +62,8 @@ def _execution(declared: Instruction, scope: dict[str, Any]) -> list[str]:
         return ["pass"]
     variant = "" if declared.variant == NO_VARIANT else ", VARIANTS[op]"
     boxes = _name(declared.accesses, scope)
-    takes_variant = len(inspect.signature(declared.accesses.py_func).parameters) > 1  # type: ignore[attr-defined]
+    plain = getattr(declared.accesses, "py_func", declared.accesses)
+    takes_variant = len(inspect.signature(plain).parameters) > 1
     tests = [f"if not is_inside(boxes[{n}], memory.size): return r" for n in range(len(declared.operands))]
     return [
         f"boxes = {boxes}(i{variant if takes_variant else ''})",

@@ -23,7 +23,7 @@ def space_bytes(platform: Platform, gm_bytes: int) -> list[int]:
 
 
 def new_memory(platform: Platform, gm: npt.NDArray[np.uint8]) -> Memory:
-    """Return the memories of a fresh core around the device memory `gm[bytes]`; the core's own are poisoned."""
+    """Return the memories of a fresh core around the device memory `gm`; the core's own are poisoned."""
     sizes = space_bytes(platform, gm.size)
     base, total = [0] * SPACE_COUNT, 0
     for space in ON_CHIP:

@@ -10,57 +10,76 @@ import numpy.typing as npt
 from davinci_sim.core.program import Program
 from davinci_sim.errors import Deadlock, IllegalInstruction
 from davinci_sim.isa import PIPE_NAMES, pipe_barrier, set_flag, wait_flag
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import inner, jit
 from davinci_sim.isa.pipes import Pipe
 
 SET, WAIT, BARRIER = (f.instruction.opcode for f in (set_flag, wait_flag, pipe_barrier))
+Words = npt.NDArray[np.int64]
 FLAG_COUNT = 11 * 11 * 8
 DONE, STUCK, SET_TWICE, LEFT_SET = 0, 1, 2, 3
 _ALL = int(Pipe.ALL)
 
 
-@jit
-def flag_of(word):
+@inner
+def flag_of(word: int) -> int:
     """Return the index of flag (src, dst, event_id) from the first payload word of a hand-off."""
     return ((word & 255) * 11 + ((word >> 8) & 255)) * 8 + ((word >> 16) & 255)
 
 
+@inner
+def _may_run(words: Words, record: int, flags: Words, blocked: Words, is_first: bool) -> bool:
+    """Tell whether a record may be placed: nothing before it in its pipe waits, and its flag is set."""
+    op, pipe = words[record, 0] & 255, (words[record, 0] >> 8) & 255
+    if blocked[pipe] > 0 or blocked[_ALL] > 0 or (pipe == _ALL and not is_first):
+        return False
+    return bool(op != WAIT or flags[flag_of(words[record, 1])] > 0)
+
+
+@inner
+def _place(
+    words: Words, waiting: Words, n_waiting: int, flags: Words, order: Words, placed: int
+) -> tuple[int, int]:
+    """Place what can be placed of `waiting`, keep the rest there; return how many are (kept, placed).
+
+    A flag that is set twice makes `kept` negative: -1 - kept is the place of the record in `waiting`.
+    """
+    blocked = np.zeros(12, dtype=np.int64)  # how many records of a pipe are kept
+    kept = 0
+    for index in range(n_waiting):
+        record = waiting[index]
+        if not _may_run(words, record, flags, blocked, kept == 0):
+            blocked[(words[record, 0] >> 8) & 255] += 1
+            waiting[kept] = record
+            kept += 1
+            continue
+        op, flag = words[record, 0] & 255, flag_of(words[record, 1])
+        if op == WAIT:
+            flags[flag] = 0
+        elif op == SET:
+            if flags[flag] > 0:
+                return -1 - index, placed
+            flags[flag] = 1
+        order[placed] = record
+        placed += 1
+    return kept, placed
+
+
 @jit
-def _legal_order(words, order):
+def _legal_order(words: Words, order: Words) -> tuple[int, int]:
     """Fill `order` with record indices; return (status, record)."""
     n = words.shape[0]
     flags = np.zeros(FLAG_COUNT, dtype=np.int64)
     waiting = np.full(n, -1, dtype=np.int64)  # records put off, in program order
     n_waiting, placed = 0, 0
-    blocked = np.zeros(12, dtype=np.int64)  # how many records of a pipe are put off
     for r in range(n):
         waiting[n_waiting] = r
         n_waiting += 1
-        progress = True
-        while progress:  # place what can be placed; normally just r
-            progress = False
-            kept = 0
-            blocked[:] = 0
-            for index in range(n_waiting):
-                w = waiting[index]
-                op, pipe = words[w, 0] & 255, (words[w, 0] >> 8) & 255
-                ready = blocked[pipe] == 0 and blocked[_ALL] == 0 and (pipe != _ALL or kept == 0)
-                if ready and op == WAIT:
-                    ready = flags[flag_of(words[w, 1])] > 0
-                if not ready:
-                    blocked[pipe] += 1
-                    waiting[kept] = w
-                    kept += 1
-                    continue
-                if op == WAIT:
-                    flags[flag_of(words[w, 1])] -= 1
-                elif op == SET:
-                    flags[flag_of(words[w, 1])] += 1
-                    if flags[flag_of(words[w, 1])] > 1:
-                        return SET_TWICE, w
-                order[placed] = w
-                placed += 1
-                progress = kept > 0
+        before = -1
+        while placed != before and n_waiting > 0:  # a flag may free records that were put off
+            before = placed
+            kept, placed = _place(words, waiting, n_waiting, flags, order, placed)
+            if kept < 0:
+                return SET_TWICE, waiting[-1 - kept]
             n_waiting = kept
     if n_waiting > 0:
         return STUCK, waiting[0]
@@ -88,7 +107,8 @@ def legal_order(program: Program) -> npt.NDArray[np.int64]:
         )
     if status == LEFT_SET:
         raise IllegalInstruction(
-            f"{program.line(record)}\n  rule: set_flag and wait_flag must balance; nobody waits for this flag\n"
+            f"{program.line(record)}\n"
+            "  rule: set_flag and wait_flag must balance; nobody waits for this flag\n"
             "  next: add the wait_flag, or close the queue at the end of the kernel"
         )
     return order

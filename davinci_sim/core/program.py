@@ -14,7 +14,14 @@ from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 from davinci_sim.memory.spaces import Space
 
 RECORD_DTYPE = np.dtype(
-    [("op", "u1"), ("pipe", "u1"), ("dtype", "u1"), ("reserved", "u1"), ("location", "<u4"), ("payload", "<i8", 7)]
+    [
+        ("op", "u1"),
+        ("pipe", "u1"),
+        ("dtype", "u1"),
+        ("reserved", "u1"),
+        ("location", "<u4"),
+        ("payload", "<i8", 7),
+    ]
 )
 """64 bytes a record; each instruction reads the payload in its own way (`Instruction.values`)."""
 
@@ -68,13 +75,16 @@ def parse(text: str) -> Program:
     Raises:
         DavinciError: a line is no instruction, or an operand is no number.
     """
-    rows, sources = [], {}
+    rows: list[list[int]] = []
+    sources: dict[int, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         match = _LINE.match(line.strip())
         if match is None:
-            raise DavinciError(f"program text, line {number}: {line.strip()!r} is no `PIPE_x name key=value ...`")
+            raise DavinciError(
+                f"program text, line {number}: {line.strip()!r} is no `PIPE_x name key=value ...`"
+            )
         pipe, name, operands, source = match.groups()
         if name not in INSTRUCTIONS:
             raise unknown("instruction", name, INSTRUCTIONS)
@@ -82,9 +92,20 @@ def parse(text: str) -> Program:
         if source:
             location = next((key for key, value in sources.items() if value == source), number)
             sources[location] = source
-        values = dict(pair.split("=", 1) for pair in operands.split())
-        rows.append(_encoded(INSTRUCTIONS[name], pipe, values, location))
+        try:
+            values = dict(pair.split("=", 1) for pair in operands.split())
+            rows.append(_encoded(INSTRUCTIONS[name], pipe, values, location))
+        except (KeyError, ValueError, OverflowError, StopIteration) as error:
+            raise DavinciError(
+                f"program text, line {number}: {line.strip()}\n"
+                f"  rule: {name} is printed as {_form(INSTRUCTIONS[name])}\n  found: {error!r}"
+            ) from None
     return Program(np.array(rows, dtype=np.int64).reshape(-1, 8), sources)
+
+
+def _form(declared: Instruction) -> str:
+    """Return how an instruction is printed, with the names of its operands only."""
+    return " ".join(["PIPE_x", declared.name, *(f"{item.name}=..." for item in declared.fields), "dtype=..."])
 
 
 def handle_text(handle: int) -> str:

@@ -76,7 +76,8 @@ class Core:
         """Wait until every pipe is idle."""
         while self.unfinished:
             yield self.idle
-        self.log(record, self.env.now, self.env.now + self.cycles[record])
+        now = int(self.env.now)
+        self.log(record, now, now + self.cycles[record])
         yield self.env.timeout(self.cycles[record])
 
     def serve(self, pipe: Pipe) -> Steps:
@@ -96,7 +97,7 @@ class Core:
             self.waiting[Pipe(self.pipes[record])] = record
             yield self.flag(record).get()
             del self.waiting[Pipe(self.pipes[record])]
-        start = self.env.now
+        start = int(self.env.now)
         yield self.env.timeout(self.cycles[record])
         if self.traffic[record]:
             yield self.port.transfer(self.traffic[record], self.limits[Pipe(self.pipes[record])])
@@ -104,7 +105,7 @@ class Core:
             self.set(record)
         elif op not in (WAIT, BARRIER) and self.memory is not None:
             self.move(record)
-        self.log(record, start, self.env.now)
+        self.log(record, start, int(self.env.now))
 
     def flag(self, record: int) -> simpy.Store:
         """Return the flag that a set_flag or wait_flag record names."""
@@ -115,8 +116,9 @@ class Core:
         flag = self.flag(record)
         if flag.items:
             raise IllegalInstruction(
-                f"{self.program.line(record)}\n  rule: a flag must be waited for before it is set again "
-                f"(cycle {self.env.now})\n  next: wait for it in the destination pipe, or use another event id"
+                f"{self.program.line(record)}\n"
+                f"  rule: a flag must be waited for before it is set again (cycle {self.env.now})\n"
+                "  next: wait for it in the destination pipe, or use another event id"
             )
         flag.put(record)
 

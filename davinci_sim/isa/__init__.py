@@ -17,6 +17,7 @@ from davinci_sim.isa.compare import (
     vnchwconv,
     vsel,
 )
+from davinci_sim.isa.convert import vconv, vector_dup
 from davinci_sim.isa.cube import mmad
 from davinci_sim.isa.fields import FP16, FP32, INT8, INT16, INT32, UINT8, UINT16
 from davinci_sim.isa.instruction import INSTRUCTIONS, Instruction, instruction
@@ -28,9 +29,7 @@ from davinci_sim.isa.vector import (
     vadd,
     vadds,
     vand,
-    vconv,
     vdiv,
-    vector_dup,
     vexp,
     vln,
     vmax,

@@ -1,18 +1,15 @@
 """Sixteen-bit floating point as bit patterns: widen to compute, round on every write."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from davinci_sim.isa.jit import jit
 
-
-@intrinsic  # type: ignore[untyped-decorator]
-def widen(typing_context: Any, bits: Any) -> Any:
-    """Return the float32 value of a float16 bit pattern (exact)."""
+def _widen(typing_context: Any, bits: Any) -> Any:
+    """Reinterpret 16 bits as LLVM's half and extend it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         half = builder.bitcast(args[0], ir.HalfType())
@@ -21,9 +18,8 @@ def widen(typing_context: Any, bits: Any) -> Any:
     return types.float32(types.uint16), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def narrow(typing_context: Any, value: Any) -> Any:
-    """Return the float16 bit pattern nearest to a float32 value (ties to even)."""
+def _narrow(typing_context: Any, value: Any) -> Any:
+    """Round to LLVM's half and reinterpret it as 16 bits."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         half = builder.fptrunc(args[0], ir.HalfType())
@@ -32,15 +28,8 @@ def narrow(typing_context: Any, value: Any) -> Any:
     return types.uint16(types.float32), codegen
 
 
-@jit
-def widen_into(out: np.ndarray, bits: np.ndarray, start: int, count: int) -> None:
-    """Fill out[:count] float32 from the float16 patterns bits[start:start + count]."""
-    for index in range(count):
-        out[index] = widen(bits[start + index])
+widen = cast(Callable[[Any], Any], intrinsic(_widen))
+"""Return the float32 value of a float16 bit pattern (exact); for compiled code only."""
 
-
-@jit
-def narrow_into(bits: np.ndarray, start: int, values: np.ndarray, count: int) -> None:
-    """Fill bits[start:start + count] with the float16 patterns of values[:count] float32."""
-    for index in range(count):
-        bits[start + index] = narrow(values[index])
+narrow = cast(Callable[[Any], Any], intrinsic(_narrow))
+"""Return the float16 bit pattern nearest to a float32 value (ties to even); for compiled code only."""

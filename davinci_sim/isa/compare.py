@@ -1,20 +1,32 @@
 """Compare, select, reduce and permute on the vector unit."""
 
-import numpy as np
+from typing import Any
 
-from davinci_sim.isa.fields import In, Mask, Out, Size
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.isa.fields import Declaration, In, Mask, Out, Size
 from davinci_sim.isa.instruction import instruction
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import inner
 from davinci_sim.isa.lanes import (
+    GROUP,
     REPEAT_BYTES,
+    SCRATCH,
+    Rows,
+    are_apart,
+    block_count,
     highest_lane,
     item_bytes,
     lane_is_on,
     lanes_region,
     load_floats,
+    may_group,
+    part,
+    span_bytes,
+    store_float,
     store_floats,
 )
-from davinci_sim.isa.machine import at
+from davinci_sim.isa.machine import Memory, at, transpose
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import Region, region
 from davinci_sim.isa.vector import FLOATS, Binary, vector_cycles
@@ -26,8 +38,8 @@ from davinci_sim.memory.spaces import Space
 """What is combined: all the lanes of a repeat, each block of 32 bytes, or neighbours."""
 
 
-@jit
-def _holds(op, a, b):
+@inner
+def _holds(op: int, a: float, b: float) -> bool:
     """Tell whether `a op b`; comparisons with NaN are false but for inequality."""
     if op == EQ:
         return a == b
@@ -42,25 +54,33 @@ def _holds(op, a, b):
     return a >= b
 
 
-@jit
-def _compare(i, memory, op):
+@inner
+def _compare(i: Any, memory: Memory, op: int) -> None:
     """Write one bit per lane of every repeat, lane 0 in the lowest bit."""
-    lanes = REPEAT_BYTES // item_bytes(i.dtype)
-    a, b = np.empty(128, dtype=np.float32), np.empty(128, dtype=np.float32)
-    for repeat in range(i.repeat):
-        load_floats(memory, i.dtype, at(memory, i.src0) + repeat * i.src0_rep * 32, i.src0_blk, lanes, a)
-        load_floats(memory, i.dtype, at(memory, i.src1) + repeat * i.src1_rep * 32, i.src1_blk, lanes, b)
-        d = at(memory, i.dst) + repeat * lanes // 8
-        for byte in range(lanes // 8):
+    lanes, dst, group = REPEAT_BYTES // item_bytes(i.dtype), at(memory, i.dst), 1
+    left = Rows(at(memory, i.src0), i.src0_blk, i.src0_rep, i.repeat)
+    right = Rows(at(memory, i.src1), i.src1_blk, i.src1_rep, i.repeat)
+    bits_bytes = i.repeat * lanes // 8
+    if are_apart(dst, bits_bytes, left.start, span_bytes(left, 8)) and are_apart(
+        dst, bits_bytes, right.start, span_bytes(right, 8)
+    ):
+        group = GROUP
+    a, b = np.empty(SCRATCH, dtype=np.float32), np.empty(SCRATCH, dtype=np.float32)
+    for repeat in range(0, i.repeat, group):
+        n = min(group, i.repeat - repeat)
+        load_floats(memory, i.dtype, part(left, repeat, n), 8, a)
+        load_floats(memory, i.dtype, part(right, repeat, n), 8, b)
+        for byte in range(n * lanes // 8):
             bits = 0
             for bit in range(8):
                 if _holds(op, a[byte * 8 + bit], b[byte * 8 + bit]):
                     bits |= 1 << bit
-            memory.local[d + byte] = np.uint8(bits)
+            memory.local[dst + repeat * lanes // 8 + byte] = np.uint8(bits)
 
 
-@jit
-def _compare_accesses(i):
+@inner
+def _compare_accesses(i: Any) -> tuple[Region, Region, Region]:
+    """Return the bits written and the blocks read."""
     size = item_bytes(i.dtype)
     lanes = REPEAT_BYTES // size
     return (
@@ -70,7 +90,7 @@ def _compare_accesses(i):
     )
 
 
-class Compare:
+class Compare(Declaration):
     """Operands of the comparisons: bits of `dst` follow each other, 128 or 64 a repeat."""
 
     dst = Out(Space.UB)
@@ -128,8 +148,9 @@ class vcmpv_ge(Compare):
     variant = GE
 
 
-@jit
-def _select_accesses(i):
+@inner
+def _select_accesses(i: Any) -> tuple[Region, Region, Region, Region]:
+    """Return the blocks written and read, and the bits read."""
     size = item_bytes(i.dtype)
     lanes = REPEAT_BYTES // size
     used = highest_lane(i.mask_lo, i.mask_hi, lanes) + 1
@@ -148,35 +169,44 @@ class vsel(Binary):
     sel = In(Space.UB)
     accesses = _select_accesses
 
-    def execute(i, memory):
-        """Select lane by lane."""
-        lanes = REPEAT_BYTES // item_bytes(i.dtype)
-        used = highest_lane(i.mask_lo, i.mask_hi, lanes) + 1
-        a, b = np.empty(128, dtype=np.float32), np.empty(128, dtype=np.float32)
-        for repeat in range(i.repeat):
-            load_floats(memory, i.dtype, at(memory, i.src0) + repeat * i.src0_rep * 32, i.src0_blk, used, a)
-            load_floats(memory, i.dtype, at(memory, i.src1) + repeat * i.src1_rep * 32, i.src1_blk, used, b)
-            bits = at(memory, i.sel) + repeat * lanes // 8
-            for lane in range(used):
-                if (memory.local[bits + lane // 8] >> (lane % 8)) & 1 == 0:
-                    a[lane] = b[lane]
-            d = at(memory, i.dst) + repeat * i.dst_rep * 32
-            store_floats(memory, i.dtype, d, i.dst_blk, used, i.mask_lo, i.mask_hi, a)
+    def execute(i: Any, memory: Memory) -> None:
+        """Select lane by lane, one repeat or many at a time."""
+        dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
+        left = Rows(at(memory, i.src0), i.src0_blk, i.src0_rep, i.repeat)
+        right = Rows(at(memory, i.src1), i.src1_blk, i.src1_rep, i.repeat)
+        size, sel, group = item_bytes(i.dtype), at(memory, i.sel), 1
+        used = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
+        blocks, row = block_count(used, size), REPEAT_BYTES // size // 8  # bytes of bits per repeat
+        is_apart = are_apart(dst.start, span_bytes(dst, blocks), sel, i.repeat * row)
+        if is_apart and may_group(dst, left, blocks) and may_group(dst, right, blocks):
+            group = GROUP
+        pitch = blocks * 32 // size
+        a, b = np.empty(SCRATCH, dtype=np.float32), np.empty(SCRATCH, dtype=np.float32)
+        for repeat in range(0, i.repeat, group):
+            n = min(group, i.repeat - repeat)
+            load_floats(memory, i.dtype, part(left, repeat, n), blocks, a)
+            load_floats(memory, i.dtype, part(right, repeat, n), blocks, b)
+            for index in range(n):
+                for lane in range(pitch):
+                    bits = memory.local[sel + (repeat + index) * row + lane // 8]
+                    if (bits >> (lane & 7)) & 1 == 0:
+                        a[index * pitch + lane] = b[index * pitch + lane]
+            store_floats(memory, i.dtype, part(dst, repeat, n), used, (i.mask_lo, i.mask_hi), a)
 
 
-@jit
-def _combine(op, a, b):
+@inner
+def _combine(op: int, a: float, b: float) -> float:
     """Return the sum, maximum or minimum of two numbers."""
     if op == SUM:
         return a + b
     if op == MAXIMUM:
-        return a if a > b or a != a else b
-    return a if a < b or a != a else b
+        return a if a > b or np.isnan(a) else b
+    return a if a < b or np.isnan(a) else b
 
 
-@jit
-def _tree(op, values, n):
-    """Return values[:n] combined as a binary tree of neighbours (float32)."""
+@inner
+def _tree(op: int, values: npt.NDArray[np.float32], n: int) -> np.float32:
+    """Return values[:n] combined as a binary tree of neighbours."""
     while n > 1:
         half = n // 2
         for index in range(half):
@@ -185,40 +215,47 @@ def _tree(op, values, n):
             values[half] = values[n - 1]
             half += 1
         n = half
-    return values[0]
+    return np.float32(values[0])
 
 
-@jit
-def _group_lanes(variant, size):
+@inner
+def _group_lanes(variant: int, size: int) -> int:
     """Return how many lanes are combined to one element."""
     if variant >= PAIR:
         return 2
     return 32 // size if variant >= BLOCK else REPEAT_BYTES // size
 
 
-@jit
-def _reduce(i, memory, variant):
+@inner
+def _reduce(i: Any, memory: Memory, variant: int) -> None:
     """Combine the masked lanes of each group; groups without a lane are left alone."""
     size = item_bytes(i.dtype)
     lanes = REPEAT_BYTES // size
-    op, group = variant % 4, _group_lanes(variant, size)
-    a, kept = np.empty(128, dtype=np.float32), np.empty(128, dtype=np.float32)
+    op, combined, dst = variant % 4, _group_lanes(variant, size), at(memory, i.dst)
+    src = Rows(at(memory, i.src), i.src_blk, i.src_rep, i.repeat)
+    groups = (highest_lane(i.mask_lo, i.mask_hi, lanes) + combined) // combined
+    to_bytes, together = ((i.repeat - 1) * i.dst_rep + groups) * size, 1
+    if are_apart(dst, to_bytes, src.start, span_bytes(src, 8)):
+        together = GROUP
+    a, kept = np.empty(SCRATCH, dtype=np.float32), np.empty(128, dtype=np.float32)
     for repeat in range(i.repeat):
-        load_floats(memory, i.dtype, at(memory, i.src) + repeat * i.src_rep * 32, i.src_blk, lanes, a)
-        for index in range(lanes // group):
+        row = repeat % together
+        if row == 0:
+            load_floats(memory, i.dtype, part(src, repeat, min(together, i.repeat - repeat)), 8, a)
+        for index in range(groups):
             n = 0
-            for lane in range(index * group, (index + 1) * group):
+            for lane in range(index * combined, (index + 1) * combined):
                 if lane_is_on(i.mask_lo, i.mask_hi, lane):
-                    kept[n] = a[lane]
+                    kept[n] = a[row * lanes + lane]
                     n += 1
             if n > 0:
-                kept[0] = _tree(op, kept, n)
-                d = at(memory, i.dst) + (repeat * i.dst_rep + index) * size
-                store_floats(memory, i.dtype, d, 1, 1, 1, 0, kept)
+                value = _tree(op, kept, n)
+                store_float(memory, i.dtype, dst + (repeat * i.dst_rep + index) * size, value)
 
 
-@jit
-def _reduce_accesses(i, variant):
+@inner
+def _reduce_accesses(i: Any, variant: int) -> tuple[Region, Region]:
+    """Return the results written and the blocks read."""
     size = item_bytes(i.dtype)
     lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
     group = _group_lanes(variant, size)
@@ -229,7 +266,7 @@ def _reduce_accesses(i, variant):
     )
 
 
-class Reduction:
+class Reduction(Declaration):
     """Operands of the reductions; `dst_rep` counts elements between the results of two repeats."""
 
     dst = Out(Space.UB, align=2)
@@ -294,7 +331,7 @@ class vcpadd(Reduction):
 
 
 @instruction(Pipe.V, ("fp16", "int16", "uint16"))
-class vnchwconv:
+class vnchwconv(Declaration):
     """Transpose 16 rows of 16 two-byte elements: dst row j, lane i = src row i, lane j, for every repeat.
 
     Rows are blocks of 32 bytes, `*_row` blocks apart; a source row stride of 0 spreads each lane of one
@@ -311,21 +348,20 @@ class vnchwconv:
     src_rep = Size(65535, default=16)
     cycles = vector_cycles
 
-    def accesses(i):
+    def accesses(i: Any) -> tuple[Region, Region]:
         """Return the rows written and read."""
         return (
             Region(1, i.dst, 32, 16, i.dst_row * 32, i.repeat, i.dst_rep * 32),
             Region(0, i.src, 32, 16, i.src_row * 32, i.repeat, i.src_rep * 32),
         )
 
-    def execute(i, memory):
+    def execute(i: Any, memory: Memory) -> None:
         """Transpose repeat by repeat."""
-        tile = np.empty((16, 16), dtype=np.uint16)
+        tile = np.empty(256, dtype=np.uint16)
         for repeat in range(i.repeat):
-            s, d = at(memory, i.src) // 2 + repeat * i.src_rep * 16, at(memory, i.dst) // 2 + repeat * i.dst_rep * 16
+            s = at(memory, i.src) // 2 + repeat * i.src_rep * 16
             for row in range(16):
-                for lane in range(16):
-                    tile[lane, row] = memory.u16[s + row * i.src_row * 16 + lane]
-            for row in range(16):
-                for lane in range(16):
-                    memory.u16[d + row * i.dst_row * 16 + lane] = tile[row, lane]
+                first, to = np.uint64(s + row * i.src_row * 16), np.uint64(row * 16)
+                for lane in range(np.uint64(16)):
+                    tile[to + lane] = memory.u16[first + lane]
+            transpose(memory.u16, at(memory, i.dst) // 2 + repeat * i.dst_rep * 16, i.dst_row * 16, tile, 0)

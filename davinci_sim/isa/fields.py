@@ -1,6 +1,8 @@
 """What an instruction's declaration is made of: operands, sizes, strides, masks, immediates."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from davinci_sim.memory.spaces import Space
 
@@ -8,6 +10,21 @@ FP16, FP32, INT32, INT8, UINT8, INT16, UINT16 = range(7)
 """Codes of the element types in a record; the order is that of `davinci_sim.memory.dtypes`."""
 
 DTYPE_NAMES = ("fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16")
+
+
+class Declaration:
+    """Base of every declared instruction; `@instruction` replaces it by the function that kernels call.
+
+    To a type checker a declaration therefore takes what that function takes: the core and numbers.
+    """
+
+    instruction: ClassVar[Any]
+    cycles: ClassVar[Callable[..., Any]]
+    accesses: ClassVar[Callable[..., Any]]
+    execute: ClassVar[Callable[..., Any]]
+
+    def __init__(self, core: Any, *operands: int | float, **named: int | float) -> None:
+        """Append one record to what the core does."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ def Flag(default: int | None = 0) -> Field:  # noqa: N802
     return Field(1, 0, 1, default)
 
 
-def Mask() -> MaskField:
+def Mask() -> MaskField:  # noqa: N802
     """Declare the lane mask of a vector instruction; a kernel gives the number of leading lanes."""
     return MaskField(16, -1, 128, 128)
 

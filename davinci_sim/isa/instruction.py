@@ -22,13 +22,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numba
 import numpy as np
 
 from davinci_sim.errors import InternalError
 from davinci_sim.isa import generated, state
 from davinci_sim.isa.fields import DTYPE_NAMES, Field, ImmediateField, MaskField, Operand
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import inner, jit
 from davinci_sim.isa.pipes import Pipe
 
 WORDS = 8
@@ -85,9 +84,10 @@ INSTRUCTIONS: dict[str, Instruction] = {}
 def instruction(
     pipe: Pipe | Routes | str, dtypes: tuple[str, ...], default_dtype: str | None = None
 ) -> Callable[[type], Any]:
-    """Declare an instruction of a pipe, of the pipe that a route between two spaces gives, or of that in a field.
+    """Declare an instruction of a pipe, of the pipe that a route between spaces gives, or of that in a field.
 
-    `dtypes` are the element types that it takes; a single one, or `default_dtype`, need not be given in calls.
+    `dtypes` are the element types that it takes; a single one, or `default_dtype`, may be left out in calls.
+    `traffic` (bytes on the memory that all cores share) is declared by those that use it.
     """
     fallback = dtypes[0] if len(dtypes) == 1 else default_dtype
 
@@ -110,7 +110,10 @@ def instruction(
             doc=inspect.cleandoc(cls.__doc__ or ""),
             record=record,
             decode=decode,
-            **{part: _part(cls, part) for part in ("cycles", "accesses", "execute", "traffic")},
+            cycles=_part(cls, "cycles"),
+            accesses=_part(cls, "accesses"),
+            execute=_part(cls, "execute"),
+            traffic=_part(cls, "traffic") if hasattr(cls, "traffic") else None,
             variant=getattr(cls, "variant", NO_VARIANT),
             emitter=None,
         )
@@ -133,16 +136,14 @@ def _fields_of(cls: type) -> Iterator[Field]:
     yield from seen.values()
 
 
-def _part(cls: type, part: str) -> Callable[..., Any] | None:
-    """Return a declared function compiled; `traffic` (bytes on the shared memory port) may be absent."""
-    function = getattr(cls, part, None)
+def _part(cls: type, part: str) -> Callable[..., Any]:
+    """Return a declared function compiled."""
+    function: Callable[..., Any] | None = getattr(cls, part, None)
     if function is None:
-        if part == "traffic":
-            return None
         raise InternalError(f"instruction {cls.__name__} declares no {part}()")
-    if isinstance(function, numba.core.dispatcher.Dispatcher):
-        return function  # a family's function, shared by its members
-    return jit(function)
+    if hasattr(function, "py_func"):
+        return function  # a family's function, compiled before and shared by its members
+    return inner(function)
 
 
 def _offsets(fields: tuple[Field, ...], name: str) -> Iterator[int]:
@@ -154,7 +155,9 @@ def _offsets(fields: tuple[Field, ...], name: str) -> Iterator[int]:
         yield position
         position += field.width_bytes
     if position > PAYLOAD_BYTES:
-        raise InternalError(f"instruction {name} needs {position} payload bytes, a record has {PAYLOAD_BYTES}")
+        raise InternalError(
+            f"instruction {name} needs {position} payload bytes, a record has {PAYLOAD_BYTES}"
+        )
 
 
 def _record_type(cls: type, fields: tuple[Field, ...]) -> type:
@@ -187,8 +190,8 @@ def _compile(source: str, cls: type, names: dict[str, Any]) -> Any:
     line = inspect.getsourcelines(cls)[1]
     code = compile("\n" * (line - 1) + source, str(module.__file__), "exec")
     scope = {**vars(state), "np": np, "__name__": cls.__module__, **names}
-    exec(code, scope)  # noqa: S102 - our own text, generated from the declaration
-    function = scope[source.split("(")[0].removeprefix("def ").strip()]
+    exec(code, scope)
+    function = scope[source.split("(", maxsplit=1)[0].removeprefix("def ").strip()]
     return jit(function)
 
 
@@ -219,12 +222,22 @@ def _emitter_source(declared: Instruction) -> str:
     codes = sum(1 << code for code in declared.dtypes)
     lines += [f"    if not ({codes} >> dtype) & 1:", f"        wrong = {len(declared.fields) + 1}"]
     lines += _route_lines(declared)
-    lines += ["    if wrong != 0 and refuse(state, REJECTED, wrong, 0, 0):", f"        state[ERROR_NEEDED] = {declared.opcode}"]
+    lines += [
+        "    if wrong != 0 and refuse(state, REJECTED, wrong, 0, 0):",
+        f"        state[ERROR_NEEDED] = {declared.opcode}",
+    ]
     for slot, (name, _, is_float) in enumerate(declared.parameters):
         value = f"np.float32({name}).view(np.int32)" if is_float else name
         lines.append(f"        state[ERROR_VALUES + {slot}] = {value}")
-    lines += ["    r = state[COUNT]", "    state[COUNT] = r + 1", "    if r < core.words.shape[0]:", "        w = core.words"]
-    lines.append(f"        w[r, 0] = {declared.opcode} | (pipe << 8) | (dtype << 16) | (state[LOCATION] << 32)")
+    lines += [
+        "    r = state[COUNT]",
+        "    state[COUNT] = r + 1",
+        "    if r < core.words.shape[0]:",
+        "        w = core.words",
+    ]
+    lines.append(
+        f"        w[r, 0] = {declared.opcode} | (pipe << 8) | (dtype << 16) | (state[LOCATION] << 32)"
+    )
     lines += [f"        w[r, {word}] = {' | '.join(parts)}" for word, parts in _word_parts(declared).items()]
     return "\n".join(lines) + "\n"
 
@@ -259,14 +272,17 @@ def _word_parts(declared: Instruction) -> dict[int, list[str]]:
     for field, offset in zip(declared.fields, declared.offsets, strict=True):
         word, shift = 1 + offset // 8, 8 * (offset % 8)
         if isinstance(field, MaskField):
-            words[word], words[word + 1] = [f"mask_lo(state, {field.name})"], [f"mask_hi(state, {field.name})"]
+            words[word], words[word + 1] = (
+                [f"mask_lo(state, {field.name})"],
+                [f"mask_hi(state, {field.name})"],
+            )
             continue
         if isinstance(field, ImmediateField):
             value = f"(np.int64(np.float32({field.name}).view(np.int32)) & 0xFFFFFFFF)"
         elif field.width_bytes == 8:
             value = field.name
         else:
-            value = f"({field.name} & {(1 << (8 * field.width_bytes)) - 1})"
+            value = f"np.int64({field.name} & {(1 << (8 * field.width_bytes)) - 1})"
         words.setdefault(word, []).append(f"({value} << {shift})" if shift else value)
     return {**{word: ["0"] for word in range(1, WORDS)}, **words}
 

@@ -1,11 +1,11 @@
 """What executing and timing an instruction needs: the memories of a core and the costs of a platform."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import inner
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 
 
@@ -48,13 +48,34 @@ class Costs(NamedTuple):
     vector_cycles: npt.NDArray[np.int64]  # [opcode, dtype], cycles per repeat
 
 
-@jit
+@inner
 def at(memory: Memory, handle: int) -> int:
     """Return where a handle's byte lies in `memory.local`."""
-    return memory.base[handle >> SPACE_SHIFT] + (handle & ADDRESS_MASK)
+    return int(memory.base[handle >> SPACE_SHIFT]) + (handle & ADDRESS_MASK)
 
 
-@jit
+@inner
 def ceil_div(value: int, by: int) -> int:
     """Return value / by, rounded up."""
     return (value + by - 1) // by
+
+
+@inner
+def copy(target: npt.NDArray[Any], to: int, source: npt.NDArray[Any], start: int, count: int) -> None:
+    """Copy `count` elements; a source that overlaps its target arrives as it was."""
+    out, first = np.uint64(to), np.uint64(start)  # unsigned: Numba adds no test for negative indices
+    if start < to < start + count:  # perhaps in the same memory: from the end
+        for index in range(count - 1, -1, -1):
+            target[to + index] = source[start + index]
+    else:
+        for index in range(np.uint64(count)):
+            target[out + index] = source[first + index]
+
+
+@inner
+def transpose(target: npt.NDArray[Any], to: int, pitch: int, tile: npt.NDArray[Any], start: int) -> None:
+    """Write the transpose of a tile of 16 x 16; target rows are `pitch` apart and share nothing with it."""
+    for row in range(np.uint64(16)):
+        first, column = np.uint64(to) + row * np.uint64(pitch), np.uint64(start) + row
+        for lane in range(np.uint64(16)):
+            target[first + lane] = tile[column + lane * np.uint64(16)]

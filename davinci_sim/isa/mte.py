@@ -1,10 +1,15 @@
 """The memory transfer engines: moves between spaces, fractal loads, img2col."""
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 from davinci_sim.isa.bits import narrow
-from davinci_sim.isa.fields import FP16, Flag, In, Out, Size
+from davinci_sim.isa.fields import FP16, Declaration, Flag, In, Out, Size
 from davinci_sim.isa.instruction import instruction
-from davinci_sim.isa.jit import jit
-from davinci_sim.isa.machine import at, ceil_div
+from davinci_sim.isa.jit import inner
+from davinci_sim.isa.machine import Costs, Memory, at, ceil_div, copy, transpose
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import Region, region, rows
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
@@ -23,8 +28,8 @@ MOVES = {
 }
 
 
-@jit
-def gm_slot_bytes(nburst, burst_len, slot_bytes):
+@inner
+def gm_slot_bytes(nburst: int, burst_len: int, slot_bytes: int) -> int:
     """Return the bytes of bus time that bursts take: packets of 8, 4, 3, 2 or 1 blocks fill a slot each."""
     rest = burst_len % 8
     packets = burst_len // 8
@@ -33,20 +38,21 @@ def gm_slot_bytes(nburst, burst_len, slot_bytes):
     return nburst * packets * slot_bytes
 
 
-@jit
-def gm_head_cycles(bus_bytes, rate, head_cycles, hidden_bytes):
+@inner
+def gm_head_cycles(bus_bytes: int, rate: int, head_cycles: int, hidden_bytes: int) -> int:
     """Return the head of a transfer: whole for short ones, hidden once `hidden_bytes` are in flight."""
     exposed = head_cycles + hidden_bytes // rate - bus_bytes // rate
     return max(0, min(head_cycles, exposed))
 
 
-@jit
-def _is_gm(handle):
+@inner
+def _is_gm(handle: int) -> bool:
+    """Tell whether a handle lies in device memory."""
     return handle >> SPACE_SHIFT == _GM
 
 
 @instruction(MOVES, BYTES)
-class data_move:
+class data_move(Declaration):
     """Move `nburst` runs of `burst_len` blocks of 32 bytes; gaps between runs are in blocks, too.
 
     The pipe follows from the spaces: GM to L1 or UB is MTE2, UB to GM or L1 is MTE3, L1 to UB is MTE1,
@@ -66,7 +72,7 @@ class data_move:
     src_gap = Size(65535, default=0)
     dst_gap = Size(65535, default=0)
 
-    def cycles(i, costs):
+    def cycles(i: Any, costs: Costs) -> int:
         """Count the head of a GM transfer, or the whole of a move inside the core."""
         size = i.nburst * i.burst_len * BLOCK_BYTES
         if _is_gm(i.src) or _is_gm(i.dst):
@@ -80,13 +86,13 @@ class data_move:
             rate = costs.ub_to_l1_bytes_per_cycle
         return ceil_div(size, rate)
 
-    def traffic(i, costs):
+    def traffic(i: Any, costs: Costs) -> int:
         """Count the bytes of bus time on the memory that all cores share."""
         if _is_gm(i.src) or _is_gm(i.dst):
             return gm_slot_bytes(i.nburst, i.burst_len, costs.gm_packet_slot_bytes)
         return 0
 
-    def accesses(i):
+    def accesses(i: Any) -> tuple[Region, Region]:
         """Return the runs written and read."""
         run = i.burst_len * BLOCK_BYTES
         return (
@@ -94,7 +100,7 @@ class data_move:
             rows(0, i.src, run, i.nburst, run + i.src_gap * BLOCK_BYTES),
         )
 
-    def execute(i, memory):
+    def execute(i: Any, memory: Memory) -> None:
         """Copy the runs in order."""
         run = i.burst_len * BLOCK_BYTES
         source = memory.gm if _is_gm(i.src) else memory.local
@@ -104,11 +110,11 @@ class data_move:
         for burst in range(i.nburst):
             s = start + burst * (run + i.src_gap * BLOCK_BYTES)
             d = end + burst * (run + i.dst_gap * BLOCK_BYTES)
-            target[d : d + run] = source[s : s + run]
+            copy(target, d, source, s, run)
 
 
 @instruction(Pipe.V, ("fp32", "int32"), default_dtype="fp32")
-class l0c_to_ub:
+class l0c_to_ub(Declaration):
     """Move accumulator fractals of 16 x 16 four-byte numbers from L0C to UB, as fp16 when `to_fp16` is 1.
 
     Runs of `burst_len` fractals; `src_gap` counts fractals, `dst_gap` blocks of 32 bytes.
@@ -126,11 +132,11 @@ class l0c_to_ub:
     dst_gap = Size(65535, default=0)
     to_fp16 = Flag()
 
-    def cycles(i, costs):
+    def cycles(i: Any, costs: Costs) -> int:
         """Count the accumulator bytes over the path's width."""
         return ceil_div(i.nburst * i.burst_len * ACCUMULATOR_BYTES, costs.l0c_to_ub_bytes_per_cycle)
 
-    def accesses(i):
+    def accesses(i: Any) -> tuple[Region, Region]:
         """Return the runs written and read."""
         run = i.burst_len * ACCUMULATOR_BYTES
         out = run // 2 if i.to_fp16 else run
@@ -139,22 +145,23 @@ class l0c_to_ub:
             rows(0, i.src, run, i.nburst, run + i.src_gap * ACCUMULATOR_BYTES),
         )
 
-    def execute(i, memory):
+    def execute(i: Any, memory: Memory) -> None:
         """Copy or convert the runs in order."""
         numbers = i.burst_len * ACCUMULATOR_BYTES // 4
         for burst in range(i.nburst):
             s = at(memory, i.src) // 4 + burst * (i.burst_len + i.src_gap) * ACCUMULATOR_BYTES // 4
             if i.to_fp16:
                 d = at(memory, i.dst) // 2 + burst * (numbers + i.dst_gap * BLOCK_BYTES // 2)
-                for index in range(numbers):
-                    memory.u16[d + index] = narrow(memory.f32[s + index])
+                to, first = np.uint64(d), np.uint64(s)
+                for index in range(np.uint64(numbers)):
+                    memory.u16[to + index] = narrow(memory.f32[first + index])
             else:
                 d = at(memory, i.dst) // 4 + burst * (numbers + i.dst_gap * BLOCK_BYTES // 4)
-                memory.i32[d : d + numbers] = memory.i32[s : s + numbers]
+                copy(memory.i32, d, memory.i32, s, numbers)
 
 
 @instruction(Pipe.V, ("fp32", "int32"), default_dtype="fp32")
-class broadcast_ub_to_l0c:
+class broadcast_ub_to_l0c(Declaration):
     """Fill `burst_len` accumulator fractals with 16 rows that all equal one row of 16 numbers in UB.
 
     `nburst` rows of 64 bytes follow each other in UB; `dst_gap` fractals lie between the runs in L0C.
@@ -170,26 +177,30 @@ class broadcast_ub_to_l0c:
     burst_len = Size(65535, low=1)
     dst_gap = Size(65535, default=0)
 
-    def cycles(i, costs):
+    def cycles(i: Any, costs: Costs) -> int:
         """Count the accumulator bytes over the path's width."""
         return ceil_div(i.nburst * i.burst_len * ACCUMULATOR_BYTES, costs.l0c_to_ub_bytes_per_cycle)
 
-    def accesses(i):
+    def accesses(i: Any) -> tuple[Region, Region]:
         """Return the fractals written and the rows read."""
         run = i.burst_len * ACCUMULATOR_BYTES
-        return (rows(1, i.dst, run, i.nburst, run + i.dst_gap * ACCUMULATOR_BYTES), region(0, i.src, i.nburst * 64))
+        return (
+            rows(1, i.dst, run, i.nburst, run + i.dst_gap * ACCUMULATOR_BYTES),
+            region(0, i.src, i.nburst * 64),
+        )
 
-    def execute(i, memory):
+    def execute(i: Any, memory: Memory) -> None:
         """Repeat each row."""
         for burst in range(i.nburst):
             s = at(memory, i.src) // 4 + burst * 16
             d = at(memory, i.dst) // 4 + burst * (i.burst_len + i.dst_gap) * 256
             for row in range(i.burst_len * 16):
-                memory.i32[d + row * 16 : d + row * 16 + 16] = memory.i32[s : s + 16]
+                for lane in range(np.uint64(16)):
+                    memory.i32[np.uint64(d + row * 16) + lane] = memory.i32[np.uint64(s) + lane]
 
 
 @instruction(Pipe.MTE1, ("fp16", "int8"), default_dtype="fp16")
-class load2d:
+class load2d(Declaration):
     """Move `repeat` fractals of 512 bytes from L1 to L0A or L0B, `src_stride` fractals from start to start.
 
     With `transpose` each fp16 fractal is transposed on the way; the fractals end up contiguous.
@@ -205,57 +216,62 @@ class load2d:
     src_stride = Size(65535, default=1)
     transpose = Flag()
 
-    def cycles(i, costs):
+    def cycles(i: Any, costs: Costs) -> int:
         """Count the fractals at the rate of the path."""
         into_a = i.dst >> SPACE_SHIFT == _L0A
         rate = costs.load2d_l0a_bytes_per_cycle if into_a else costs.load2d_l0b_bytes_per_cycle
         return ceil_div(i.repeat * FRACTAL_BYTES, rate) + costs.load2d_head_cycles
 
-    def accesses(i):
+    def accesses(i: Any) -> tuple[Region, Region]:
         """Return the fractals written and read."""
         return (
             region(1, i.dst, i.repeat * FRACTAL_BYTES),
             rows(0, i.src, FRACTAL_BYTES, i.repeat, i.src_stride * FRACTAL_BYTES),
         )
 
-    def execute(i, memory):
+    def execute(i: Any, memory: Memory) -> None:
         """Copy each fractal, transposed or not."""
         for repeat in range(i.repeat):
             s = at(memory, i.src) // 2 + repeat * i.src_stride * 256
             d = at(memory, i.dst) // 2 + repeat * 256
             if i.transpose and i.dtype == FP16:
-                for row in range(16):
-                    for column in range(16):
-                        memory.u16[d + column * 16 + row] = memory.u16[s + row * 16 + column]
+                transpose(memory.u16, d, 16, memory.u16, s)
             else:
-                memory.u16[d : d + 256] = memory.u16[s : s + 256]
+                copy(memory.u16, d, memory.u16, s, 256)
 
 
-@jit
-def _window_fractal(i, memory, position, k, destination):
-    """Write one fractal: 16 output positions from `position`, kernel element and channel group `k`."""
+@inner
+def _outputs(size: int, pads: int, kernel: int, dilation: int, stride: int) -> int:
+    """Return how many windows fit one axis of the padded feature map."""
+    return (size + pads - (kernel - 1) * dilation - 1) // stride + 1
+
+
+@inner
+def _window_fractal(i: Any, memory: Memory, position: int, k: int, tile: npt.NDArray[np.uint16]) -> None:
+    """Fill tile[256]: 16 output positions from `position`, kernel element and channel group `k`."""
     kernel = i.filter_h * i.filter_w
     c1, kh, kw = k // kernel, k % kernel // i.filter_w, k % i.filter_w
-    out_w = (i.fm_w + i.pad_left + i.pad_right - (i.filter_w - 1) * i.dilation_w - 1) // i.stride_w + 1
-    out_h = (i.fm_h + i.pad_top + i.pad_bottom - (i.filter_h - 1) * i.dilation_h - 1) // i.stride_h + 1
+    out_h = _outputs(i.fm_h, i.pad_top + i.pad_bottom, i.filter_h, i.dilation_h, i.stride_h)
+    out_w = _outputs(i.fm_w, i.pad_left + i.pad_right, i.filter_w, i.dilation_w, i.stride_w)
     source = at(memory, i.src) // 2
-    step = 16 if i.dst >> SPACE_SHIFT == _L0B else 1
+    oh, ow = position // out_w, position % out_w
     for row in range(16):
-        oh, ow = (position + row) // out_w, (position + row) % out_w
         h = oh * i.stride_h - i.pad_top + kh * i.dilation_h
         w = ow * i.stride_w - i.pad_left + kw * i.dilation_w
-        d = destination + (row if step == 16 else row * 16)
         if oh < out_h and 0 <= h < i.fm_h and 0 <= w < i.fm_w:
-            s = source + ((c1 * i.fm_h + h) * i.fm_w + w) * 16
-            for c in range(16):
-                memory.u16[d + c * step] = memory.u16[s + c]
+            first = np.uint64(source + ((c1 * i.fm_h + h) * i.fm_w + w) * 16)
+            for c in range(np.uint64(16)):
+                tile[np.uint64(row * 16) + c] = memory.u16[first + c]
         else:
-            for c in range(16):
-                memory.u16[d + c * step] = 0
+            for c in range(np.uint64(16)):
+                tile[np.uint64(row * 16) + c] = 0
+        ow += 1
+        if ow == out_w:
+            oh, ow = oh + 1, 0
 
 
 @instruction(Pipe.MTE1, ("fp16",))
-class load3d:
+class load3d(Declaration):
     """Unfold convolution windows (img2col) from a feature map in L1 to fractals in L0A or L0B.
 
     The feature map is (c1, fm_h, fm_w, 16) fp16. A fractal holds 16 output positions (row-major over the
@@ -287,11 +303,12 @@ class load3d:
     jump = Size(255, low=1)
     along_m = Flag(default=None)
 
-    def cycles(i, costs):
+    def cycles(i: Any, costs: Costs) -> int:
         """Count stride_w cycles per fractal."""
-        return i.repeat * i.stride_w * costs.load3d_cycles_per_fractal_per_stride + costs.load3d_head_cycles
+        slots = int(i.repeat * i.stride_w)
+        return slots * costs.load3d_cycles_per_fractal_per_stride + costs.load3d_head_cycles
 
-    def accesses(i):
+    def accesses(i: Any) -> tuple[Region, Region]:
         """Return the fractals written and, of the feature map, the channel groups read."""
         kernel = i.filter_h * i.filter_w
         last = i.k_start if i.along_m else i.k_start + i.repeat - 1
@@ -302,10 +319,14 @@ class load3d:
             region(0, i.src + first_group * plane, (last // kernel - first_group + 1) * plane),
         )
 
-    def execute(i, memory):
+    def execute(i: Any, memory: Memory) -> None:
         """Write the fractals in order."""
-        destination = at(memory, i.dst) // 2
+        tile = np.empty(256, dtype=np.uint16)
         for repeat in range(i.repeat):
             position = i.position + (16 * repeat if i.along_m else 0)
-            k = i.k_start + (0 if i.along_m else repeat)
-            _window_fractal(i, memory, position, k, destination + repeat * i.jump * 256)
+            _window_fractal(i, memory, position, i.k_start + (0 if i.along_m else repeat), tile)
+            destination = at(memory, i.dst) // 2 + repeat * i.jump * 256
+            if i.dst >> SPACE_SHIFT == _L0B:
+                transpose(memory.u16, destination, 16, tile, 0)
+            else:
+                copy(memory.u16, destination, tile, 0, 256)

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import inner
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 
 
@@ -20,24 +21,24 @@ class Region(NamedTuple):
     outer_stride_bytes: int
 
 
-@jit
+@inner
 def region(written: int, handle: int, run_bytes: int) -> Region:
     """Return one contiguous run."""
     return Region(written, handle, run_bytes, 1, 0, 1, 0)
 
 
-@jit
+@inner
 def rows(written: int, handle: int, run_bytes: int, count: int, stride_bytes: int) -> Region:
     """Return `count` runs, `stride_bytes` from start to start."""
     return Region(written, handle, run_bytes, count, stride_bytes, 1, 0)
 
 
-@jit
-def is_inside(box: Region, sizes: np.ndarray) -> bool:
+@inner
+def is_inside(box: Region, sizes: npt.NDArray[np.int64]) -> bool:
     """Tell whether a region stays within its memory space (`sizes[space]` in bytes)."""
     if box.inner <= 0 or box.outer <= 0 or box.run_bytes <= 0:
         return True
     start = box.handle & ADDRESS_MASK
     end = start + box.run_bytes
     end += (box.inner - 1) * box.inner_stride_bytes + (box.outer - 1) * box.outer_stride_bytes
-    return end <= sizes[box.handle >> SPACE_SHIFT]
+    return end <= int(sizes[box.handle >> SPACE_SHIFT])

@@ -74,7 +74,7 @@ def refuse(state: npt.NDArray[np.int64], kind: int, what: int, needed: int, avai
 def mask_lo(state: npt.NDArray[np.int64], lanes: int) -> int:
     """Return the mask of lanes 0..63: the first `lanes`, or the mask register when `lanes` < 0."""
     if lanes < 0:
-        return state[MASK_LO]
+        return int(state[MASK_LO])
     if lanes >= 64:
         return -1
     return (1 << lanes) - 1
@@ -84,7 +84,7 @@ def mask_lo(state: npt.NDArray[np.int64], lanes: int) -> int:
 def mask_hi(state: npt.NDArray[np.int64], lanes: int) -> int:
     """Return the mask of lanes 64..127: the first `lanes`, or the mask register when `lanes` < 0."""
     if lanes < 0:
-        return state[MASK_HI]
+        return int(state[MASK_HI])
     if lanes >= 128:
         return -1
     if lanes <= 64:

@@ -1,31 +1,36 @@
 """Hand-offs between the pipes of one core."""
 
-from davinci_sim.isa.fields import Size
+from typing import Any
+
+from davinci_sim.isa.fields import Declaration, Size
 from davinci_sim.isa.instruction import instruction
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import inner
+from davinci_sim.isa.machine import Costs, Memory
 
 NO_DTYPE = ("int32",)
 """Hand-offs move no data; the element type of their records means nothing."""
 
 
-@jit
-def _one_slot(i, costs):
+@inner
+def _one_slot(i: Any, costs: Costs) -> int:
     """Take one issue slot of the pipe."""
     return 1
 
 
-@jit
-def _nothing(i):
+@inner
+def _nothing(i: Any) -> tuple[()]:
     """Touch no memory."""
     return ()
 
 
-@jit
-def _no_data(i, memory):
+@inner
+def _no_data(i: Any, memory: Memory) -> None:
     """Move no data."""
 
 
-class _Hand_off:  # noqa: N801
+class HandOff(Declaration):
+    """Operands of the flags: from pipe `src` to pipe `dst`."""
+
     src = Size(6, low=1)
     dst = Size(6, low=1)
     event_id = Size(7)
@@ -36,7 +41,7 @@ class _Hand_off:  # noqa: N801
 
 
 @instruction("src", NO_DTYPE)
-class set_flag(_Hand_off):
+class set_flag(HandOff):
     """Set flag (src, dst, event_id) when everything queued earlier in pipe src has completed.
 
     Model: one cycle of pipe src; it never blocks src.
@@ -45,7 +50,7 @@ class set_flag(_Hand_off):
 
 
 @instruction("dst", NO_DTYPE)
-class wait_flag(_Hand_off):
+class wait_flag(HandOff):
     """Block pipe dst until flag (src, dst, event_id) is set, then clear it.
 
     Model: one cycle of pipe dst once the flag is set.
@@ -54,7 +59,7 @@ class wait_flag(_Hand_off):
 
 
 @instruction("barred", NO_DTYPE)
-class pipe_barrier:
+class pipe_barrier(Declaration):
     """Let later instructions of `pipe` start only after earlier ones have finished; pipe 10 is all pipes.
 
     Model: pipes here finish one instruction before they start the next, so that a barrier of one pipe costs

@@ -9,28 +9,36 @@ Sources: parameters and limits from the Ascend C guide (data block, repeat, mask
 figures of each platform.
 """
 
-import math
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
-from davinci_sim.isa.fields import FP32, Immediate, In, Mask, Out, Size
+from davinci_sim.isa.fields import Declaration, Immediate, In, Mask, Out, Size
 from davinci_sim.isa.instruction import instruction
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import inner
 from davinci_sim.isa.lanes import (
+    BLOCK_BYTES,
+    GROUP,
     REPEAT_BYTES,
+    Floats,
+    Ints,
+    Rows,
+    block_count,
     highest_lane,
     is_float,
-    is_full,
     item_bytes,
-    lane_is_on,
     lanes_region,
     load_floats,
-    load_int,
+    load_ints,
+    may_group,
+    part,
     store_floats,
-    store_int,
+    store_ints,
 )
-from davinci_sim.isa.machine import at
+from davinci_sim.isa.machine import Costs, Memory, at
 from davinci_sim.isa.pipes import Pipe
+from davinci_sim.isa.region import Region
 from davinci_sim.memory.spaces import Space
 
 FLOATS = ("fp16", "fp32")
@@ -41,15 +49,15 @@ BITS = ("int16", "uint16")
 (ADDS, MULS) = range(2)
 
 
-@jit
-def vector_cycles(i, costs):
+@inner
+def vector_cycles(i: Any, costs: Costs) -> int:
     """Count the fixed part and the repeats."""
-    return costs.vector_head_cycles + i.repeat * costs.vector_cycles[i.opcode, i.dtype]
+    return int(costs.vector_head_cycles + i.repeat * costs.vector_cycles[i.opcode, i.dtype])
 
 
-@jit
-def _binary_lanes(op, a, b, out, n):
-    """Fill out[:n] float32 with `a op b`."""
+@inner
+def _binary_lanes(op: int, a: Floats, b: Floats, out: Floats, n: int) -> None:
+    """Fill out[:n] with `a op b`."""
     if op == ADD:
         for lane in range(n):
             out[lane] = a[lane] + b[lane]
@@ -64,54 +72,70 @@ def _binary_lanes(op, a, b, out, n):
             out[lane] = a[lane] / b[lane]
     elif op == MAX:
         for lane in range(n):
-            out[lane] = a[lane] if a[lane] > b[lane] or a[lane] != a[lane] else b[lane]
+            out[lane] = a[lane] if a[lane] > b[lane] or np.isnan(a[lane]) else b[lane]
     else:
         for lane in range(n):
-            out[lane] = a[lane] if a[lane] < b[lane] or a[lane] != a[lane] else b[lane]
+            out[lane] = a[lane] if a[lane] < b[lane] or np.isnan(a[lane]) else b[lane]
 
 
-@jit
-def _binary_int(op, a, b):
-    """Return `a op b` of two integers; the caller cuts it to the element type."""
+@inner
+def _binary_ints(op: int, a: Ints, b: Ints, out: Ints, n: int) -> None:
+    """Fill out[:n] with `a op b`; what does not fit the element type is cut off when it is stored."""
     if op == ADD:
-        return a + b
-    if op == SUB:
-        return a - b
-    if op == MUL:
-        return a * b
-    if op == MAX:
-        return max(a, b)
-    if op == MIN:
-        return min(a, b)
-    if op == AND:
-        return a & b
-    return a | b
+        for lane in range(n):
+            out[lane] = a[lane] + b[lane]
+    elif op == SUB:
+        for lane in range(n):
+            out[lane] = a[lane] - b[lane]
+    elif op == MUL:
+        for lane in range(n):
+            out[lane] = a[lane] * b[lane]
+    elif op == MAX:
+        for lane in range(n):
+            out[lane] = max(a[lane], b[lane])
+    elif op == MIN:
+        for lane in range(n):
+            out[lane] = min(a[lane], b[lane])
+    elif op == AND:
+        for lane in range(n):
+            out[lane] = a[lane] & b[lane]
+    else:
+        for lane in range(n):
+            out[lane] = a[lane] | b[lane]
 
 
-@jit
-def _binary(i, memory, op):
-    """Execute a two-source instruction repeat by repeat."""
-    lanes = REPEAT_BYTES // item_bytes(i.dtype)
-    d, s0, s1 = at(memory, i.dst), at(memory, i.src0), at(memory, i.src1)
-    a, b = np.empty(128, dtype=np.float32), np.empty(128, dtype=np.float32)
-    used = highest_lane(i.mask_lo, i.mask_hi, lanes) + 1
-    for repeat in range(i.repeat):
-        if is_float(i.dtype):
-            load_floats(memory, i.dtype, s0 + repeat * i.src0_rep * 32, i.src0_blk, used, a)
-            load_floats(memory, i.dtype, s1 + repeat * i.src1_rep * 32, i.src1_blk, used, b)
-            _binary_lanes(op, a, b, a, used)
-            store_floats(memory, i.dtype, d + repeat * i.dst_rep * 32, i.dst_blk, used, i.mask_lo, i.mask_hi, a)
-        else:
-            for lane in range(used):
-                if lane_is_on(i.mask_lo, i.mask_hi, lane):
-                    left = load_int(memory, i.dtype, s0 + repeat * i.src0_rep * 32, i.src0_blk, lane)
-                    right = load_int(memory, i.dtype, s1 + repeat * i.src1_rep * 32, i.src1_blk, lane)
-                    value = _binary_int(op, left, right)
-                    store_int(memory, i.dtype, d + repeat * i.dst_rep * 32, i.dst_blk, lane, value)
+@inner
+def _binary(i: Any, memory: Memory, op: int) -> None:
+    """Execute a two-source instruction, one repeat or many at a time."""
+    dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
+    left = Rows(at(memory, i.src0), i.src0_blk, i.src0_rep, i.repeat)
+    right = Rows(at(memory, i.src1), i.src1_blk, i.src1_rep, i.repeat)
+    size, mask, group = item_bytes(i.dtype), (i.mask_lo, i.mask_hi), 1
+    lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
+    blocks = block_count(lanes, size)
+    if may_group(dst, left, blocks) and may_group(dst, right, blocks):
+        group = min(GROUP, i.repeat)
+    if is_float(i.dtype):
+        a, b = np.empty(group * 128, dtype=np.float32), np.empty(group * 128, dtype=np.float32)
+        for repeat in range(0, i.repeat, group):
+            n = min(group, i.repeat - repeat)
+            load_floats(memory, i.dtype, part(left, repeat, n), blocks, a)
+            load_floats(memory, i.dtype, part(right, repeat, n), blocks, b)
+            _binary_lanes(op, a, b, a, n * blocks * BLOCK_BYTES // size)
+            store_floats(memory, i.dtype, part(dst, repeat, n), lanes, mask, a)
+    else:
+        x, y = np.empty(group * 128, dtype=np.int64), np.empty(group * 128, dtype=np.int64)
+        for repeat in range(0, i.repeat, group):
+            n = min(group, i.repeat - repeat)
+            load_ints(memory, i.dtype, part(left, repeat, n), blocks, x)
+            load_ints(memory, i.dtype, part(right, repeat, n), blocks, y)
+            _binary_ints(op, x, y, x, n * blocks * BLOCK_BYTES // size)
+            store_ints(memory, i.dtype, part(dst, repeat, n), lanes, mask, x)
 
 
-@jit
-def _binary_accesses(i):
+@inner
+def _binary_accesses(i: Any) -> tuple[Region, Region, Region]:
+    """Return the blocks written and read."""
     size = item_bytes(i.dtype)
     lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
     return (
@@ -121,7 +145,7 @@ def _binary_accesses(i):
     )
 
 
-class Binary:
+class Binary(Declaration):
     """Operands of the two-source instructions."""
 
     dst = Out(Space.UB)
@@ -136,8 +160,8 @@ class Binary:
     src0_rep = Size(255, default=8)
     src1_rep = Size(255, default=8)
     cycles = vector_cycles
-    accesses = _binary_accesses
-    execute = _binary
+    accesses: ClassVar[Callable[..., Any]] = _binary_accesses
+    execute: ClassVar[Callable[..., Any]] = _binary
 
 
 @instruction(Pipe.V, NUMBERS)
@@ -170,14 +194,14 @@ class vdiv(Binary):
 
 @instruction(Pipe.V, NUMBERS)
 class vmax(Binary):
-    """dst = the larger of src0 and src1; a NaN in src0 wins."""
+    """dst = the larger of src0 and src1; a NaN wins."""
 
     variant = MAX
 
 
 @instruction(Pipe.V, NUMBERS)
 class vmin(Binary):
-    """dst = the smaller of src0 and src1; a NaN in src0 wins."""
+    """dst = the smaller of src0 and src1; a NaN wins."""
 
     variant = MIN
 
@@ -196,15 +220,15 @@ class vor(Binary):
     variant = OR
 
 
-@jit
-def _unary_lanes(op, a, out, n):
-    """Fill out[:n] float32 with `op(a)`; transcendentals are computed in float64 and rounded once."""
+@inner
+def _unary_lanes(op: int, a: Floats, out: Floats, n: int) -> None:
+    """Fill out[:n] with `op(a)`; transcendentals are computed in float64 and rounded once."""
     if op == ABS:
         for lane in range(n):
             out[lane] = abs(a[lane])
     elif op == RELU:
         for lane in range(n):
-            out[lane] = a[lane] if a[lane] > 0 or a[lane] != a[lane] else np.float32(0.0)
+            out[lane] = a[lane] if a[lane] > 0 or np.isnan(a[lane]) else np.float32(0.0)
     elif op == REC:
         for lane in range(n):
             out[lane] = np.float32(1.0) / a[lane]
@@ -221,21 +245,27 @@ def _unary_lanes(op, a, out, n):
                 out[lane] = 1.0 / np.sqrt(x)
 
 
-@jit
-def _unary(i, memory, op):
-    """Execute a one-source floating-point instruction repeat by repeat."""
-    lanes = REPEAT_BYTES // item_bytes(i.dtype)
-    d, s = at(memory, i.dst), at(memory, i.src)
-    a = np.empty(128, dtype=np.float32)
-    used = highest_lane(i.mask_lo, i.mask_hi, lanes) + 1
-    for repeat in range(i.repeat):
-        load_floats(memory, i.dtype, s + repeat * i.src_rep * 32, i.src_blk, used, a)
-        _unary_lanes(op, a, a, used)
-        store_floats(memory, i.dtype, d + repeat * i.dst_rep * 32, i.dst_blk, used, i.mask_lo, i.mask_hi, a)
+@inner
+def _unary(i: Any, memory: Memory, op: int) -> None:
+    """Execute a one-source floating-point instruction, one repeat or many at a time."""
+    dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
+    src = Rows(at(memory, i.src), i.src_blk, i.src_rep, i.repeat)
+    size, mask, group = item_bytes(i.dtype), (i.mask_lo, i.mask_hi), 1
+    lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
+    blocks = block_count(lanes, size)
+    if may_group(dst, src, blocks):
+        group = min(GROUP, i.repeat)
+    a = np.empty(group * 128, dtype=np.float32)
+    for repeat in range(0, i.repeat, group):
+        n = min(group, i.repeat - repeat)
+        load_floats(memory, i.dtype, part(src, repeat, n), blocks, a)
+        _unary_lanes(op, a, a, n * blocks * BLOCK_BYTES // size)
+        store_floats(memory, i.dtype, part(dst, repeat, n), lanes, mask, a)
 
 
-@jit
-def _unary_accesses(i):
+@inner
+def _unary_accesses(i: Any) -> tuple[Region, Region]:
+    """Return the blocks written and read."""
     size = item_bytes(i.dtype)
     lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
     return (
@@ -244,7 +274,7 @@ def _unary_accesses(i):
     )
 
 
-class Unary:
+class Unary(Declaration):
     """Operands of the one-source instructions."""
 
     dst = Out(Space.UB)
@@ -257,7 +287,7 @@ class Unary:
     src_rep = Size(255, default=8)
     cycles = vector_cycles
     accesses = _unary_accesses
-    execute = _unary
+    execute: ClassVar[Callable[..., Any]] = _unary
 
 
 @instruction(Pipe.V, FLOATS)
@@ -317,26 +347,45 @@ class vrelu(Unary):
 class vnot(Unary):
     """dst = ~src, bit by bit."""
 
-    def execute(i, memory):
+    def execute(i: Any, memory: Memory) -> None:
         """Invert the lanes of the mask."""
+        dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
+        src = Rows(at(memory, i.src), i.src_blk, i.src_rep, i.repeat)
+        a = np.empty(128, dtype=np.int64)
         for repeat in range(i.repeat):
-            d, s = at(memory, i.dst) + repeat * i.dst_rep * 32, at(memory, i.src) + repeat * i.src_rep * 32
+            load_ints(memory, i.dtype, part(src, repeat, 1), 8, a)
             for lane in range(128):
-                if lane_is_on(i.mask_lo, i.mask_hi, lane):
-                    store_int(memory, i.dtype, d, i.dst_blk, lane, ~load_int(memory, i.dtype, s, i.src_blk, lane))
+                a[lane] = ~a[lane]
+            store_ints(memory, i.dtype, part(dst, repeat, 1), 128, (i.mask_lo, i.mask_hi), a)
 
 
-@jit
-def _with_scalar(i, memory, op):
-    lanes = REPEAT_BYTES // item_bytes(i.dtype)
-    d, s = at(memory, i.dst), at(memory, i.src)
-    a = np.empty(128, dtype=np.float32)
-    used = highest_lane(i.mask_lo, i.mask_hi, lanes) + 1
-    for repeat in range(i.repeat):
-        load_floats(memory, i.dtype, s + repeat * i.src_rep * 32, i.src_blk, used, a)
-        for lane in range(used):
-            a[lane] = a[lane] + i.value if op == ADDS else a[lane] * i.value
-        store_floats(memory, i.dtype, d + repeat * i.dst_rep * 32, i.dst_blk, used, i.mask_lo, i.mask_hi, a)
+@inner
+def _scalar_lanes(op: int, value: np.float32, a: Floats, n: int) -> None:
+    """Replace a[:n] by `a op value`."""
+    if op == ADDS:
+        for lane in range(n):
+            a[lane] += value
+    else:
+        for lane in range(n):
+            a[lane] *= value
+
+
+@inner
+def _with_scalar(i: Any, memory: Memory, op: int) -> None:
+    """Execute an instruction with one constant, one repeat or many at a time."""
+    dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
+    src = Rows(at(memory, i.src), i.src_blk, i.src_rep, i.repeat)
+    size, mask, group = item_bytes(i.dtype), (i.mask_lo, i.mask_hi), 1
+    lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
+    blocks = block_count(lanes, size)
+    if may_group(dst, src, blocks):
+        group = min(GROUP, i.repeat)
+    a = np.empty(group * 128, dtype=np.float32)
+    for repeat in range(0, i.repeat, group):
+        n = min(group, i.repeat - repeat)
+        load_floats(memory, i.dtype, part(src, repeat, n), blocks, a)
+        _scalar_lanes(op, i.value, a, n * blocks * BLOCK_BYTES // size)
+        store_floats(memory, i.dtype, part(dst, repeat, n), lanes, mask, a)
 
 
 class WithScalar(Unary):
@@ -358,102 +407,3 @@ class vmuls(WithScalar):
     """dst = src * value."""
 
     variant = MULS
-
-
-@instruction(Pipe.V, ("fp16", "fp32", "int32", "int16", "uint16"))
-class vector_dup:
-    """dst = value in every lane of the mask."""
-
-    dst = Out(Space.UB)
-    mask = Mask()
-    repeat = Size(255, low=1)
-    dst_blk = Size(255, default=1)
-    dst_rep = Size(255, default=8)
-    value = Immediate()
-    cycles = vector_cycles
-
-    def accesses(i):
-        """Return the blocks written."""
-        size = item_bytes(i.dtype)
-        lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
-        return (lanes_region(1, i.dst, lanes, size, i.dst_blk, i.dst_rep, i.repeat),)
-
-    def execute(i, memory):
-        """Fill the lanes."""
-        lanes = REPEAT_BYTES // item_bytes(i.dtype)
-        a = np.full(128, i.value, dtype=np.float32)
-        for repeat in range(i.repeat):
-            d = at(memory, i.dst) + repeat * i.dst_rep * 32
-            if is_float(i.dtype):
-                store_floats(memory, i.dtype, d, i.dst_blk, lanes, i.mask_lo, i.mask_hi, a)
-            else:
-                for lane in range(lanes):
-                    if lane_is_on(i.mask_lo, i.mask_hi, lane):
-                        store_int(memory, i.dtype, d, i.dst_blk, lane, np.int64(i.value))
-
-
-@jit
-def _convert_lanes(i, memory, s, d, lanes):
-    """Convert one repeat: through float32 where a float takes part, exactly otherwise."""
-    values = np.empty(128, dtype=np.float32)
-    if is_float(i.dtype) and is_float(i.to):
-        load_floats(memory, i.dtype, s, i.src_blk, lanes, values)
-        store_floats(memory, i.to, d, i.dst_blk, lanes, i.mask_lo, i.mask_hi, values)
-    elif is_float(i.to):
-        for lane in range(lanes):
-            values[lane] = np.float32(load_int(memory, i.dtype, s, i.src_blk, lane))
-        store_floats(memory, i.to, d, i.dst_blk, lanes, i.mask_lo, i.mask_hi, values)
-    else:
-        load_floats(memory, i.dtype, s, i.src_blk, lanes, values)
-        for lane in range(lanes):
-            if lane_is_on(i.mask_lo, i.mask_hi, lane):
-                store_int(memory, i.to, d, i.dst_blk, lane, _saturated(np.rint(np.float64(values[lane])), i.to))
-
-
-@jit
-def _saturated(value, dtype):
-    """Return an integral float as an integer within the range of the element type; NaN gives 0."""
-    bits = 8 * item_bytes(dtype)
-    low, high = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
-    if dtype == 4 or dtype == 6:  # unsigned
-        low, high = 0.0, 2.0**bits - 1
-    if value != value:
-        return np.int64(0)
-    return np.int64(min(max(value, low), high))
-
-
-@instruction(Pipe.V, ("fp16", "fp32", "int32", "int8", "uint8"))
-class vconv:
-    """dst = src converted to the type with code `to`, to nearest even; integers saturate.
-
-    A repeat has as many lanes as fit 256 bytes of the wider type.
-    Source: conversion pairs in the vendor's intrinsic list (f322f16, f162f32, s322f32, f162s8 ...).
-    """
-
-    dst = Out(Space.UB)
-    src = In(Space.UB)
-    mask = Mask()
-    to = Size(6)
-    repeat = Size(255, low=1)
-    dst_blk = Size(255, default=1)
-    src_blk = Size(255, default=1)
-    dst_rep = Size(255, default=8)
-    src_rep = Size(255, default=8)
-    cycles = vector_cycles
-
-    def accesses(i):
-        """Return the blocks written and read."""
-        wider = max(item_bytes(i.dtype), item_bytes(i.to))
-        lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // wider if wider > 1 else 128) + 1
-        return (
-            lanes_region(1, i.dst, lanes, item_bytes(i.to), i.dst_blk, i.dst_rep, i.repeat),
-            lanes_region(0, i.src, lanes, item_bytes(i.dtype), i.src_blk, i.src_rep, i.repeat),
-        )
-
-    def execute(i, memory):
-        """Convert repeat by repeat."""
-        wider = max(item_bytes(i.dtype), item_bytes(i.to))
-        lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // wider if wider > 1 else 128) + 1
-        for repeat in range(i.repeat):
-            s, d = at(memory, i.src) + repeat * i.src_rep * 32, at(memory, i.dst) + repeat * i.dst_rep * 32
-            _convert_lanes(i, memory, s, d, lanes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -21,6 +22,7 @@ from framework.train.runner import Batch, HostRunner, StepRunner
 from framework.train.step import inference_step, initial_state, training_step
 
 Array = np.ndarray[Any, Any]
+Run = Callable[[list[Array]], Sequence[Array]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Model:
         self.net, self.loss, self.optimizer, self.device = net, loss, optimizer, device
         self.runner: StepRunner | None = None
         self.step_func: Func | None = None
-        self._inference: dict[TensorType, Func] = {}
+        self._inference: dict[TensorType, tuple[Func, Run]] = {}
 
     def train(
         self, epochs: int, dataset: Dataset, callbacks: Sequence[Callback] = (), sink_size: int = 1
@@ -69,7 +71,7 @@ class Model:
         return runner
 
     def eval(self, dataset: Dataset) -> Score:
-        """Return mean loss and accuracy on a data set, computed on the host with the weights of the Cell."""
+        """Return mean loss and accuracy on a data set, with the weights of the Cell."""
         loss, right, samples = 0.0, 0, 0
         for x, labels in dataset.epoch(0):
             logits = self.predict(x)
@@ -81,15 +83,22 @@ class Model:
         return Score(loss / samples, right / samples, samples)
 
     def predict(self, x: Array) -> Array:
-        """Return the network's result for a batch, computed on the host."""
+        """Return the network's result for a batch, computed where the Model trains."""
         weights = {name: parameter.numpy() for name, parameter in self.net.parameters_and_names()}
-        func = self._inference_func(TensorType.of(x))
-        return evaluate(func, [x, *(weights[param.name] for param in func.params[1:])])[0]
+        func, run = self._inference_of(TensorType.of(x))
+        return run([x, *(weights[param.name] for param in func.params[1:])])[0]
 
-    def _inference_func(self, x: TensorType) -> Func:
+    def _inference_of(self, x: TensorType) -> tuple[Func, Run]:
+        """Return the Func of the network for a type of input, and what runs it: NumPy, or the device."""
         if x not in self._inference:
-            self._inference[x] = inference_step(self.net, x)
+            func = inference_step(self.net, x)
+            self._inference[x] = (func, partial(evaluate, func) if self.device is None else self._compiled(func))
         return self._inference[x]
+
+    def _compiled(self, func: Func) -> Run:
+        from framework.graph_engine import compile_for_device  # noqa: PLC0415  (the only road to the device)
+
+        return compile_for_device(func, self.device)
 
     def _runner(self, dataset: Dataset) -> StepRunner:
         """Return the runner, made for the types of the first batch."""

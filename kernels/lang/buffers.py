@@ -27,37 +27,37 @@ def alloc(core: Any, space: int, nbytes: int) -> int:
     align = BLOCK
     if space == L0C:
         align = L0C_ALIGN
-    elif space == L0A or space == L0B:
+    elif space in (L0A, L0B):
         align = L0_ALIGN
     start = (core.state[TOP + space] + align - 1) // align * align
     end = start + nbytes
     if end > core.state[CAPACITY + space]:
         refuse(core.state, NO_SPACE, space, nbytes, core.state[CAPACITY + space] - start)
     core.state[TOP + space] = end
-    return (space << SPACE_SHIFT) | start
+    return int((space << SPACE_SHIFT) | start)
 
 
 @emits
 def block_idx(core: Any) -> int:
     """Return which share of the kernel this is, from 0."""
-    return core.state[BLOCK_IDX]
+    return int(core.state[BLOCK_IDX])
 
 
 @emits
 def block_dim(core: Any) -> int:
     """Return how many shares the kernel has."""
-    return core.state[BLOCK_DIM]
+    return int(core.state[BLOCK_DIM])
 
 
 @emits
 def share_start(core: Any, items: int, unit: int) -> int:
     """Return the first of `items` that this block works on; shares are whole multiples of `unit`."""
     units = (items + unit - 1) // unit
-    return min(items, units * core.state[BLOCK_IDX] // core.state[BLOCK_DIM] * unit)
+    return int(min(items, units * core.state[BLOCK_IDX] // core.state[BLOCK_DIM] * unit))
 
 
 @emits
 def share_end(core: Any, items: int, unit: int) -> int:
     """Return the end of this block's share of `items`."""
     units = (items + unit - 1) // unit
-    return min(items, units * (core.state[BLOCK_IDX] + 1) // core.state[BLOCK_DIM] * unit)
+    return int(min(items, units * (core.state[BLOCK_IDX] + 1) // core.state[BLOCK_DIM] * unit))

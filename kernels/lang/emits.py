@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from davinci_sim.isa.jit import jit
 from kernels.lang.rewrite import Parameter, rewritten
@@ -14,12 +14,14 @@ def emits(function: F) -> F:
     """Make a function usable inside kernels.
 
     Records carry the line of the innermost function that is not part of this language: a kernel's own helper
-    shows its lines, `alloc` or `fill` show the line that called them. Parameters annotated `int` or `float` are made so in every call; others are passed as they are.
+    shows its lines, `alloc` or `fill` show the line that called them. Parameters annotated `int` or `float`
+    are made so in every call; others are passed as they are.
     """
     mark_lines = not function.__module__.startswith(__package__ or "")
-    compiled = jit(rewritten(function, mark_lines=mark_lines)[0])
-    compiled.emits_parameters = [_parameter(p) for p in list(inspect.signature(function).parameters.values())[1:]]  # type: ignore[attr-defined]
-    return compiled  # type: ignore[return-value]
+    compiled: Any = jit(rewritten(function, mark_lines=mark_lines)[0])
+    after_core = list(inspect.signature(function).parameters.values())[1:]
+    compiled.emits_parameters = [_parameter(parameter) for parameter in after_core]
+    return cast(F, compiled)
 
 
 def _parameter(parameter: inspect.Parameter) -> Parameter:

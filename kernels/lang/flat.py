@@ -3,7 +3,6 @@
 from typing import Any
 
 from davinci_sim.isa import (
-    FP16,
     FP32,
     INT32,
     vabs,
@@ -34,7 +33,7 @@ EXP, LN, REC, RSQRT, SQRT, ABS, RELU = range(7)
 @emits
 def size_of(core: Any, dtype: int) -> int:
     """Return the bytes of one element."""
-    if dtype == FP32 or dtype == INT32:
+    if dtype in (FP32, INT32):
         return 4
     return 2
 

@@ -54,11 +54,11 @@ class Operand:
 
     def pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return `array[shape]` in the order of the device."""
-        return LAYOUTS[self.layout].pack(array.astype(self.device_dtype.numpy))  # type: ignore[no-any-return]
+        return LAYOUTS[self.layout].pack(array.astype(self.device_dtype.numpy))
 
     def unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the device's order as an array of the logical shape."""
-        return LAYOUTS[self.layout].unpack(array, self.shape)  # type: ignore[no-any-return]
+        return LAYOUTS[self.layout].unpack(array, self.shape)
 
 
 def output(name: str, shape: tuple[int, ...], dtype: int, layout: str = "ND") -> Operand:
@@ -133,8 +133,8 @@ class Kernel:
             line = rewrite.source_line(location)
             buffer = line.split("=")[0].strip() if "=" in line else "a buffer"
             return BadTiling(
-                f"{case}: buffer {buffer}@{Space(what).name} needs {needed} bytes, {max(0, available)} are available\n"
-                f"{place}\n  next: use smaller tiles or fewer slots"
+                f"{case}: buffer {buffer}@{Space(what).name} needs {needed} bytes, "
+                f"{max(0, available)} are available\n{place}\n  next: use smaller tiles or fewer slots"
             )
         if kind == st.NO_EVENT_ID:
             pair = f"{PIPE_NAMES[what >> 4]} to {PIPE_NAMES[what & 15]}"
@@ -164,7 +164,9 @@ def _illegal(state: npt.NDArray[np.int64], place: str) -> IllegalInstruction:
         value = handle_text(values[item.name]) if item in declared.operands else values[item.name]
         rule = f"{item.name} = {value} {item.rule}"
     elif wrong == len(declared.fields) + 1:
-        rule = f"dtype {values['dtype']} must be one of {', '.join(DTYPE_NAMES[d] for d in declared.dtypes)}"
+        code = values["dtype"]
+        given = DTYPE_NAMES[code] if 0 <= code < len(DTYPE_NAMES) else str(code)
+        rule = f"dtype {given} must be one of {', '.join(DTYPE_NAMES[d] for d in declared.dtypes)}"
     else:
         legal = ", ".join(f"{Space(a).name}->{Space(b).name}" for a, b in declared.routes)
         rule = f"the move must go one of the ways {legal}"
@@ -177,18 +179,17 @@ def _sources(words: npt.NDArray[np.int64]) -> dict[int, str]:
 
 
 class _States:
-    """Keep one emission state per platform, so that emitting many blocks allocates nothing."""
+    """Keep one emission state per set of sizes, so that emitting many blocks allocates nothing."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, st.CoreState] = {}
+        self.kept: dict[tuple[int, ...], st.CoreState] = {}
 
     def get(self, platform: Platform, capacity: int) -> st.CoreState:
-        core = self.kept.get(platform.name)
+        """Return a state with room for `capacity` records and the platform's spaces and events."""
+        sizes, events = space_bytes(platform, 0), int(platform.event_ids_per_pipe_pair)
+        core = self.kept.get((*sizes, events))
         if core is None or len(core.words) < capacity:
-            core = st.new_core_state(
-                capacity, space_bytes(platform, 0), int(platform.event_ids_per_pipe_pair)
-            )
-            self.kept[platform.name] = core
+            core = self.kept[*sizes, events] = st.new_core_state(capacity, sizes, events)
         return core
 
 
@@ -213,9 +214,16 @@ def kernel(
     def declare(function: Callable[..., None]) -> Kernel:
         emitting, source = rewrite.rewritten(function, mark_lines=True)
         declared = Kernel(
-            name=function.__name__, doc=(function.__doc__ or "").strip(), shape_type=shape, tiling_type=tiling,
-            operands=operands, reference=reference, macs=macs, emit=jit(emitting), source=source,
-        )  # fmt: skip
+            name=function.__name__,
+            doc=(function.__doc__ or "").strip(),
+            shape_type=shape,
+            tiling_type=tiling,
+            operands=operands,
+            reference=reference,
+            macs=macs,
+            emit=jit(emitting),
+            source=source,
+        )
         if declared.name in KERNELS and KERNELS[declared.name].source != source:
             raise InternalError(f"two kernels are called {declared.name}")
         KERNELS[declared.name] = declared

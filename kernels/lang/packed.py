@@ -18,7 +18,7 @@ def named(fields: tuple[str, ...]) -> Any:
     """
     title = _BETWEEN.join((_PREFIX, *fields))
     if title not in globals():
-        globals()[title] = namedtuple(title, fields, module=__name__)  # type: ignore[misc]
+        globals()[title] = namedtuple(title, fields, module=__name__)
     return globals()[title]
 
 

@@ -45,7 +45,7 @@ def events(core: Any, src: int, dst: int, count: int) -> int:
     if first + count > core.state[EVENT_IDS]:
         refuse(core.state, NO_EVENT_ID, src * 16 + dst, count, core.state[EVENT_IDS] - first)
     core.state[index] = first + count
-    return first
+    return int(first)
 
 
 @emits
@@ -63,7 +63,7 @@ def queue(core: Any, src: int, dst: int, slots: int) -> int:
     core.state[row + _FILLED], core.state[row + _USED] = 0, 0
     for slot in range(slots):
         set_flag(core, dst, src, core.state[row + _BACKWARD] + slot)
-    return number
+    return int(number)
 
 
 @emits
@@ -72,7 +72,7 @@ def fill(core: Any, q: int) -> int:
     row = QUEUES + q * QUEUE_WIDTH
     slot = core.state[row + _FILLED] % core.state[row + _SLOTS]
     wait_flag(core, core.state[row + _DST], core.state[row + _SRC], core.state[row + _BACKWARD] + slot)
-    return slot
+    return int(slot)
 
 
 @emits
@@ -90,7 +90,7 @@ def use(core: Any, q: int) -> int:
     row = QUEUES + q * QUEUE_WIDTH
     slot = core.state[row + _USED] % core.state[row + _SLOTS]
     wait_flag(core, core.state[row + _SRC], core.state[row + _DST], core.state[row + _FORWARD] + slot)
-    return slot
+    return int(slot)
 
 
 @emits

@@ -28,7 +28,9 @@ def parameters_of(target: Any) -> list[Parameter] | None:
     """Return the parameters (after the core) of something that emits, None for anything else."""
     declared = getattr(target, "instruction", None)
     if declared is not None:
-        return [(name, default, "float" if is_float else "int") for name, default, is_float in declared.parameters]
+        return [
+            (name, default, "float" if is_float else "int") for name, default, is_float in declared.parameters
+        ]
     return getattr(target, "emits_parameters", None)
 
 
@@ -46,15 +48,20 @@ def rewritten(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[
     definition = tree.body[0]
     assert isinstance(definition, ast.FunctionDef)
     definition.decorator_list = []
-    base = register_file(function) << 16 if mark_lines else -1
-    _Rewriter(function.__globals__, definition.args.args[0].arg, base).visit(definition)
+    number = register_file(function)
+    core, shown = definition.args.args[0].arg, SOURCES[number][0]
+    _Rewriter(function.__globals__, core, number << 16 if mark_lines else -1, shown).visit(definition)
     _erase_annotations(definition)
     ast.fix_missing_locations(tree)
     scope: dict[str, Any] = {}
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
-    exec(compile(tree, filename, "exec"), function.__globals__, scope)  # noqa: S102 - the user's own function
+    exec(compile(tree, filename, "exec"), function.__globals__, scope)
     made = scope[function.__name__]
-    made.__module__, made.__doc__, made.__qualname__ = function.__module__, function.__doc__, function.__qualname__
+    made.__module__, made.__doc__, made.__qualname__ = (
+        function.__module__,
+        function.__doc__,
+        function.__qualname__,
+    )
     return made, ast.unparse(definition)
 
 
@@ -90,31 +97,53 @@ def _erase_annotations(definition: ast.FunctionDef) -> None:
         argument.annotation = None
 
 
+_MARKED = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return)
+
+
 class _Rewriter(ast.NodeTransformer):
     """Normalise calls; store the line before statements that call."""
 
-    def __init__(self, scope: dict[str, Any], core: str, base: int) -> None:
-        self.scope, self.core, self.base, self.called = scope, core, base, False
+    def __init__(self, scope: dict[str, Any], core: str, base: int, shown: str) -> None:
+        self.scope, self.core, self.base, self.shown, self.called = scope, core, base, shown, False
 
     def visit(self, node: ast.AST) -> Any:
-        if isinstance(node, ast.Expr | ast.Assign | ast.AugAssign | ast.Return) and self.base >= 0:
+        """Put the line before a statement that calls."""
+        if (
+            isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return)
+            and self.base >= 0
+        ):
             self.called = False
             visited = super().visit(node)
             return [self._mark(node.lineno), visited] if self.called else visited
+        if isinstance(node, ast.If | ast.While | ast.For) and self.base >= 0:
+            head = node.iter if isinstance(node, ast.For) else node.test
+            calls = any(isinstance(part, ast.Call) and self._emits(part) for part in ast.walk(head))
+            visited = super().visit(node)
+            return [self._mark(node.lineno), visited] if calls else visited
         return super().visit(node)
 
-    def visit_Call(self, node: ast.Call) -> ast.Call:  # noqa: N802 - name given by ast
+    def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
         parameters = parameters_of(self._target(node.func))
         if parameters is None or not node.args:
             return node
+        if any(isinstance(a, ast.Starred) for a in node.args) or any(k.arg is None for k in node.keywords):
+            return node  # *operands: Python or Numba puts them in order
         self.called = True
         given = dict(zip([name for name, _, _ in parameters], node.args[1:], strict=False))
-        given.update({keyword.arg: keyword.value for keyword in node.keywords if keyword.arg})
+        named = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+        wrong = _wrong_call(parameters, len(node.args) - 1, list(named))
+        if wrong:
+            raise DavinciError(
+                f"{self.shown}:{node.lineno}: {ast.unparse(node)}\n  rule: {wrong}\n"
+                f"  next: {ast.unparse(node.func)} takes {_signature(self.core, parameters)}"
+            )
+        given |= named
         values = [_plain(given.get(name), default, kind) for name, default, kind in parameters]
-        if None in values or len(given) > len(parameters) or len(node.args) - 1 > len(parameters):
-            return node  # a wrong call: let Python or Numba say so at the user's line
-        return ast.Call(func=node.func, args=[node.args[0], *values], keywords=[])  # type: ignore[list-item]
+        return ast.Call(func=node.func, args=[node.args[0], *values], keywords=[])
+
+    def _emits(self, call: ast.Call) -> bool:
+        return parameters_of(self._target(call.func)) is not None
 
     def _target(self, callee: ast.expr) -> Any:
         if isinstance(callee, ast.Name):
@@ -130,9 +159,30 @@ class _Rewriter(ast.NodeTransformer):
         return statement
 
 
-def _plain(value: ast.expr | None, default: int | float | None, kind: str) -> ast.expr | None:
+def _wrong_call(parameters: list[Parameter], positional: int, named: list[str]) -> str:
+    """Say what is wrong with a call that gives so many arguments in order and these by name, or nothing."""
+    names = [name for name, _, _ in parameters]
+    if positional > len(names):
+        return f"{positional} arguments follow the core, at most {len(names)} are taken"
+    for name in named:
+        if name not in names:
+            return f"there is no argument {name}"
+        if name in names[:positional]:
+            return f"argument {name} is given twice"
+    given = {*names[:positional], *named}
+    missing = [name for name, default, _ in parameters if default is None and name not in given]
+    return f"{', '.join(missing)} must be given" if missing else ""
+
+
+def _signature(core: str, parameters: list[Parameter]) -> str:
+    shown = [name if default is None else f"{name}={default}" for name, default, _ in parameters]
+    return f"({', '.join([core, *shown])})"
+
+
+def _plain(value: ast.expr | None, default: int | float | None, kind: str) -> ast.expr:
+    """Return an argument as its kind, or the default in its place."""
     if value is None:
-        return None if default is None else ast.Constant(default)
+        return ast.Constant(default)
     if kind == "any" or isinstance(value, ast.Constant):
         return value
     return ast.Call(func=ast.Name(id=kind, ctx=ast.Load()), args=[value], keywords=[])

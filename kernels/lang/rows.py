@@ -11,8 +11,8 @@ from kernels.lang.emits import emits
 from kernels.lang.transpose import transpose_16bit
 
 BLOCK, MAX_BURSTS, MAX_GAP = 32, 4095, 65535
-COMPACT_LIMIT = 2048
-"""Bytes of a period of padded rows up to which `compact` has scratch enough."""
+COMPACT_LIMIT = 1792
+"""Bytes of a period of padded rows up to which `compact` leaves room for anything else in UB."""
 
 
 @emits
@@ -71,3 +71,45 @@ def compact(core: Any, dst: int, src: int, rows: int, row_bytes: int, scratch: i
         transpose_16bit(core, columns, 1, 16, src + row * pitch, padded, 1, padded)
         data_move(core, kept, columns, period, row_bytes // 2, (pitch - row_bytes) // 2, 0)
         transpose_16bit(core, dst + row * row_bytes, packed, 1, kept, 1, 16, packed)
+
+
+@emits
+def row_tails(core: Any, dst: int, src: int, pitch: int, rows: int, row_bytes: int, scratch: int) -> None:
+    """Gather the last 32 bytes of every row as one block each: block i of dst ends where row i ends.
+
+    Rows have more than one block and no whole number of them. Their last two blocks are transposed and
+    16 half words of the 32, up to the end of the row, are transposed back. Works on whole groups of 16
+    rows; scratch is 1024 bytes.
+    """
+    last = row_bytes // BLOCK * BLOCK  # where the partial block begins
+    for row in range(0, rows, 16):
+        transpose_16bit(core, scratch, 1, 16, src + row * pitch + last - BLOCK, pitch // BLOCK, 1, 2)
+        transpose_16bit(core, dst + row * BLOCK, 1, 16, scratch + (row_bytes - last) // 2 * BLOCK, 1, 16, 1)
+
+
+@emits
+def store_blocks(core: Any, dst: int, stride: int, src: int, pitch: int, rows: int, blocks: int) -> None:
+    """Write `blocks` blocks of every row to GM, rows `stride` bytes apart there, `pitch` in UB."""
+    if stride == pitch and blocks * BLOCK == stride:
+        data_move(core, dst, src, 1, rows * blocks)
+        return
+    period = row_period(core, stride)
+    src_gap, dst_gap = period * pitch // BLOCK - blocks, period * stride // BLOCK - blocks
+    if src_gap > MAX_GAP or dst_gap > MAX_GAP or period >= rows:
+        period, src_gap, dst_gap = rows, 0, 0
+    for phase in range(period):
+        bursts = (rows - phase + period - 1) // period
+        for done in range(0, bursts, MAX_BURSTS):
+            row = phase + done * period
+            count = min(MAX_BURSTS, bursts - done)
+            data_move(core, dst + row * stride, src + row * pitch, count, blocks, src_gap, dst_gap)
+
+
+@emits
+def store_exact(
+    core: Any, dst: int, stride: int, src: int, pitch: int, rows: int, row_bytes: int, tails: int
+) -> None:  # fmt: skip
+    """Write rows of `row_bytes` to GM and not a byte more; `tails` is what `row_tails` gathered."""
+    store_blocks(core, dst, stride, src, pitch, rows, row_bytes // BLOCK)
+    if row_bytes % BLOCK != 0:
+        store_blocks(core, dst + row_bytes - BLOCK, stride, tails, BLOCK, rows, 1)

@@ -51,7 +51,9 @@ class Shape(Integers):
         if dtype is not None:
             values["dtype"] = dtype_of(dtype).code
         missing = [
-            f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in values
+            f.name
+            for f in dataclasses.fields(cls)
+            if f.default is dataclasses.MISSING and f.name not in values
         ]
         if missing:
             raise BadShape(

@@ -16,8 +16,8 @@ BLOCK = 32
 @emits
 def transpose_16bit(
     core: Any, dst: int, dst_row: int, dst_step: int, src: int, src_row: int, src_step: int, tiles: int
-) -> None:  # fmt: skip
-    """Transpose `tiles` tiles of 16 x 16 two-byte numbers, `*_step` blocks apart, rows `*_row` blocks apart."""
+) -> None:
+    """Transpose 16 x 16 two-byte numbers; tiles lie `*_step` blocks apart, their rows `*_row` blocks."""
     for done in range(0, tiles, MAX_REPEAT):
         repeat = min(MAX_REPEAT, tiles - done)
         to, start = dst + done * dst_step * BLOCK, src + done * src_step * BLOCK
@@ -26,16 +26,19 @@ def transpose_16bit(
 
 @emits
 def transpose_32bit(
-    core: Any, dst: int, dst_row: int, dst_step: int, src: int, src_row: int, src_step: int, tiles: int, scratch: int
-) -> None:  # fmt: skip
-    """Transpose `tiles` tiles of 16 x 16 four-byte numbers (two blocks a row); scratch is 2048 bytes a tile."""
+    core: Any, dst: int, src: int, src_row: int, src_step: int, tiles: int, scratch: int
+) -> None:
+    """Transpose tiles of 16 x 16 four-byte numbers, two blocks a row; the results follow each other.
+
+    Scratch is 2048 bytes a tile.
+    """
     columns, halves = scratch, scratch + tiles * 1024
     for block in range(2):  # [row][8 x (lo, hi)] -> [8 x (lo, hi)][row]
         transpose_16bit(core, columns + block * 512, 1, 32, src + block * BLOCK, src_row, src_step, tiles)
     for half in range(2):  # [column][half][row] -> [row][half][column]
         transpose_16bit(core, halves + half * BLOCK, 2, 32, columns + half * BLOCK, 2, 32, tiles)
     for block in range(2):  # [8 rows x half][column] -> [column][8 rows x (lo, hi)]
-        transpose_16bit(core, dst + block * BLOCK, dst_row, dst_step, halves + block * 512, 1, 32, tiles)
+        transpose_16bit(core, dst + block * BLOCK, 2, 32, halves + block * 512, 1, 32, tiles)
 
 
 @emits

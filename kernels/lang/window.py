@@ -1,6 +1,6 @@
 """Convolution windows: the rows of a feature map that a tile sees, moves of planes, img2col.
 
-A feature map lies as (group, row, column, 16 channels): one position of a 16-bit map is one block of 32 bytes.
+A feature map lies as (group, row, column, 16 channels): a position of a 16-bit map is one block of 32 bytes.
 """
 
 from typing import Any, NamedTuple
@@ -10,10 +10,15 @@ from kernels.lang.emits import emits
 
 MAX_BURSTS, MAX_GAP = 4095, 65535
 BLOCK_BYTES, FRACTAL_BYTES = 32, 512
+SKIP_WIDTH = 24
+"""Columns from which on the rows that a filter of one row skips stay in GM; shorter bursts cost too much."""
 
 
 class Window(NamedTuple):
-    """How a filter of kh x kw moves over a map of h x w; the result is oh x ow."""
+    """How a filter of kh x kw moves over a map of h x w; the result is oh x ow.
+
+    A plane of the tensor in GM has `plane_rows` rows, of which the map takes every `row_step`-th.
+    """
 
     h: int
     w: int
@@ -21,20 +26,23 @@ class Window(NamedTuple):
     ow: int
     kh: int
     kw: int
-    stride: int
+    stride_h: int
+    stride_w: int
     dilation: int
     pad_h: int
     pad_w: int
+    plane_rows: int
+    row_step: int
 
 
 class Rows(NamedTuple):
-    """Rows `first` to `first + count` of the result, and what they see of the map.
+    """Rows `first` to `first + length` of the result, and what they see of the map.
 
     These are `h` rows from `start`; rows above and below the map that the windows reach are padding.
     """
 
     first: int
-    count: int
+    length: int
     start: int
     h: int
     pad_top: int
@@ -44,14 +52,16 @@ class Rows(NamedTuple):
 @emits
 def rows_seen(core: Any, window: Any, first: int, count: int) -> Any:
     """Return the rows of the map under `count` rows of the result."""
-    above = first * window.stride - window.pad_h
-    below = above + (count - 1) * window.stride + (window.kh - 1) * window.dilation + 1
+    above = first * window.stride_h - window.pad_h
+    below = above + (count - 1) * window.stride_h + (window.kh - 1) * window.dilation + 1
     start, end = max(0, above), min(window.h, below)
     return Rows(first, count, start, end - start, start - above, below - end)
 
 
 @emits
-def move_planes(core: Any, dst: int, src: int, planes: int, burst: int, dst_stride: int, src_stride: int) -> None:
+def move_planes(
+    core: Any, dst: int, src: int, planes: int, burst: int, dst_stride: int, src_stride: int
+) -> None:
     """Move one run of `burst` blocks per plane; strides are blocks from plane to plane."""
     dst_gap, src_gap = dst_stride - burst, src_stride - burst
     if dst_gap == 0 and src_gap == 0 and planes * burst <= MAX_GAP:
@@ -66,8 +76,38 @@ def move_planes(core: Any, dst: int, src: int, planes: int, burst: int, dst_stri
             data_move(core, to, start, min(at_once, planes - plane), burst, src_gap, dst_gap)
 
 
+@emits
+def forward_window(core: Any, shape: Any) -> Any:
+    """Return the window of a forward convolution; a filter of one row may skip the rows between its steps."""
+    dense_h = shape.h + 2 * shape.pad - (shape.kh - 1) * shape.dilation
+    dense_w = shape.w + 2 * shape.pad - (shape.kw - 1) * shape.dilation
+    oh, ow = (dense_h - 1) // shape.stride + 1, (dense_w - 1) // shape.stride + 1
+    h, stride_h, row_step = shape.h, shape.stride, shape.stride // shape.stride
+    if shape.kh == 1 and shape.w >= SKIP_WIDTH:  # pad is 0 then: every window must see the image
+        h, stride_h, row_step = oh, row_step, stride_h
+    return Window(
+        h, shape.w, oh, ow, shape.kh, shape.kw, stride_h, shape.stride, shape.dilation, shape.pad, shape.pad,
+        shape.h, row_step,
+    )  # fmt: skip
+
+
+@emits
+def fetch_rows(core: Any, dst: int, tensor: int, plane: int, planes: int, window: Any, rows: Any) -> None:
+    """Bring the rows that a tile sees of `planes` planes of a tensor in GM, from number `plane` on, to L1."""
+    plane_blocks, seen = window.plane_rows * window.w, rows.h * window.w
+    src = tensor + (plane * plane_blocks + rows.start * window.row_step * window.w) * BLOCK_BYTES
+    if window.row_step == 1:
+        move_planes(core, dst, src, planes, seen, seen, plane_blocks)
+    elif rows.h * window.row_step == window.plane_rows:  # the rows of all planes are equally far apart
+        move_planes(core, dst, src, planes * rows.h, window.w, window.w, window.row_step * window.w)
+    else:
+        for i in range(planes):
+            there, start = dst + i * seen * BLOCK_BYTES, src + i * plane_blocks * BLOCK_BYTES
+            move_planes(core, there, start, rows.h, window.w, window.w, window.row_step * window.w)
+
+
 class Patch(NamedTuple):
-    """Fractals of an img2col matrix: `positions` from position fractal `m`, `elements` of the inner axis from `k`."""
+    """Fractals of an img2col matrix: `positions` from `m` on, `elements` of the inner axis from `k` on."""
 
     m: int
     positions: int
@@ -90,6 +130,6 @@ def unfold(core: Any, dst: int, src: int, window: Any, rows: Any, patch: Any) ->
         position, k = (patch.m, patch.k + i) if along_m else (patch.m + i, patch.k)
         load3d(
             core, to, src, rows.h, window.w, window.pad_w, window.pad_w, rows.pad_top, rows.pad_bottom,
-            window.kh, window.kw, window.stride, window.stride, window.dilation, window.dilation,
+            window.kh, window.kw, window.stride_h, window.stride_w, window.dilation, window.dilation,
             position * 16, k, repeat, jump, along_m,
         )  # fmt: skip

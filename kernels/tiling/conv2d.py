@@ -10,11 +10,12 @@ from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.shapes import Shape, Tiling
+from kernels.lang.window import SKIP_WIDTH
 
 EDGE, FRACTAL_BYTES, BLOCK_BYTES, ACCUMULATOR_BYTES = 16, 512, 32, 1024
 SLOTS = 2
 CHUNK_BYTES = 65536
-"""Weights that come to L1 at once, if more than one channel group fits: long enough to hide a transfer's head."""
+"""Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
 STAGE_BYTES = 32768
 """UB through which a strided gradient passes on its way to L1, per slot; as much holds zeros."""
 FLAG_CYCLES = 4
@@ -43,7 +44,7 @@ def groups(channels: int) -> int:
 
 @dataclass(frozen=True)
 class ConvShape(Shape):
-    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the names of the forward one."""
+    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
     n: int
@@ -85,23 +86,31 @@ class ConvShape(Shape):
         """Multiplications, those with padding included."""
         return self.n * self.oh * self.ow * self.o * self.c * self.kh * self.kw
 
+    @property
+    def skips_rows(self) -> bool:
+        """Whether rows that no window sees stay in GM."""
+        return self.kh == 1 and self.w >= SKIP_WIDTH
+
     def check(self, kernel: str) -> None:
-        """Raise BadShape where the filter does not fit the padded image or an axis is beyond the instructions."""
+        """Raise BadShape where the filter does not fit the image or the instructions."""
         eh, ew = self.extent
         if min(self.dense) < 1:
             raise BadShape(
                 f"kernel {kernel}: the filter spans {eh} x {ew}, the padded image is "
-                f"{self.h + 2 * self.pad} x {self.w + 2 * self.pad}\n  rule: the filter must fit\n  next: raise pad"
+                f"{self.h + 2 * self.pad} x {self.w + 2 * self.pad}\n"
+                "  rule: the filter must fit\n  next: raise pad"
             )
         if not 0 <= self.pad < min(eh, ew):
             raise BadShape(
                 f"kernel {kernel}: pad={self.pad}, the filter spans {eh} x {ew}\n"
-                "  rule: 0 <= pad < what the filter spans, so that every window sees the image\n  next: lower pad"
+                "  rule: 0 <= pad < what the filter spans, so that windows see the image\n  next: lower pad"
             )
         limits = (("stride", MAX_STRIDE), ("kh", MAX_FILTER), ("kw", MAX_FILTER), ("dilation", MAX_FILTER))
         for name, limit in (*limits, ("pad", MAX_FILTER)):
             if getattr(self, name) > limit:
-                raise BadShape(f"kernel {kernel}: {name}={getattr(self, name)}\n  rule: load3d takes at most {limit}")
+                raise BadShape(
+                    f"kernel {kernel}: {name}={getattr(self, name)}\n  rule: load3d takes at most {limit}"
+                )
         if self.dtype != FP16 or self.out_dtype not in (FP16, FP32):
             raise BadShape(
                 f"kernel {kernel}: dtype {DTYPE_NAMES[self.dtype]}, out_dtype {DTYPE_NAMES[self.out_dtype]}\n"
@@ -126,6 +135,7 @@ class Problem:
     ow: int
     kh: int
     kw: int
+    row_stride: int
     stride: int
     dilation: int
     spread: int
@@ -134,9 +144,10 @@ class Problem:
 
     @classmethod
     def forward(cls, s: ConvShape) -> "Problem":
-        """See y = conv(x, w)."""
+        """See y = conv(x, w); a filter of one row may skip the rows between its steps."""
+        h, row_stride = (s.oh, 1) if s.skips_rows else (s.h, s.stride)
         return cls(
-            s.n, groups(s.c), s.h, s.w, groups(s.o), s.oh, s.ow, s.kh, s.kw, s.stride, s.dilation,
+            s.n, groups(s.c), h, s.w, groups(s.o), s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation,
             1, False, EDGE * (4 if s.out_dtype == FP32 else 2),
         )  # fmt: skip
 
@@ -144,7 +155,7 @@ class Problem:
     def backward_input(cls, s: ConvShape) -> "Problem":
         """See dx as a convolution of stride 1 over dy, its elements `stride` apart."""
         return cls(
-            s.n, groups(s.o), *s.dense, groups(s.c), s.h, s.w, s.kh, s.kw, 1, s.dilation,
+            s.n, groups(s.o), *s.dense, groups(s.c), s.h, s.w, s.kh, s.kw, 1, 1, s.dilation,
             s.stride, True, EDGE * (4 if s.out_dtype == FP32 else 2),
         )  # fmt: skip
 
@@ -155,7 +166,7 @@ class Problem:
 
     def rows_seen(self, rows: int) -> int:
         """Return the most rows of the map that `rows` rows of the result see."""
-        return min(self.h, (rows - 1) * self.stride + (self.kh - 1) * self.dilation + 1)
+        return min(self.h, (rows - 1) * self.row_stride + (self.kh - 1) * self.dilation + 1)
 
 
 @dataclass(frozen=True)
@@ -191,12 +202,13 @@ class ConvTiling(Tiling):
 
     @classmethod
     def space(cls, shape: ConvShape, platform: Platform) -> Iterator[Self]:
-        """Yield the default, then variants of it that fit: fewer rows, smaller tiles, weights that pass by."""
+        """Yield the default, then variants that fit: fewer rows, smaller tiles, weights that pass by."""
         first, problem = cls.default(shape, platform), cls.problem(shape)
         yield first
         variants = (
             {"rows": 1}, {"m0": 1}, {"m0": 3}, {"n0": 1}, {"k0": 1}, {"kb": first.k0}, {"weight_slots": 2},
-            {"weight_slots": 2, "chunk": 1}, {"map_groups": 1, "chunk": 1}, {"tile_cores": 1, "rows": problem.oh},
+            {"weight_slots": 2, "chunk": 1}, {"map_groups": 1, "chunk": 1},
+            {"tile_cores": 1, "rows": problem.oh},
         )  # fmt: skip
         for changed in variants:
             made = replace(first, **changed)
@@ -245,7 +257,7 @@ def best(p: Problem, platform: Platform) -> tuple[int, ...]:
 
 
 def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
-    """Yield tilings that fit, by the cores that share the channels, rows of a tile, and edges of a product."""
+    """Yield tilings that fit, by cores that share the channels, rows of a tile, and edges of a product."""
     cores = int(platform.ai_cores)
     channel_cores = [c for c in (1, 2, 4, 8, 16, 32, 64) if c <= min(cores, p.results)]
     heights = sorted({ceil_div(p.oh, parts) for parts in range(1, p.oh + 1)})
@@ -259,7 +271,7 @@ def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
 
 
 def _cut(p: Problem, platform: Platform, shared: int, rows: int, n0: int, more: int) -> ConvTiling | None:
-    """Fill in what follows from the share, the rows, n0 and `more` times the fewest pieces; None if it cannot fit."""
+    """Fill in what follows from share, rows, n0 and `more` times the fewest pieces; None if nothing fits."""
     in_m = ceil_div(rows * p.ow, EDGE)
     l0a, l0b = (int(b) // SLOTS // FRACTAL_BYTES for b in (platform.l0a_bytes, platform.l0b_bytes))
     ub = int(platform.ub_bytes) * 3 // 4 - (3 * STAGE_BYTES if p.spread > 1 else 0)
@@ -291,7 +303,10 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     reading = min(int(platform.gm_read_bytes_per_cycle), rate)
     map_bytes = p.groups * p.rows_seen(t.rows) * p.w * BLOCK_BYTES / p.spread**2
     weight_bytes = p.depth * share * FRACTAL_BYTES
-    reads = transfer(map_bytes, platform, reading) * (1 if t.map_groups >= p.groups else stores)
+    moves = p.groups if p.stride > p.row_stride else 1  # where rows are skipped, every plane is a transfer
+    reads = (
+        moves * transfer(map_bytes / moves, platform, reading) * (1 if t.map_groups >= p.groups else stores)
+    )
     weights = transfer(weight_bytes, platform, reading)
     if t.weight_slots > 1:
         reads += weights * pieces
@@ -305,7 +320,10 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
 def transfer(size_bytes: float, platform: Platform, rate: float) -> float:
     """Return the cycles of one transfer from or to GM, its head included where it is not hidden."""
     head, hidden = int(platform.gm_head_cycles), int(platform.gm_head_hidden_bytes)
-    return max(0.0, min(head, head + (hidden - size_bytes) / int(platform.gm_read_bytes_per_cycle))) + size_bytes / rate
+    return (
+        max(0.0, min(head, head + (hidden - size_bytes) / int(platform.gm_read_bytes_per_cycle)))
+        + size_bytes / rate
+    )
 
 
 def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, float, float]:

@@ -34,10 +34,12 @@ def kernel(name: str) -> Kernel:
 
 def shape_of(launch: Launch, **changed: int) -> Shape:
     """Return the kernel's shape for a launch."""
+    shape_type = kernel(launch.kernel).shape_type
     axes = {**launch.axes, **changed}
     if launch.out_dtype is not None:
         axes["out_dtype"] = device_dtype(launch.out_dtype).code
-    return kernel(launch.kernel).shape_type.of(launch.kernel, axes, launch.dtype)
+    has_dtype = "dtype" in shape_type.names()
+    return shape_type.of(launch.kernel, axes, launch.dtype if has_dtype else None)
 
 
 @cache

@@ -7,6 +7,7 @@ are made together, by descent on the bytes that conversions would move.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -89,10 +90,44 @@ def _candidates(wishes: Wishes) -> dict[str, list[str]]:
     return {group: sorted(each) for group, each in legal.items()}
 
 
+def _neighbours(wishes: Wishes) -> dict[str, list[str]]:
+    """Return, per group, what touches its tensors: fixed formats, and other groups by name."""
+    touching: dict[str, list[str]] = {}
+    for node in wishes.graph.nodes:
+        for name, wanted in wishes.wanted[node.name].items():
+            touching.setdefault(name, []).append(wishes.group[node.name] if wanted == ANY else wanted)
+    for value in wishes.graph.of_kind(VARIABLE):
+        touching.setdefault(value.name, []).append(wishes.group[value.name])
+    groups = set(wishes.group.values())
+    found: dict[str, list[str]] = {group: [] for group in groups}
+    for parties in touching.values():
+        for group in groups.intersection(parties):
+            found[group] += [party for party in parties if party != group]
+    return found
+
+
+def _first_choice(wishes: Wishes, candidates: Mapping[str, list[str]]) -> Choice:
+    """Let fixed formats spread over the free choices beside them; what nothing reaches becomes ND.
+
+    Descent changes one group at a time and cannot leave a state in which two must change together, such as
+    a weight and its cast, so that it needs a start that is nearly right.
+    """
+    neighbours, choice = _neighbours(wishes), dict[str, str]()
+    spread = True
+    while spread:
+        spread = False
+        for group, options in candidates.items():
+            near = [choice.get(party, party) for party in neighbours[group]]
+            votes = Counter(party for party in near if party in options)
+            if group not in choice and votes:
+                choice[group], spread = votes.most_common(1)[0][0], True
+    return {group: choice.get(group, "ND") for group in candidates}
+
+
 def _descend(wishes: Wishes, producer: Mapping[str, Node]) -> Choice:
     """Change one choice at a time to the best format, until nothing gets better."""
     candidates = _candidates(wishes)
-    choice = dict.fromkeys(candidates, "ND")
+    choice = _first_choice(wishes, candidates)
     best = _cost(wishes, choice, producer)
     improved = True
     while improved:

@@ -15,6 +15,7 @@ from davinci_sim.memory.layout import LAYOUTS
 from framework.graph_engine.data.graph import CONSTANT, VARIABLE, Graph, Value
 from framework.graph_engine.data.operators import kernel
 from framework.graph_engine.service.compile import KERNEL, CompiledGraph, TaskSpec
+from kernels.compiled import ensure
 
 Array = np.ndarray[Any, Any]
 
@@ -72,6 +73,7 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
             handles[name] = workspace + compiled.memory.offsets[home]
         elif home in handles:
             handles[name] = handles[home]
+    ensure(spec.kernel for spec in compiled.tasks if spec.kind == KERNEL)
     tasks = tuple(_bound(spec, handles, chip) for spec in compiled.tasks)
     loaded = LoadedGraph(compiled, chip, handles, tasks)
     for value in graph.values.values():

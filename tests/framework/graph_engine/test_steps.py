@@ -38,13 +38,13 @@ DENSE = (ones(20, 40), ones(40, 30), ones(30, dtype=np.float32))
 
 def test_what_has_no_kernel_is_left_to_the_host_with_a_reason():
     """Nothing falls back silently."""
-    func = compiled(lambda a, b: ops.matmul(a, b), ones(2, 3, dtype=np.float32), ones(3, 4, dtype=np.float32))
+    func = compiled(ops.matmul, ones(2, 3, dtype=np.float32), ones(3, 4, dtype=np.float32))
     assert "host" in placement(split(prepare(func), PLATFORM))
     assert "the cube multiplies float16" in placement(split(prepare(func), PLATFORM))
 
 
 def test_a_bias_moves_into_its_product():
-    """matmul and bias_add become one kernel."""
+    """Matmul and bias_add become one kernel."""
     graph = fuse_bias(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM)
     assert [node.op for node in graph.nodes] == ["matmul", "relu"]
     assert graph.nodes[0].launches[0].kernel == "matmul_bias"
@@ -72,14 +72,18 @@ def test_an_element_wise_kernel_takes_the_format_of_its_neighbours():
 
 def test_the_task_list_reads_like_a_disassembly():
     """Every task names its kernel, shape, tiling and operands."""
-    text = compile_graph(optimize(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM), PLATFORM).text()
+    text = compile_graph(
+        optimize(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM), PLATFORM
+    ).text()
     assert "matmul_bias <m=20,k=40,n=30" in text
     assert "workspace" in text
 
 
 def test_a_graph_that_does_not_fit_names_its_largest_tensors():
     """Out of memory is said before anything runs."""
-    small = PLATFORM.with_figures("small", gm_bytes=PLATFORM.figure("gm_bytes").__class__(4096, "B", "assumed", "test"))
+    small = PLATFORM.with_figures(
+        "small", gm_bytes=PLATFORM.figure("gm_bytes").__class__(4096, "B", "assumed", "test")
+    )
     with pytest.raises(OutOfSpace, match="largest tensors"):
         Session(compiled(dense, *DENSE), Chip(small))
 
@@ -94,7 +98,7 @@ def test_inputs_of_another_shape_are_refused():
 
 
 def test_the_device_computes_what_numpy_computes():
-    """jit with a device equals jit without, within the rounding of fp16 products."""
+    """Jit with a device equals jit without, within the rounding of fp16 products."""
     generator = np.random.Generator(np.random.Philox(1))
     arrays = [generator.standard_normal(a.shape).astype(a.dtype) for a in DENSE]
     on_host = jit(dense)(*map(Tensor, arrays)).numpy()

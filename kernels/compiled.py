@@ -1,0 +1,138 @@
+"""Compile kernels ahead of their first use, on all cores of the host, with a progress bar.
+
+Numba compiles one function at a time. The first start of the kit needs the executor and some twenty kernels;
+`ensure` shares them out to processes, which leave machine code in the cache on disk. What is there already
+costs a look at a file name.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from threading import Thread
+
+import numba
+import numpy as np
+from numba import types
+
+import kernels
+from davinci_sim.core.costs import costs_of
+from davinci_sim.core.dispatch import count_cycles, execute
+from davinci_sim.core.local import new_memory
+from davinci_sim.core.order import legal_order
+from davinci_sim.core.program import Program
+from davinci_sim.isa.jit import CACHE_FOLDER
+from davinci_sim.isa.state import CoreState, new_core_state
+from davinci_sim.platforms import platform
+from kernels.lang import packed
+from kernels.lang.kernel import Kernel
+
+EXECUTOR = "the executor"
+WORTH_PROCESSES = 3
+"""From so many functions on, starting processes is quicker than compiling one after the other."""
+MAX_WORKERS = 4
+
+
+def ensure(names: Iterable[str]) -> None:
+    """Compile the executor and the kernels called `names` if the cache on disk lacks them.
+
+    Names that are no kernel of the kit are left to be compiled when they are used.
+    """
+    known = kernels.load()
+    wanted = [EXECUTOR, *dict.fromkeys(name for name in names if name in known)]
+    missing = [name for name in wanted if not _marker(name, known).exists()]
+    workers = min(MAX_WORKERS, os.cpu_count() or 1, len(missing))
+    if len(missing) >= WORTH_PROCESSES and workers > 1:
+        _compile_in_processes(missing, workers)
+
+
+def compile_one(name: str) -> None:
+    """Compile one kernel, or the executor, and note that it is in the cache."""
+    known = kernels.load()
+    if name == EXECUTOR:
+        _compile_executor()
+    else:
+        _compile_kernel(known[name])
+    marker = _marker(name, known)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
+def _compile_executor() -> None:
+    """Execute, time and order a program without records: the types are all that counts."""
+    chip, nothing = platform("ascend910a"), np.empty((0, 8), dtype=np.int64)
+    execute(nothing, 0, 0, new_memory(chip, np.zeros(1, dtype=np.uint8)))
+    count_cycles(nothing, costs_of(chip))
+    legal_order(Program(nothing))
+
+
+def _compile_kernel(kernel: Kernel) -> None:
+    """Compile a kernel for the one set of types that it is ever called with."""
+    core = numba.typeof(new_core_state(1, [0] * 9, 1))
+    shape, tiling = (_tuple_type(cls.names()) for cls in (kernel.shape_type, kernel.tiling_type))
+    addresses = kernel.emit.py_func.__code__.co_argcount - len(CoreState._fields) - 1
+    kernel.emit.compile((core, *[types.int64] * addresses, shape, tiling))
+
+
+def _tuple_type(names: tuple[str, ...]) -> types.Type:
+    return numba.typeof(packed.named(names)(*[0] * len(names)))
+
+
+def _marker(name: str, known: dict[str, Kernel]) -> Path:
+    """Return the file that says that a function is in the cache; it changes with the function's own file."""
+    stamp = "" if name == EXECUTOR else f"-{Path(known[name].emit.py_func.__code__.co_filename).stat().st_mtime_ns}"
+    return Path(CACHE_FOLDER) / "ready" / f"{name.replace(' ', '-')}{stamp}"
+
+
+def _compile_in_processes(names: list[str], workers: int) -> None:
+    """Hand the names out to worker processes; a worker that fails leaves its part to the first use."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for name in names:
+        waiting.put(name)
+    with Progress(console=Console(file=sys.stderr)) as progress:
+        bar = progress.add_task("compiling kernels (once; kept on disk)", total=len(names))
+        threads = [Thread(target=_serve, args=(waiting, lambda: progress.advance(bar))) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _serve(waiting: queue.SimpleQueue[str], done: Callable[[], None]) -> None:
+    """Feed one worker process until nothing is left."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "kernels.compiled"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as worker:
+        while worker.stdin is not None and worker.stdout is not None and not waiting.empty():
+            try:
+                name = waiting.get_nowait()
+            except queue.Empty:
+                break
+            worker.stdin.write(name + "\n")
+            worker.stdin.flush()
+            if not worker.stdout.readline():
+                break
+            done()
+
+
+def main() -> None:
+    """Compile the names that arrive on standard input, one a line; answer each with a line."""
+    for line in sys.stdin:
+        compile_one(line.strip())
+        print(line.strip(), flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1] == "all":
+        ensure(kernels.load())
+    else:
+        main()

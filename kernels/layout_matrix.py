@@ -1,0 +1,303 @@
+"""Matrices between row-major order and FRACTAL_NZ, padded with zeros.
+
+No transposition is needed: groups of 16 columns are moved together, or apart, inside UB. Rows that are no
+whole number of blocks are packed in UB, or written up to their last whole block and then their last 32 bytes,
+so that nothing beside them is touched.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from davinci_sim.platforms import Platform
+from kernels.elementwise import item_bytes, require
+from kernels.lang import (
+    FP16,
+    FP32,
+    INT16,
+    MTE2,
+    MTE3,
+    UB,
+    Operand,
+    Shape,
+    Tiling,
+    V,
+    alloc,
+    close,
+    data_move,
+    emits,
+    fill,
+    filled,
+    flat_dup,
+    free,
+    kernel,
+    output,
+    queue,
+    share_end,
+    share_start,
+    size_of,
+    use,
+    vor,
+)
+from kernels.lang.flat import MAX_REPEAT
+from kernels.lang.rows import (
+    COMPACT_LIMIT,
+    compact,
+    compact_scratch_bytes,
+    load_rows,
+    pitch_bytes,
+    row_period,
+    row_tails,
+    store_exact,
+)
+
+Array = npt.NDArray[Any]
+EDGE, BLOCK = 16, 32
+TILE_BYTES = 24 * 1024
+MAX_BURSTS, MAX_GAP = 4095, 65535
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+@dataclass(frozen=True)
+class MatrixShape(Shape):
+    """x[m, n]."""
+
+    m: int
+    n: int
+    dtype: int = FP16
+
+    def check(self, kernel: str) -> None:
+        """Refuse other types than the two floating-point ones."""
+        require(
+            kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}"
+        )
+
+
+@dataclass(frozen=True)
+class MatrixTiling(Tiling):
+    """Rows and columns (rounded to multiples of 16) of a tile and buffers of each hand-off."""
+
+    rows: int
+    columns: int
+    slots: int = 2
+
+    @classmethod
+    def default(cls, shape: MatrixShape, platform: Platform) -> Self:
+        """Return tiles of up to 24 KB, whole rows where 16 of them fit."""
+        wide = TILE_BYTES // item_bytes(shape.dtype)
+        columns = min(_round_up(shape.n, EDGE), wide // EDGE // EDGE * EDGE)
+        share = -(-_round_up(shape.m, EDGE) // int(platform.ai_cores))
+        return cls(max(EDGE, min(_round_up(share, EDGE), wide // columns // EDGE * EDGE)), columns)
+
+    @classmethod
+    def space(cls, shape: MatrixShape, platform: Platform) -> Iterator[Self]:
+        """Yield the default tiling, one of 16 rows and one of half the columns."""
+        first = cls.default(shape, platform)
+        yield first
+        if first.rows > EDGE:
+            yield cls(EDGE, first.columns)
+        if first.columns >= 2 * EDGE:
+            yield cls(first.rows, first.columns // 2 // EDGE * EDGE)
+
+    def blocks(self, shape: MatrixShape, platform: Platform) -> int:
+        """Return one core per 8 rows of two bytes or 4 of four, as many as there are."""
+        return min(int(platform.ai_cores), -(-_round_up(shape.m, EDGE) * item_bytes(shape.dtype) // EDGE))
+
+
+def _to_fractal(shape: MatrixShape) -> tuple[Operand, ...]:
+    mn = (shape.m, shape.n)
+    return Operand("x", mn, shape.dtype), output("y", mn, shape.dtype, "NZ")
+
+
+def _from_fractal(shape: MatrixShape) -> tuple[Operand, ...]:
+    mn = (shape.m, shape.n)
+    return Operand("x", mn, shape.dtype, "NZ"), output("y", mn, shape.dtype)
+
+
+def _same(shape: MatrixShape, x: Array) -> tuple[Array]:
+    return (x,)
+
+
+@emits
+def copy_lanes(core: Any, dst: int, dst_rep: int, src: int, src_rep: int, rows: int, halves: int) -> None:
+    """Copy the first `halves` half words (up to 32) of every row, bit by bit; strides are in blocks."""
+    for row in range(0, rows, MAX_REPEAT):
+        at, start = dst + row * dst_rep * BLOCK, src + row * src_rep * BLOCK
+        repeat = min(MAX_REPEAT, rows - row)
+        if src_rep > MAX_REPEAT:
+            for step in range(repeat):
+                vor(
+                    core, at + step * dst_rep * BLOCK, start + step * src_rep * BLOCK,
+                    start + step * src_rep * BLOCK, 1, INT16, halves,
+                )  # fmt: skip
+        else:
+            vor(core, at, start, start, repeat, INT16, halves, 1, 1, 1, dst_rep, src_rep, src_rep)
+
+
+@emits
+def gather_groups(
+    core: Any, dst: int, src: int, pitch: int, rows: int, columns: int, size: int, padded_rows: int
+) -> None:  # fmt: skip
+    """Set dst[columns / 16, padded_rows, 16] = src[rows, columns], zero where src has no element."""
+    groups, blocks = (columns + 15) // 16, size // 2
+    rest = columns % 16
+    if padded_rows > rows:
+        flat_dup(core, dst, 0.0, groups * padded_rows * 16 * size // 2, FP16)
+    elif rest > 0:
+        flat_dup(core, dst + (groups - 1) * padded_rows * 16 * size, 0.0, padded_rows * 8 * size, FP16)
+    for group in range(groups):
+        to, start = dst + group * padded_rows * 16 * size, src + group * 16 * size
+        if rows > 0 and (group + 1) * 16 <= columns:
+            data_move(core, to, start, rows, blocks, pitch // BLOCK - blocks, 0)
+        elif rows > 0:
+            copy_lanes(core, to, blocks, start, pitch // BLOCK, rows, rest * size // 2)
+
+
+@emits
+def move_groups(
+    core: Any, dst: int, src: int, groups: int, rows: int, src_rows: int, dst_rows: int, size: int
+) -> None:  # fmt: skip
+    """Move rows of 16 elements of each group; it has `src_rows` and `dst_rows` of them (0: no more)."""
+    blocks = size // 2
+    src_gap, dst_gap = (max(src_rows, rows) - rows) * blocks, (max(dst_rows, rows) - rows) * blocks
+    if src_gap <= MAX_GAP and dst_gap <= MAX_GAP and groups <= MAX_BURSTS:
+        data_move(core, dst, src, groups, rows * blocks, src_gap, dst_gap)
+        return
+    for group in range(groups):
+        to, start = group * (rows * blocks + dst_gap) * BLOCK, group * (rows * blocks + src_gap) * BLOCK
+        data_move(core, dst + to, src + start, 1, rows * blocks)
+
+
+@kernel(MatrixShape, MatrixTiling, _to_fractal, _same)
+def nd_to_nz(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
+    """y[n1, m1, m0, n0] = x[m, n] with m = m1 * 16 + m0, n = n1 * 16 + n0; padding is zero."""
+    size, m, n = size_of(core, shape.dtype), shape.m, shape.n
+    rows, columns = max(1, tiling.rows // 16) * 16, max(1, tiling.columns // 16) * 16
+    pitch, height = columns * size, (m + 15) // 16 * 16
+    ub_in, ub_out = alloc(core, UB, tiling.slots * rows * pitch), alloc(core, UB, tiling.slots * rows * pitch)
+    q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, tiling.slots)
+    unit = 16 // size  # rows that fill a slot of the bus
+    end = share_end(core, height, unit)
+    for row in range(share_start(core, height, unit), end, rows):
+        count = min(rows, end - row)
+        real = max(0, min(count, m - row))
+        for column in range(0, n, columns):
+            width = min(columns, n - column)
+            taken = ub_in + fill(core, q_in) * rows * pitch
+            if real > 0:
+                load_rows(core, taken, pitch, x + (row * n + column) * size, n * size, real, width * size)
+            filled(core, q_in)
+            use(core, q_in)
+            made = ub_out + fill(core, q_out) * rows * pitch
+            gather_groups(core, made, taken, pitch, real, width, size, count)
+            free(core, q_in)
+            filled(core, q_out)
+            use(core, q_out)
+            move_groups(
+                core,
+                y + (column * height + row * 16) * size,
+                made,
+                (width + 15) // 16,
+                count,
+                0,
+                height,
+                size,
+            )
+            free(core, q_out)
+    close(core, q_out)
+    close(core, q_in)
+
+
+@emits
+def spread_groups(core: Any, dst: int, src: int, pitch: int, rows: int, size: int) -> None:
+    """Set dst[rows, columns] = src[groups, rows, 16], rows `pitch` bytes apart and cut off there."""
+    blocks = size // 2
+    for group in range((pitch + 16 * size - 1) // (16 * size)):
+        kept = min(blocks, pitch // BLOCK - group * blocks)
+        to, start = dst + group * 16 * size, src + group * rows * 16 * size
+        data_move(core, to, start, rows, kept, blocks - kept, pitch // BLOCK - kept)
+
+
+@emits
+def separate_packed_rows(core: Any, x: int, y: int, m: int, n: int, size: int, slots: int) -> None:
+    """y[m, n] = x[n1, m1, 16, 16] for short rows that are no whole number of blocks: packed in UB."""
+    row_bytes, height, groups = n * size, (m + 15) // 16 * 16, (n + 15) // 16
+    period, pitch = row_period(core, row_bytes), pitch_bytes(core, row_bytes)
+    rows = 16 * period
+    tile = rows * groups * 16 * size
+    ub_in, spread = alloc(core, UB, slots * tile), alloc(core, UB, rows * pitch)
+    ub_out, scratch = (
+        alloc(core, UB, rows * row_bytes),
+        alloc(core, UB, compact_scratch_bytes(core, row_bytes)),
+    )
+    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, 1)
+    end = share_end(core, m, period)
+    for row in range(share_start(core, m, period), end, rows):
+        count = min(rows, end - row)
+        taken = ub_in + fill(core, q_in) * tile
+        move_groups(core, taken, x + row * 16 * size, groups, count, height, 0, size)
+        filled(core, q_in)
+        use(core, q_in)
+        spread_groups(core, spread, taken, pitch, count, size)
+        free(core, q_in)
+        fill(core, q_out)
+        compact(core, ub_out, spread, count, row_bytes, scratch)
+        filled(core, q_out)
+        use(core, q_out)
+        data_move(core, y + row * row_bytes, ub_out, 1, (count * row_bytes + BLOCK - 1) // BLOCK)
+        free(core, q_out)
+    close(core, q_out)
+    close(core, q_in)
+
+
+@emits
+def separate_exact_rows(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
+    """Set y[m, n] = x[n1, m1, 16, 16], tile by tile, each row of a tile written exactly."""
+    size, m, n, slots = size_of(core, shape.dtype), shape.m, shape.n, tiling.slots
+    rows, columns = max(1, tiling.rows // 16) * 16, max(1, tiling.columns // 16) * 16
+    height, period = (m + 15) // 16 * 16, row_period(core, n * size)
+    room = (columns + 32) * size  # a rest of less than two blocks joins the tile before
+    made_bytes = rows * (room + BLOCK)
+    ub_in, scratch = alloc(core, UB, slots * rows * room), alloc(core, UB, 1024)
+    ub_out = alloc(core, UB, slots * made_bytes)
+    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
+    pieces, end = max(1, (n - 32 + columns - 1) // columns), share_end(core, m, period)
+    for row in range(share_start(core, m, period), end, rows):
+        count = min(rows, end - row)
+        for column in range(0, pieces * columns, columns):
+            width = columns if column + columns < pieces * columns else n - column
+            groups, source = (width + 15) // 16, x + (column * height + row * 16) * size
+            taken, pitch = ub_in + fill(core, q_in) * rows * room, groups * 16 * size
+            move_groups(core, taken, source, groups, count, height, 0, size)
+            filled(core, q_in)
+            use(core, q_in)
+            made = ub_out + fill(core, q_out) * made_bytes
+            tails = made + rows * room
+            spread_groups(core, made, taken, pitch, count, size)
+            free(core, q_in)
+            if width * size % BLOCK != 0:
+                row_tails(core, tails, made, pitch, count, width * size, scratch)
+            filled(core, q_out)
+            use(core, q_out)
+            target = y + (row * n + column) * size
+            store_exact(core, target, n * size, made, pitch, count, width * size, tails)
+            free(core, q_out)
+    close(core, q_out)
+    close(core, q_in)
+
+
+@kernel(MatrixShape, MatrixTiling, _from_fractal, _same)
+def nz_to_nd(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
+    """y[m, n] = x[n1, m1, m0, n0] with m = m1 * 16 + m0, n = n1 * 16 + n0."""
+    size = size_of(core, shape.dtype)
+    row_bytes = shape.n * size
+    period = row_period(core, row_bytes)
+    if period > 1 and period * pitch_bytes(core, row_bytes) <= COMPACT_LIMIT:
+        separate_packed_rows(core, x, y, shape.m, shape.n, size, tiling.slots)
+    else:
+        separate_exact_rows(core, x, y, shape, tiling)

@@ -1,0 +1,77 @@
+"""Small programs, written as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from davinci_sim.chip.simulate import simulate
+from davinci_sim.core.program import Program, parse
+from davinci_sim.core.trace import Trace
+from davinci_sim.platforms import Platform, platform
+
+CHIP = platform("ascend910a")
+ADD = "PIPE_V vadd dst=UB+0x{d:x} src0=UB+0x{a:x} src1=UB+0x{b:x} mask=" + "f" * 32
+ADD += " repeat={n} dst_blk=1 src0_blk=1 src1_blk=1 dst_rep=8 src0_rep=8 src1_rep=8 dtype=fp32"
+LOAD = "PIPE_MTE2 data_move dst={space}+0x{d:x} src=GM+0x{s:x} nburst=1 burst_len={n}"
+LOAD += " src_gap=0 dst_gap=0 dtype=uint8"
+
+
+def add(n: int = 1, d: int = 0, a: int = 0, b: int = 0) -> str:
+    """Write `n` repeats of vadd on UB."""
+    return ADD.format(n=n, d=d, a=a, b=b)
+
+
+def load(blocks: int = 1, space: str = "UB", d: int = 0, s: int = 0) -> str:
+    """Write a move of `blocks` from GM."""
+    return LOAD.format(n=blocks, space=space, d=d, s=s)
+
+
+def set_flag(src: int, dst: int, event: int = 0) -> str:
+    """Write a set_flag between two pipes, by number."""
+    names = {1: "S", 2: "V", 3: "M", 4: "MTE1", 5: "MTE2", 6: "MTE3"}
+    return f"PIPE_{names[src]} set_flag src={src} dst={dst} event_id={event} dtype=int32"
+
+
+def wait_flag(src: int, dst: int, event: int = 0) -> str:
+    """Write a wait_flag between two pipes, by number."""
+    names = {1: "S", 2: "V", 3: "M", 4: "MTE1", 5: "MTE2", 6: "MTE3"}
+    return f"PIPE_{names[dst]} wait_flag src={src} dst={dst} event_id={event} dtype=int32"
+
+
+BARRIER = "PIPE_ALL pipe_barrier barred=10 dtype=int32"
+
+
+def program(*lines: str) -> Program:
+    """Read lines to a program; each line knows its place as `kernel.py:<number>`."""
+    return parse(
+        "\n".join(f"{line}  # kernel.py:{number}" for number, line in enumerate(lines, start=1) if line)
+    )
+
+
+class Words:
+    """The vocabulary of the programs in these tests."""
+
+    V, M, MTE1, MTE2, MTE3 = 2, 3, 4, 5, 6
+    add = staticmethod(add)
+    load = staticmethod(load)
+    set_flag = staticmethod(set_flag)
+    wait_flag = staticmethod(wait_flag)
+    barrier = BARRIER
+    program = staticmethod(program)
+
+
+@pytest.fixture(scope="session")
+def words() -> type[Words]:
+    return Words
+
+
+@pytest.fixture(scope="session")
+def trace_of() -> Callable[..., Trace]:
+    """Return a function that runs lines on one core of the 910A, or of a changed one."""
+
+    def run(*lines: str, chip: Platform = CHIP) -> Trace:
+        return simulate([program(*lines)], chip)
+
+    return run
