@@ -180,9 +180,11 @@ def _signature(core: str, parameters: list[Parameter]) -> str:
 
 
 def _plain(value: ast.expr | None, default: int | float | None, kind: str) -> ast.expr:
-    """Return an argument as its kind, or the default in its place."""
-    if value is None:
-        return ast.Constant(default)
-    if kind == "any" or isinstance(value, ast.Constant):
+    """Return an argument as its kind, or the default in its place.
+
+    Literals, too: Numba would compile an emitter anew for each literal value.
+    """
+    value = ast.Constant(default) if value is None else value
+    if kind == "any":
         return value
     return ast.Call(func=ast.Name(id=kind, ctx=ast.Load()), args=[value], keywords=[])
