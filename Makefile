@@ -7,7 +7,7 @@ TEST_ARGS ?= -n auto --dist loadfile
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-slow bench demo lock clean
+.PHONY: help setup compiled check test test-slow bench demo lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,19 +21,22 @@ setup: .venv/.installed ## make .venv with the locked dependencies and the proje
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-check: setup ## lint, format, types, and the examples in docstrings
+compiled: setup ## compile all kernels, on all cores; kept on disk
+	$(PY) -m kernels.compiled all
+
+check: compiled ## lint, format, types, and the examples in docstrings
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -q --doctest-modules $(PACKAGES)
 
-test: setup ## the tests, without the slow ones
+test: compiled ## the tests, without the slow ones
 	$(PY) -m pytest $(TEST_ARGS)
 
-test-slow: setup ## the slow tests
+test-slow: compiled ## the slow tests
 	$(PY) -m pytest $(TEST_ARGS) -m slow
 
-bench: setup ## the benchmarks; appends to results/bench.jsonl
+bench: compiled ## the benchmarks; appends to results/bench.jsonl
 	$(PY) -m experiments.bench
 
 demo: setup ## train LeNet-5 on the simulated Ascend 910A

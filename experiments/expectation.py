@@ -65,10 +65,11 @@ class Metric:
         return self.value is not None and self.expectation.met_by(self.value)
 
     def line(self, key: str) -> str:
-        """Print as `ok   key = value (expected ...)`."""
+        """Print as `ok   key = value (expected ...)`, without a verdict where nothing is expected."""
         value = "missing" if self.value is None else f"{self.value:.6g}"
-        wanted = "" if self.expectation is None else f" (expected {self.expectation})"
-        return f"{'ok  ' if self.ok else 'FAIL'} {key} = {value}{wanted}"
+        if self.expectation is None:
+            return f"     {key} = {value}"
+        return f"{'ok  ' if self.ok else 'FAIL'} {key} = {value} (expected {self.expectation})"
 
     def as_json(self) -> dict[str, Any]:
         """Return value, expected, tolerance, kind and ok."""

@@ -93,8 +93,13 @@ class Outcome:
         return all(metric.ok for metric in self.metrics.values())
 
     def lines(self) -> list[str]:
-        """Return one line per metric: ok or FAIL, the value, what was expected, and the claim."""
-        return [f"{metric.line(key)}: {self.experiment.claim}" for key, metric in self.metrics.items()]
+        """Return one line per metric: ok or FAIL, the value, what was expected, and the claim.
+
+        A metric of which nothing is expected is only told.
+        """
+        claim = f": {self.experiment.claim}"
+        lines = [(metric.line(key), metric.expectation) for key, metric in self.metrics.items()]
+        return [line if expectation is None else line + claim for line, expectation in lines]
 
     def as_json(self) -> dict[str, Any]:
         """Return the keys that the command line promises."""

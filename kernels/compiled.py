@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numba
 import numpy as np
@@ -72,20 +73,28 @@ def _compile_executor() -> None:
 
 def _compile_kernel(kernel: Kernel) -> None:
     """Compile a kernel for the one set of types that it is ever called with."""
-    core = numba.typeof(new_core_state(1, [0] * 9, 1))
+    core = _type_of(new_core_state(1, [0] * 9, 1))
     shape, tiling = (_tuple_type(cls.names()) for cls in (kernel.shape_type, kernel.tiling_type))
     addresses = kernel.emit.py_func.__code__.co_argcount - len(CoreState._fields) - 1
     kernel.emit.compile((core, *[types.int64] * addresses, shape, tiling))
 
 
 def _tuple_type(names: tuple[str, ...]) -> types.Type:
-    return numba.typeof(packed.named(names)(*[0] * len(names)))
+    return _type_of(packed.named(names)(*[0] * len(names)))
+
+
+def _type_of(value: Any) -> types.Type:
+    found: types.Type = numba.typeof(value)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _marker(name: str, known: dict[str, Kernel]) -> Path:
     """Return the file that says that a function is in the cache; it changes with the function's own file."""
-    stamp = "" if name == EXECUTOR else f"-{Path(known[name].emit.py_func.__code__.co_filename).stat().st_mtime_ns}"
-    return Path(CACHE_FOLDER) / "ready" / f"{name.replace(' ', '-')}{stamp}"
+    ready = Path(CACHE_FOLDER) / "ready"
+    if name == EXECUTOR:
+        return ready / "executor"
+    source = Path(known[name].emit.py_func.__code__.co_filename)
+    return ready / f"{name}-{source.stat().st_mtime_ns}"
 
 
 def _compile_in_processes(names: list[str], workers: int) -> None:
@@ -98,7 +107,8 @@ def _compile_in_processes(names: list[str], workers: int) -> None:
         waiting.put(name)
     with Progress(console=Console(file=sys.stderr)) as progress:
         bar = progress.add_task("compiling kernels (once; kept on disk)", total=len(names))
-        threads = [Thread(target=_serve, args=(waiting, lambda: progress.advance(bar))) for _ in range(workers)]
+        job = (waiting, lambda: progress.advance(bar))
+        threads = [Thread(target=_serve, args=job) for _ in range(workers)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -128,7 +138,8 @@ def main() -> None:
     """Compile the names that arrive on standard input, one a line; answer each with a line."""
     for line in sys.stdin:
         compile_one(line.strip())
-        print(line.strip(), flush=True)
+        sys.stdout.write(line)
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

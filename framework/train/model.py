@@ -92,11 +92,12 @@ class Model:
         """Return the Func of the network for a type of input, and what runs it: NumPy, or the device."""
         if x not in self._inference:
             func = inference_step(self.net, x)
-            self._inference[x] = (func, partial(evaluate, func) if self.device is None else self._compiled(func))
+            run = partial(evaluate, func) if self.device is None else self._compiled(func)
+            self._inference[x] = (func, run)
         return self._inference[x]
 
     def _compiled(self, func: Func) -> Run:
-        from framework.graph_engine import compile_for_device  # noqa: PLC0415  (the only road to the device)
+        from framework.graph_engine import compile_for_device
 
         return compile_for_device(func, self.device)
 

@@ -74,6 +74,12 @@ from kernels.lang.emits import (
     emits,
 )
 from kernels.lang.flat import (
+    ADD,
+    DIV,
+    MAX,
+    MIN,
+    MUL,
+    SUB,
     flat_binary,
     flat_convert,
     flat_dup,
@@ -109,6 +115,8 @@ from kernels.lang.shapes import (
 )
 
 __all__ = [
+    "ADD",
+    "DIV",
     "FP16",
     "FP32",
     "GM",
@@ -120,9 +128,13 @@ __all__ = [
     "L0B",
     "L0C",
     "L1",
+    "MAX",
+    "MIN",
     "MTE1",
     "MTE2",
     "MTE3",
+    "MUL",
+    "SUB",
     "UB",
     "UINT8",
     "UINT16",

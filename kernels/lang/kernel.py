@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba.core.errors import NumbaError
 
 from davinci_sim.chip.task import Task
 from davinci_sim.core.local import space_bytes
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import BY_OPCODE, Program, handle_text
-from davinci_sim.errors import BadTiling, IllegalInstruction, InternalError
+from davinci_sim.errors import BadTiling, DavinciError, IllegalInstruction, InternalError
 from davinci_sim.isa import PIPE_NAMES
 from davinci_sim.isa import state as st
 from davinci_sim.isa.fields import DTYPE_NAMES
@@ -114,7 +115,10 @@ class Kernel:
         while True:
             core = _states.get(platform, capacity)
             st.begin_block(core, block, blocks)
-            self.emit(core, *addresses, shape.pack(), tiling.pack())
+            try:
+                self.emit(core, *addresses, shape.pack(), tiling.pack())
+            except NumbaError as error:
+                raise self._uncompilable(error) from None
             if core.state[st.ERROR_KIND] != st.NO_ERROR:
                 raise self._refusal(core.state, shape, tiling)
             count = int(core.state[st.COUNT])
@@ -122,6 +126,16 @@ class Kernel:
                 words = core.words[:count].copy()
                 return Program(words, _sources(words))
             capacity = count
+
+    def _uncompilable(self, error: NumbaError) -> DavinciError:
+        """Return what is wrong with the source, without the compiler's own layers."""
+        kept = [line for line in str(error).splitlines() if line.strip() and "During: Pass" not in line]
+        reason = "\n  ".join(line for line in kept if not line.startswith("Failed in nopython"))
+        return DavinciError(
+            f"kernel {self.name} cannot be compiled:\n  {reason}\n"
+            "  rule: a kernel computes with integers and calls instructions, functions marked @emits and builtins\n"
+            f"  next: try it as plain Python: {self.name}.emit.py_func(core, ...)"
+        )
 
     def _refusal(self, state: npt.NDArray[np.int64], shape: Shape, tiling: Tiling) -> Exception:
         """Turn what the emitters noted into an error that shows the user's line."""

@@ -52,7 +52,7 @@ def test_an_experiment_that_meets_its_expectation_says_ok(davinci, root, tmp_pat
     assert result.exit_code == 0
     assert result.stdout == (
         "ok   ratio = 2 (expected 2 +/- 1%): two doubles one\n"
-        "ok   seed = 0: two doubles one\n"
+        "     seed = 0\n"
         f"results: {out}/plots/line.txt, {out}/report.json\n"
     )
     assert result.stderr == "working\n"

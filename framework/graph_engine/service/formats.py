@@ -2,7 +2,8 @@
 
 Kernels of the cube and of pooling fix the formats of their tensors. Element-wise kernels take any, as long as
 all their tensors have the same; variables may lie in memory as it suits their readers. These free choices
-are made together, by descent on the bytes that conversions would move.
+are made together, by descent on the bytes that conversions would move. An input arrives as ND; only where
+no kernel can convert it does the host lay it out while it uploads it.
 """
 
 from __future__ import annotations
@@ -11,18 +12,31 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from framework.graph_engine.data.graph import AICORE, CONSTANT, INTERMEDIATE, VARIABLE, Graph, Node, Value
+from framework.graph_engine.data.graph import (
+    AICORE,
+    CONSTANT,
+    INPUT,
+    INTERMEDIATE,
+    VARIABLE,
+    Graph,
+    Node,
+    Value,
+)
 from framework.graph_engine.data.operators import ANY, CONVERSIONS, CONVERTIBLE, formats
 from framework.ops.lowering import Launch, device_dtype
 
 LAUNCH_BYTES = 1 << 20
 """What starting one more kernel is worth in bytes moved: about a microsecond at the memory's rate."""
+HOST_BYTES = 1 << 40
+"""What it is worth not to let the host lay out an input: more than any conversion on the device."""
 IMPOSSIBLE = 1 << 60
 FORMATS_BY_RANK = {2: ("NZ",), 4: ("NC1HWC0", "FRACTAL_Z")}
 """Beside ND."""
 
 Choice = dict[str, str]
-"""Group -> format; a group is a flat node, or a variable with the flat node that renews it."""
+"""Group -> format; a group is a flat node, an input, or a variable with the flat node that renews it."""
+FREE = (VARIABLE, INPUT)
+"""Values whose format is chosen by itself."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +47,11 @@ class Wishes:
     wanted: Mapping[str, Mapping[str, str]]
     """Node -> value -> format or ANY."""
     group: Mapping[str, str]
-    """Flat node or variable -> its group."""
+    """Flat node, input or variable -> its group."""
 
     def home(self, value: Value, choice: Choice, producer: Mapping[str, Node]) -> str:
         """Return the format in which a value comes to be; constants are laid out as their readers want."""
-        if value.kind == VARIABLE:
+        if value.kind in FREE:
             return choice[self.group[value.name]]
         if value.name in producer:
             return self.at(producer[value.name], value.name, choice)
@@ -60,7 +74,7 @@ def assign_formats(graph: Graph) -> Graph:
 def _wishes(graph: Graph) -> Wishes:
     wanted = {node.name: formats(graph, node) for node in graph.nodes}
     group = {node.name: node.name for node in graph.nodes if ANY in wanted[node.name].values()}
-    group |= {value.name: value.name for value in graph.of_kind(VARIABLE)}
+    group |= {value.name: value.name for value in _free_values(graph)}
     producer = {output: node.name for node in graph.nodes for output in node.outputs}
     for value, variable in graph.updates.items():
         node = producer.get(value)
@@ -68,6 +82,10 @@ def _wishes(graph: Graph) -> Wishes:
             joined, old = group[node], group[variable]
             group = {name: joined if at == old else at for name, at in group.items()}
     return Wishes(graph, wanted, group)
+
+
+def _free_values(graph: Graph) -> list[Value]:
+    return [value for value in graph.values.values() if value.kind in FREE]
 
 
 def _legal(value: Value) -> set[str]:
@@ -84,7 +102,7 @@ def _candidates(wishes: Wishes) -> dict[str, list[str]]:
                 group = wishes.group[node.name]
                 allowed = _legal(wishes.graph.values[name])
                 legal[group] = legal.get(group, allowed) & allowed
-    for value in wishes.graph.of_kind(VARIABLE):
+    for value in _free_values(wishes.graph):
         group = wishes.group[value.name]
         legal[group] = legal.get(group, _legal(value)) & _legal(value)
     return {group: sorted(each) for group, each in legal.items()}
@@ -96,7 +114,7 @@ def _neighbours(wishes: Wishes) -> dict[str, list[str]]:
     for node in wishes.graph.nodes:
         for name, wanted in wishes.wanted[node.name].items():
             touching.setdefault(name, []).append(wishes.group[node.name] if wanted == ANY else wanted)
-    for value in wishes.graph.of_kind(VARIABLE):
+    for value in _free_values(wishes.graph):
         touching.setdefault(value.name, []).append(wishes.group[value.name])
     groups = set(wishes.group.values())
     found: dict[str, list[str]] = {group: [] for group in groups}
@@ -144,7 +162,8 @@ def _cost(wishes: Wishes, choice: Choice, producer: Mapping[str, Node]) -> int:
     """Return the bytes that all conversions move, their launches included; each is made once per value."""
     needed = {(name, wishes.at(node, name, choice)) for node in wishes.graph.nodes for name in node.inputs}
     needed |= {(name, "ND") for name in wishes.graph.outputs}
-    total = 0
+    inputs = wishes.graph.of_kind(INPUT)
+    total = sum(HOST_BYTES for value in inputs if wishes.home(value, choice, producer) != "ND")
     for name, target in needed:
         value = wishes.graph.values[name]
         home = wishes.home(value, choice, producer)

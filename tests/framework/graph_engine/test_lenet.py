@@ -29,7 +29,7 @@ def lenet(batch: int):
 
 def batches(count: int, batch: int):
     """Return the first batches of the recipe: real scans, with its learning rates."""
-    digits, schedule = data.dataset("digits", batch, 0), lenet5.RECIPE.schedule(352)
+    digits, schedule = data.dataset("digits", batch, 0), lenet5.RECIPE.schedule(528)
     rows = enumerate(islice(digits.train.epoch(0), count))
     return [Batch(x, labels, schedule(step)) for step, (x, labels) in rows]
 
