@@ -133,7 +133,7 @@ class Kernel:
         reason = "\n  ".join(line for line in kept if not line.startswith("Failed in nopython"))
         return DavinciError(
             f"kernel {self.name} cannot be compiled:\n  {reason}\n"
-            "  rule: a kernel computes with integers and calls instructions, functions marked @emits and builtins\n"
+            "  rule: a kernel computes with integers, and calls instructions and functions marked @emits\n"
             f"  next: try it as plain Python: {self.name}.emit.py_func(core, ...)"
         )
 
