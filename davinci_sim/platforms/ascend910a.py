@@ -133,7 +133,7 @@ _VECTOR_REPEAT = {
     ("vrec", "vrsqrt", "vcpadd"): {"fp16": 1, "fp32": 1},
     ("vcadd",): {"fp16": 7, "fp32": 3},
     ("vcmax", "vcmin"): {"fp16": 7, "fp32": 7},
-    ("vcgadd", "vcgmax", "vcgmin"): {"fp16": 7, "fp32": 1},
+    ("vcgadd", "vcgmax", "vcgmin"): {"fp16": 7},
     ("vsel",): {"fp16": 2, "fp32": 2},
     tuple(f"vcmpv_{test}" for test in ("eq", "ne", "lt", "le", "gt", "ge")): {"fp16": 2, "fp32": 2},
     ("vconv",): {"fp16": 1, "fp32": 1, "int32": 1, "int8": 1, "uint8": 1},

@@ -26,12 +26,12 @@ class Config:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train on the digits: 528 steps, 97.8 to 99.2 % right (98.7 % on average) for seeds 0 to 5."""
+    """How to train on the digits: 528 steps, 98.1 to 98.9 % right (98.6 % on average) for seeds 0 to 5."""
 
     batch_size: int = 32
     epochs: int = 12
-    peak_learning_rate: float = 0.02
-    warmup_steps: int = 20
+    peak_learning_rate: float = 0.01
+    warmup_steps: int = 40
     momentum: float = 0.9
 
     def schedule(self, total_steps: int) -> Schedule:

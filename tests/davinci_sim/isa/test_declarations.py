@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import kernels.lang
+from davinci_sim import isa
 from davinci_sim.core.costs import costs_of
 from davinci_sim.core.dispatch import count_cycles
 from davinci_sim.isa import INSTRUCTIONS
@@ -119,3 +121,9 @@ def test_an_operand_that_leaves_its_space_is_found_and_nothing_is_written(declar
 
 def test_the_codes_of_the_element_types_are_those_of_the_device():
     assert tuple(dtype.name for dtype in DTYPES) == DTYPE_NAMES
+
+
+def test_every_instruction_can_be_imported_by_kernels():
+    """What is declared is exported by the instruction set, and with it by the kernels' language."""
+    missing = [name for name in INSTRUCTIONS if not hasattr(kernels.lang, name) or not hasattr(isa, name)]
+    assert missing == []
