@@ -16,6 +16,8 @@ from framework.ops.lowering import Launch
 
 INPUT, VARIABLE, CONSTANT, INTERMEDIATE = "input", "variable", "constant", "intermediate"
 AICORE, HOST, VIEW = "aicore", "host", "view"
+TRANS_DATA = "trans_data"
+"""The operator that copies a value into another format; the engine inserts it."""
 
 
 @dataclass(frozen=True)

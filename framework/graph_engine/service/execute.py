@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from davinci_sim.errors import ShapeMismatch
-from framework.graph_engine.data.graph import Value
+from framework.graph_engine.data.graph import TRANS_DATA, Value
 from framework.graph_engine.service.compile import COPY, GET, HOST_TASK, KERNEL, PUT
 from framework.graph_engine.service.load import BoundTask, LoadedGraph, packed, unpacked
 from framework.ir.registry import OPERATORS
@@ -25,6 +25,7 @@ class SinkResult:
     """Output -> array[steps, ...]."""
     steps: int
     host_calls: int
+    """How often control came back to the host: once, and once per step for every node without a kernel."""
 
 
 def execute(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> SinkResult:
@@ -46,7 +47,8 @@ def execute(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> SinkResult:
         for task in loaded.tasks:
             _run(loaded, task, step)
     outputs = {name: _collected(loaded, loaded.graph.values[name], steps) for name in loaded.graph.outputs}
-    return SinkResult(outputs, steps, host_calls=1)
+    host_tasks = sum(task.spec.kind == HOST_TASK for task in loaded.tasks)
+    return SinkResult(outputs, steps, host_calls=1 + steps * host_tasks)
 
 
 def _run(loaded: LoadedGraph, task: BoundTask, step: int) -> None:
@@ -67,12 +69,13 @@ def _run(loaded: LoadedGraph, task: BoundTask, step: int) -> None:
 
 
 def _run_on_host(loaded: LoadedGraph, task: BoundTask) -> None:
-    """Compute a node in NumPy: download its inputs, upload its outputs."""
+    """Compute a node in NumPy: download its inputs, upload its outputs; both ways undo and apply formats."""
     node = task.spec.node
     if node is None:
         return
     arrays = [loaded.read(name) for name in node.inputs]
-    for name, array in zip(node.outputs, OPERATORS[node.op].run(arrays, node.attrs), strict=True):
+    results = arrays if node.op == TRANS_DATA else OPERATORS[node.op].run(arrays, node.attrs)
+    for name, array in zip(node.outputs, results, strict=True):
         loaded.write(name, array)
 
 

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from framework.graph_engine.data.graph import (
     AICORE,
     CONSTANT,
+    HOST,
     INPUT,
     INTERMEDIATE,
+    TRANS_DATA,
     VARIABLE,
     Graph,
     Node,
@@ -29,7 +31,8 @@ LAUNCH_BYTES = 1 << 20
 """What starting one more kernel is worth in bytes moved: about a microsecond at the memory's rate."""
 HOST_BYTES = 1 << 40
 """What it is worth not to let the host lay out an input: more than any conversion on the device."""
-IMPOSSIBLE = 1 << 60
+HOST_CONVERSION_BYTES = 1 << 60
+"""What it is worth not to let the host convert a value in the middle of a step: more than anything else."""
 FORMATS_BY_RANK = {2: ("NZ",), 4: ("NC1HWC0", "FRACTAL_Z")}
 """Beside ND."""
 
@@ -173,8 +176,8 @@ def _cost(wishes: Wishes, choice: Choice, producer: Mapping[str, Node]) -> int:
 
 
 def _conversion_cost(value: Value, source: str, target: str) -> int:
-    if (source, target) not in CONVERSIONS or value.type.dtype.name not in CONVERTIBLE:
-        return IMPOSSIBLE
+    if not _has_kernel(value, source, target):
+        return HOST_CONVERSION_BYTES
     return LAUNCH_BYTES + replace(value, format=source).nbytes + replace(value, format=target).nbytes
 
 
@@ -205,13 +208,20 @@ def _converted(values: dict[str, Value], nodes: list[Node], name: str, target: s
 
 
 def _conversion(source: Value, target: Value) -> Node:
+    """Return the node that converts: a kernel where there is one, else the host, which is the last resort."""
+    name = f"{TRANS_DATA}.{target.name}"
+    formats = {"src_format": source.format, "dst_format": target.format}
+    if not _has_kernel(source, source.format, target.format):
+        reason = f"no kernel converts {source.type} from {source.format} to {target.format}"
+        return Node(name, TRANS_DATA, (source.name,), (target.name,), formats, HOST, reason)
     kernel, letters = CONVERSIONS[source.format, target.format]
     axes = dict(zip(letters, source.type.shape, strict=True))
     launch = Launch(kernel, axes, ("in0", "out0"), device_dtype(source.type))
-    return Node(
-        f"trans_data.{target.name}", "trans_data", (source.name,), (target.name,),
-        {"src_format": source.format, "dst_format": target.format}, AICORE, launches=(launch,),
-    )  # fmt: skip
+    return Node(name, TRANS_DATA, (source.name,), (target.name,), formats, AICORE, launches=(launch,))
+
+
+def _has_kernel(value: Value, source: str, target: str) -> bool:
+    return (source, target) in CONVERSIONS and value.type.dtype.name in CONVERTIBLE
 
 
 def _fitted(node: Node, values: Mapping[str, Value]) -> Node:

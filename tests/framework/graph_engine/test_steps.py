@@ -118,3 +118,22 @@ def test_host_and_device_take_turns_in_one_graph():
     expected = jit(mixed)(Tensor(x), Tensor(w)).numpy()
     got = jit(mixed, device="ascend910a")(Tensor(x), Tensor(w)).numpy()
     assert np.allclose(expected, got, rtol=1e-5, atol=1e-5)
+
+
+def test_a_conversion_without_a_kernel_is_made_by_the_host_and_counted():
+    """A filter that the device computes in ND goes to FRACTAL_Z through the host, once a step."""
+
+    def scaled(x, w, scale):
+        return ops.conv2d(x, ops.reshape(ops.reshape(w, (4, 27)) * scale, (4, 3, 3, 3)))
+
+    generator = np.random.Generator(np.random.Philox(4))
+    shapes = ((2, 3, 8, 8), (4, 3, 3, 3), (4, 1))
+    arrays = [generator.standard_normal(shape).astype(np.float16) for shape in shapes]
+    session = Session(compiled(scaled, *arrays), Chip(PLATFORM))
+    feeds = dict(zip(session.loaded.graph.inputs, (a[np.newaxis] for a in arrays), strict=True))
+    result = session.run(feeds)
+    expected = jit(scaled)(*map(Tensor, arrays)).numpy().astype(np.float32)
+    (got,) = result.outputs.values()
+    assert result.host_calls == 2
+    assert np.abs(got[0] - expected).max() <= 2.0**-9 * np.abs(expected).max()
+    assert "no kernel converts" in placement(session.optimized)
