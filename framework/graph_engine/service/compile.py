@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,6 @@ from framework.graph_engine.data.graph import (
     HOST,
     INPUT,
     INTERMEDIATE,
-    VARIABLE,
     VIEW,
     Graph,
     Node,
@@ -168,18 +166,8 @@ def _lifetimes(graph: Graph, tasks: tuple[TaskSpec, ...], homes: Mapping[str, st
     return [Lifetime(name, sizes[name], *span) for name, span in spans.items()]
 
 
-def variable_bytes(graph: Graph) -> int:
-    """Return the bytes of all variables and constants."""
-    return sum(v.nbytes for v in graph.values.values() if v.kind in (VARIABLE, CONSTANT))
-
-
 def shape_text(node: Node, graph: Graph) -> str:
     """Print the shapes of a node's inputs and outputs for tables."""
     ins = ",".join("x".join(map(str, graph.values[n].type.shape)) or "1" for n in node.inputs)
     outs = ",".join("x".join(map(str, graph.values[n].type.shape)) or "1" for n in node.outputs)
     return f"{ins} -> {outs}"
-
-
-def elements(shape: tuple[int, ...]) -> int:
-    """Return how many numbers a shape has."""
-    return math.prod(shape)

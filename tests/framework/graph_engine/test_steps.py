@@ -137,3 +137,11 @@ def test_a_conversion_without_a_kernel_is_made_by_the_host_and_counted():
     assert result.host_calls == 2
     assert np.abs(got[0] - expected).max() <= 2.0**-9 * np.abs(expected).max()
     assert "no kernel converts" in placement(session.optimized)
+
+
+def test_a_session_prints_what_each_step_made():
+    """Preparation, splitting, optimisation and compilation can be read one after the other."""
+    texts = Session(compiled(dense, *DENSE), Chip(PLATFORM)).texts()
+    assert list(texts) == ["1 prepare", "2 split", "3 optimize", "4 compile"]
+    assert "@ND = matmul(" in texts["1 prepare"]
+    assert "@NZ = matmul(" in texts["3 optimize"]
