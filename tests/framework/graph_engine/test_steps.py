@@ -145,3 +145,20 @@ def test_a_session_prints_what_each_step_made():
     assert list(texts) == ["1 prepare", "2 split", "3 optimize", "4 compile"]
     assert "@ND = matmul(" in texts["1 prepare"]
     assert "@NZ = matmul(" in texts["3 optimize"]
+
+
+def test_a_bias_on_channels_moves_into_its_convolution():
+    """conv2d and bias_add on channels become one kernel, and compute what they did apart."""
+
+    def convolved(x, w, b):
+        return ops.bias_add(ops.conv2d(x, w, pad=1, out_dtype="float32"), b, axis=1)
+
+    generator = np.random.Generator(np.random.Philox(5))
+    x, w = (generator.standard_normal(s).astype(np.float16) for s in ((2, 5, 9, 9), (7, 5, 3, 3)))
+    b = generator.standard_normal(7).astype(np.float32)
+    session = Session(compiled(convolved, x, w, b), Chip(PLATFORM))
+    kernels_used = [task.spec.kernel for task in session.loaded.tasks if task.spec.kernel]
+    assert "conv2d_bias" in kernels_used
+    on_host = jit(convolved)(*map(Tensor, (x, w, b))).numpy()
+    on_device = jit(convolved, device=Chip(PLATFORM))(*map(Tensor, (x, w, b))).numpy()
+    assert np.abs(on_host - on_device).max() <= 45 * 2.0**-24 * np.abs(on_host).max()
