@@ -1,7 +1,9 @@
 """Compile functions of numbers to machine code once, and keep the result on disk."""
 
+import getpass
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -31,8 +33,20 @@ def _digest_of_sources() -> str:
 
 
 def _cache_folder() -> Path:
+    """Return where machine code is kept: in the user's cache, or where the environment says.
+
+    Where that cannot be written, a folder for temporary files takes its place, so that a read-only home
+    costs a compilation after every restart of the machine, and nothing else.
+    """
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("DAVINCI_CACHE")
     base = Path(root) if root else Path.home() / ".cache" / "davinci-kit"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        is_writable = os.access(base, os.W_OK)
+    except OSError:
+        is_writable = False
+    if not is_writable:
+        base = Path(tempfile.gettempdir()) / f"davinci-kit-{getpass.getuser()}"
     return base / f"numba-{_digest_of_sources()}"
 
 
