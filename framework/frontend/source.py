@@ -56,6 +56,8 @@ def find_source(function: types.FunctionType) -> tuple[Source, Function]:
     """Return the file and the syntax tree of a function or lambda."""
     code = function.__code__
     try:
+        if code.co_filename == "<string>":  # exec; some versions of Python find other text under this name
+            raise OSError
         lines = tuple(line.rstrip("\n") for line in inspect.findsource(code)[0])
     except OSError:
         raise CompileError(

@@ -37,6 +37,8 @@ def parameters_of(target: Any) -> list[Parameter] | None:
 def rewritten(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..., Any], str]:
     """Return the function compiled from its rewritten source, and that source as text."""
     try:
+        if not Path(function.__code__.co_filename).is_file():
+            raise OSError
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError):
         raise DavinciError(
