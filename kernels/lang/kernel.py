@@ -13,7 +13,7 @@ from davinci_sim.core.local import space_bytes
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import BY_OPCODE, Program, handle_text
 from davinci_sim.errors import BadTiling, DavinciError, IllegalInstruction, InternalError
-from davinci_sim.isa import PIPE_NAMES
+from davinci_sim.isa import PIPE_NAMES, Instruction
 from davinci_sim.isa import state as st
 from davinci_sim.isa.fields import DTYPE_NAMES
 from davinci_sim.isa.jit import jit
@@ -170,9 +170,7 @@ def _illegal(state: npt.NDArray[np.int64], place: str) -> IllegalInstruction:
     for slot, (name, _, is_float) in enumerate(declared.parameters):
         raw = int(state[st.ERROR_VALUES + slot])
         values[name] = raw
-        is_operand = any(operand.name == name for operand in declared.operands)
-        value = handle_text(raw) if is_operand else np.int32(raw).view(np.float32) if is_float else raw
-        shown.append(f"{name}={value}")
+        shown.append(f"{name}={_argument(declared, name, raw, is_float)}")
     if wrong <= len(declared.fields):
         item = declared.fields[wrong - 1]
         value = handle_text(values[item.name]) if item in declared.operands else values[item.name]
@@ -185,6 +183,15 @@ def _illegal(state: npt.NDArray[np.int64], place: str) -> IllegalInstruction:
         legal = ", ".join(f"{Space(a).name}->{Space(b).name}" for a, b in declared.routes)
         rule = f"the move must go one of the ways {legal}"
     return IllegalInstruction(f"{declared.name}({', '.join(shown)})\n  rule: {rule}\n{place}")
+
+
+def _argument(declared: Instruction, name: str, raw: int, is_float: bool) -> object:
+    """Return an argument of an instruction as an error shows it."""
+    if any(operand.name == name for operand in declared.operands):
+        return handle_text(raw)
+    if name == "dtype" and 0 <= raw < len(DTYPE_NAMES):
+        return DTYPE_NAMES[raw]
+    return np.int32(raw).view(np.float32) if is_float else raw
 
 
 def _sources(words: npt.NDArray[np.int64]) -> dict[int, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from davinci_sim.errors import BadShape, BadTiling, unknown
+from davinci_sim.isa.fields import DTYPE_NAMES
 from davinci_sim.memory.dtypes import dtype as dtype_of
 from davinci_sim.platforms import Platform
 from kernels.lang import packed
@@ -25,8 +26,12 @@ class Integers:
         return tuple(field.name for field in dataclasses.fields(cls))
 
     def __str__(self) -> str:
-        """Print as `m=1,k=2`, as the command line takes it."""
-        return ",".join(f"{name}={getattr(self, name)}" for name in self.names())
+        """Print as `m=1,k=2,dtype=fp16`, as the command line takes it."""
+        return ",".join(f"{name}={self._printed(name)}" for name in self.names())
+
+    def _printed(self, name: str) -> int | str:
+        value: int = getattr(self, name)
+        return DTYPE_NAMES[value] if name.endswith("dtype") else value
 
 
 @dataclass(frozen=True)

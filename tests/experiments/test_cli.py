@@ -208,7 +208,7 @@ def test_a_wrong_option_is_answered_exactly(refusal, arguments, message):
 def test_a_tiling_that_does_not_fit_names_the_buffer_and_the_bytes(refusal):
     message = refusal("kernel", "run", f"{OWN}:double", "--shape", "n=1024", "--tiling", "spare=65")
     assert message == (
-        "kernel double of shape n=1024,dtype=1, tiling spare=65: "
+        "kernel double of shape n=1024,dtype=fp32, tiling spare=65: "
         "buffer row@UB needs 266240 bytes, 262144 are available\n"
         f"  {SHOWN}:{line_of('tiling.spare')}: row = alloc(core, UB, tiling.spare * shape.n * 4)\n"
         "  next: use smaller tiles or fewer slots"
@@ -218,7 +218,7 @@ def test_a_tiling_that_does_not_fit_names_the_buffer_and_the_bytes(refusal):
 def test_an_operand_in_the_wrong_space_names_instruction_rule_and_line(refusal):
     message = refusal("kernel", "run", f"{OWN}:misplaced", "--shape", "n=8")
     assert message == (
-        "data_move(dst=L0A+0x0, src=GM+0x0, nburst=1, burst_len=1, src_gap=0, dst_gap=0, dtype=4)\n"
+        "data_move(dst=L0A+0x0, src=GM+0x0, nburst=1, burst_len=1, src_gap=0, dst_gap=0, dtype=uint8)\n"
         "  rule: the move must go one of the ways GM->L1, GM->UB, UB->GM, UB->L1, L1->UB, UB->UB\n"
         f"  {SHOWN}:{line_of('row, x, 1, 1)')}: data_move(core, row, x, 1, 1)"
     )
