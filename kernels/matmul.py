@@ -3,6 +3,12 @@
 Tensors lie in GM as FRACTAL_NZ. A core computes tiles c[m0, n0]: panels of a and b come to L1 (`l1_k` of the
 inner axis at once), pieces of `k0` go on to L0A and L0B, the cube accumulates over all of k in L0C, and the
 result leaves through UB. Every hand-off has `slots` buffers.
+
+The cube multiplies fp16. Operands of fp32 are cut by the vector unit into two fp16 numbers, x = hi + lo, on
+their way to L1, and three products are added: hi hi + hi lo + lo hi. What is lost is 2**-22 of each product.
+Numbers beyond the range of fp16 (65504) become infinite.
+
+Source of the method: SGEMM-cube, arXiv 2507.23387 (published for this chip), without its scaling of `lo`.
 """
 
 from collections.abc import Iterator
@@ -12,6 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from davinci_sim.errors import BadShape
+from davinci_sim.isa.fields import DTYPE_NAMES
 from davinci_sim.platforms import Platform
 from kernels.lang import (
     FP16,
@@ -23,6 +31,7 @@ from kernels.lang import (
     MTE1,
     MTE2,
     MTE3,
+    SUB,
     UB,
     M,
     Operand,
@@ -36,6 +45,8 @@ from kernels.lang import (
     emits,
     fill,
     filled,
+    flat_binary,
+    flat_convert,
     free,
     kernel,
     l0c_to_ub,
@@ -51,6 +62,8 @@ from kernels.lang import (
 
 Array = npt.NDArray[Any]
 EDGE = 16
+CUT_ROWS = 128
+"""How many rows of 16 fp32 numbers are cut into halves at once."""
 STAGE_ELEMENTS = 16384
 """How much of a result is drained at once, so that draining and storing overlap."""
 
@@ -85,6 +98,15 @@ class MatmulShape(Shape):
     dtype: int = FP16
     out_dtype: int = FP16
 
+    def check(self, kernel: str) -> None:
+        """Refuse element types that the cube cannot multiply, or results that L0C does not hold."""
+        for name, code in (("dtype", self.dtype), ("out_dtype", self.out_dtype)):
+            if code not in (FP16, FP32):
+                raise BadShape(
+                    f"kernel {kernel}: {name}={DTYPE_NAMES[code]}\n"
+                    "  rule: operands and results are fp16 or fp32\n  next: use one of them"
+                )
+
     def batched(self, rows: int, columns: int) -> tuple[int, ...]:
         """Return the shape of a matrix, with the batch in front if there is one."""
         return (rows, columns) if self.b == 1 else (self.b, rows, columns)
@@ -94,7 +116,8 @@ def _operands(shape: MatmulShape) -> tuple[Operand, ...]:
     a = shape.batched(shape.k, shape.m) if shape.trans_a else shape.batched(shape.m, shape.k)
     b = shape.batched(shape.n, shape.k) if shape.trans_b else shape.batched(shape.k, shape.n)
     c = shape.batched(shape.m, shape.n)
-    return Operand("a", a, FP16, "NZ"), Operand("b", b, FP16, "NZ"), output("c", c, shape.out_dtype, "NZ")
+    inputs = Operand("a", a, shape.dtype, "NZ"), Operand("b", b, shape.dtype, "NZ")
+    return *inputs, output("c", c, shape.out_dtype, "NZ")
 
 
 def _operands_with_bias(shape: MatmulShape) -> tuple[Operand, ...]:
@@ -131,9 +154,10 @@ class MatmulTiling(Tiling):
                     continue
                 k_limit = int(platform.l0a_bytes) // (2 * 2 * max(m0, n0)) // EDGE * EDGE
                 k0 = min(_round_up(shape.k, EDGE), k_limit, 4080)
-                l1_limit = int(platform.l1_bytes) // (2 * 2 * (m0 + n0))
+                item = 4 if shape.dtype == FP32 else 2
+                l1_limit = int(platform.l1_bytes) // (2 * item * (m0 + n0))
                 l1_k = max(k0, min(_round_up(shape.k, EDGE), l1_limit // k0 * k0, 4 * k0))
-                if 2 * 4 * m0 * n0 <= int(platform.l0c_bytes):
+                if 2 * 4 * m0 * n0 <= int(platform.l0c_bytes) and l1_k <= l1_limit:
                     yield cls(m0, k0, n0, l1_k)
 
     def blocks(self, shape: MatmulShape, platform: Platform) -> int:
@@ -167,6 +191,7 @@ class Buffers(NamedTuple):
     l0c: int
     ub: int
     ub_bias: int
+    ub_cut: int
     l1_a_bytes: int
     l1_b_bytes: int
     l0a_bytes: int
@@ -176,7 +201,7 @@ class Buffers(NamedTuple):
 
 
 class Queues(NamedTuple):
-    """The hand-offs: GM to L1, L1 to L0, L0C to UB, UB to GM, bias to UB, bias to L0C."""
+    """The hand-offs: to L1, to L0, L0C to UB, UB to GM, bias to UB and on to L0C, fp32 to UB and on to L1."""
 
     l1: int
     l0: int
@@ -184,6 +209,8 @@ class Queues(NamedTuple):
     out: int
     bias: int
     ready: int
+    raw: int
+    cut: int
 
 
 class Matrices(NamedTuple):
@@ -199,6 +226,7 @@ class Matrices(NamedTuple):
     trans_a: int
     trans_b: int
     out_dtype: int
+    item: int  # bytes of an element of a and b
 
 
 class Tile(NamedTuple):
@@ -213,26 +241,69 @@ class Tile(NamedTuple):
     k: int
 
 
-@emits
-def load_panel(core: Any, l1: int, gm: int, row: int, height: int, width: int, all_rows: int) -> None:
-    """Bring an NZ tile [height, width] at a row of a matrix with `all_rows` rows to L1."""
-    data_move(core, l1, gm + row * 32, width // 16, height, src_gap=all_rows - height)
+class Panel(NamedTuple):
+    """A tile of a matrix in GM: its first row, its edges, the rows of the matrix, bytes of an element."""
+
+    row: int
+    height: int
+    width: int
+    all_rows: int
+    item: int
 
 
 @emits
-def load_panels(core: Any, at: Any, x: Any, slot: int, t: Any) -> None:
+def load_panel(core: Any, at: Any, q: Any, l1: int, gm: int, panel: Any) -> None:
+    """Bring an NZ tile [height, width] of fp16, or cut of fp32, at a row of a matrix in GM to L1."""
+    if panel.item == 2:
+        run = panel.height
+        data_move(core, l1, gm + panel.row * 32, panel.width // 16, run, src_gap=panel.all_rows - run)
+        return
+    for c1 in range(panel.width // 16):
+        for row in range(0, panel.height, CUT_ROWS):
+            rows = min(CUT_ROWS, panel.height - row)
+            source = gm + (c1 * panel.all_rows + panel.row + row) * 64
+            target = l1 + (c1 * panel.height + row) * 32
+            cut_rows(core, at, q, target, panel.height * panel.width * 2, source, rows)
+
+
+@emits
+def cut_rows(core: Any, at: Any, q: Any, l1: int, apart: int, gm: int, rows: int) -> None:
+    """Bring 16 columns of fp32 rows to L1 as two fp16 tiles, hi and, `apart` bytes on, lo = x - hi."""
+    raw = at.ub_cut + fill(core, q.raw) * CUT_ROWS * 64
+    data_move(core, raw, gm, 1, rows * 2)
+    filled(core, q.raw)
+    use(core, q.raw)
+    halves = at.ub_cut + 2 * CUT_ROWS * 64
+    hi = halves + fill(core, q.cut) * CUT_ROWS * 64
+    lo, back = hi + CUT_ROWS * 32, halves + 2 * CUT_ROWS * 64
+    flat_convert(core, hi, FP16, raw, FP32, rows * 16)
+    flat_convert(core, back, FP32, hi, FP16, rows * 16)
+    flat_binary(core, SUB, raw, raw, back, rows * 16, FP32)
+    flat_convert(core, lo, FP16, raw, FP32, rows * 16)
+    free(core, q.raw)
+    filled(core, q.cut)
+    use(core, q.cut)
+    data_move(core, l1, hi, 1, rows)
+    data_move(core, l1 + apart, lo, 1, rows)
+    free(core, q.cut)
+
+
+@emits
+def load_panels(core: Any, at: Any, q: Any, x: Any, slot: int, t: Any) -> None:
     """Bring a[m, k] and b[k, n] of one step along k to a slot of L1, as they are stored."""
     tile_a, tile_b = at.l1_a + slot * at.l1_a_bytes, at.l1_b + slot * at.l1_b_bytes
-    a = x.a + t.batch * x.m * x.k_padded * 2
-    b = x.b + t.batch * x.k_padded * x.n * 2
+    a = x.a + t.batch * x.m * x.k_padded * x.item
+    b = x.b + t.batch * x.k_padded * x.n * x.item
     if x.trans_a != 0:
-        load_panel(core, tile_a, a + t.m_at * x.k_padded * 2, t.k_at, t.k, t.m, x.k_padded)
+        panel = Panel(t.k_at, t.k, t.m, x.k_padded, x.item)
+        load_panel(core, at, q, tile_a, a + t.m_at * x.k_padded * x.item, panel)
     else:
-        load_panel(core, tile_a, a + t.k_at * x.m * 2, t.m_at, t.m, t.k, x.m)
+        load_panel(core, at, q, tile_a, a + t.k_at * x.m * x.item, Panel(t.m_at, t.m, t.k, x.m, x.item))
     if x.trans_b != 0:
-        load_panel(core, tile_b, b + t.k_at * x.n * 2, t.n_at, t.n, t.k, x.n)
+        load_panel(core, at, q, tile_b, b + t.k_at * x.n * x.item, Panel(t.n_at, t.n, t.k, x.n, x.item))
     else:
-        load_panel(core, tile_b, b + t.n_at * x.k_padded * 2, t.k_at, t.k, t.n, x.k_padded)
+        panel = Panel(t.k_at, t.k, t.n, x.k_padded, x.item)
+        load_panel(core, at, q, tile_b, b + t.n_at * x.k_padded * x.item, panel)
 
 
 @emits
@@ -262,18 +333,25 @@ def load_b(core: Any, l0b: int, l1: int, t: Any, piece: int, depth: int, trans: 
 
 @emits
 def multiply_panels(core: Any, at: Any, q: Any, x: Any, slot: int, acc: int, t: Any, k0: int) -> None:
-    """Add a[m, k] @ b[k, n] of a slot of L1 to acc[m, n], in pieces of |k0|; k0 < 0: acc holds the bias."""
-    for piece in range(0, t.k, abs(k0)):
-        depth = min(abs(k0), t.k - piece)
-        half = fill(core, q.l0)
-        part_a, part_b = at.l0a + half * at.l0a_bytes, at.l0b + half * at.l0b_bytes
-        load_a(core, part_a, at.l1_a + slot * at.l1_a_bytes, t, piece, depth, x.trans_a)
-        load_b(core, part_b, at.l1_b + slot * at.l1_b_bytes, t, piece, depth, x.trans_b)
-        filled(core, q.l0)
-        use(core, q.l0)
-        exact = min(depth, x.k - t.k_at - piece)
-        mmad(core, acc, part_a, part_b, t.m, exact, t.n, (t.k_at + piece > 0) | (k0 < 0))
-        free(core, q.l0)
+    """Add a[m, k] @ b[k, n] of a slot of L1 to acc[m, n], in pieces of |k0|; k0 < 0: acc holds the bias.
+
+    Of fp32 each tile lies there twice, hi and lo; lo lo is left out.
+    """
+    tile_a, tile_b = at.l1_a + slot * at.l1_a_bytes, at.l1_b + slot * at.l1_b_bytes
+    for part in range(3 if x.item == 4 else 1):  # hi hi, hi lo, lo hi
+        part_a = tile_a + (t.m * t.k * 2 if part == 2 else 0)
+        part_b = tile_b + (t.n * t.k * 2 if part == 1 else 0)
+        for piece in range(0, t.k, abs(k0)):
+            depth = min(abs(k0), t.k - piece)
+            half = fill(core, q.l0)
+            l0a, l0b = at.l0a + half * at.l0a_bytes, at.l0b + half * at.l0b_bytes
+            load_a(core, l0a, part_a, t, piece, depth, x.trans_a)
+            load_b(core, l0b, part_b, t, piece, depth, x.trans_b)
+            filled(core, q.l0)
+            use(core, q.l0)
+            exact = min(depth, x.k - t.k_at - piece)
+            mmad(core, acc, l0a, l0b, t.m, exact, t.n, (t.k_at + piece + part > 0) | (k0 < 0))
+            free(core, q.l0)
 
 
 @emits
@@ -310,9 +388,10 @@ def store_tile(core: Any, at: Any, q: Any, x: Any, acc: int, t: Any) -> None:
 
 
 @emits
-def tile_buffers(core: Any, m0: int, k0: int, n0: int, l1_k: int, slots: int, item: int) -> Any:
+def tile_buffers(core: Any, x: Any, m0: int, k0: int, n0: int, l1_k: int, slots: int) -> Any:
     """Allocate the tiles of every level."""
-    l1_a_bytes, l1_b_bytes = m0 * l1_k * 2, l1_k * n0 * 2
+    item = size_of(core, x.out_dtype)
+    l1_a_bytes, l1_b_bytes = m0 * l1_k * x.item, l1_k * n0 * x.item
     l0a_bytes, l0b_bytes, l0c_bytes = m0 * k0 * 2, k0 * n0 * 2, m0 * n0 * 4
     ub_bytes = min(m0 * n0, max(m0 * 16, STAGE_ELEMENTS)) * item
     l1_a = alloc(core, L1, slots * l1_a_bytes)
@@ -322,15 +401,21 @@ def tile_buffers(core: Any, m0: int, k0: int, n0: int, l1_k: int, slots: int, it
     l0c = alloc(core, L0C, slots * l0c_bytes)
     ub = alloc(core, UB, slots * ub_bytes)
     ub_bias = alloc(core, UB, n0 * 4)
-    places = (l1_a, l1_b, l0a, l0b, l0c, ub, ub_bias)
+    ub_cut = alloc(core, UB, 5 * CUT_ROWS * 64 if x.item == 4 else 0)
+    places = (l1_a, l1_b, l0a, l0b, l0c, ub, ub_bias, ub_cut)
     return Buffers(*places, l1_a_bytes, l1_b_bytes, l0a_bytes, l0b_bytes, l0c_bytes, ub_bytes)
 
 
 @emits
-def open_queues(core: Any, slots: int) -> Any:
-    """Open the hand-offs; those of the bias need no second slot."""
-    l1, l0, acc = queue(core, MTE2, MTE1, slots), queue(core, MTE1, M, slots), queue(core, M, V, slots)
-    return Queues(l1, l0, acc, queue(core, V, MTE3, slots), queue(core, MTE2, V, 1), queue(core, V, M, 1))
+def open_queues(core: Any, x: Any, slots: int) -> Any:
+    """Open the hand-offs; those of the bias need no second slot, those of fp32 are opened where it is cut."""
+    is_cut = x.item == 4
+    l1 = queue(core, MTE3 if is_cut else MTE2, MTE1, slots)
+    l0, acc, out = queue(core, MTE1, M, slots), queue(core, M, V, slots), queue(core, V, MTE3, slots)
+    bias, ready = queue(core, MTE2, V, 1), queue(core, V, M, 1)
+    raw = queue(core, MTE2, V, 2) if is_cut else -1
+    cut = queue(core, V, MTE3, 2) if is_cut else -1
+    return Queues(l1, l0, acc, out, bias, ready, raw, cut)
 
 
 @emits
@@ -338,8 +423,8 @@ def product(core: Any, x: Any, bias: int, batches: int, tiling: Any) -> None:
     """Compute this block's share of the output tiles; a bias handle of -1 stands for none."""
     m0, n0, slots = min(tiling.m0, x.m), min(tiling.n0, x.n), tiling.slots
     k0, l1_k = min(tiling.k0, x.k_padded), min(tiling.l1_k, x.k_padded)
-    at = tile_buffers(core, m0, k0, n0, l1_k, slots, size_of(core, x.out_dtype))
-    q = open_queues(core, slots)
+    at = tile_buffers(core, x, m0, k0, n0, l1_k, slots)
+    q = open_queues(core, x, slots)
     rows, columns = (x.m + m0 - 1) // m0, (x.n + n0 - 1) // n0
     tiles = batches * rows * columns
     for tile in range(share_start(core, tiles, 1), share_end(core, tiles, 1)):
@@ -352,7 +437,7 @@ def product(core: Any, x: Any, bias: int, batches: int, tiling: Any) -> None:
         for k_at in range(0, x.k_padded, l1_k):
             t = Tile(batch, m_at, n_at, k_at, m, n, min(l1_k, x.k_padded - k_at))
             slot = fill(core, q.l1)
-            load_panels(core, at, x, slot, t)
+            load_panels(core, at, q, x, slot, t)
             filled(core, q.l1)
             use(core, q.l1)
             multiply_panels(core, at, q, x, slot, acc, t, -k0 if bias >= 0 else k0)
@@ -361,7 +446,7 @@ def product(core: Any, x: Any, bias: int, batches: int, tiling: Any) -> None:
         use(core, q.acc)
         store_tile(core, at, q, x, acc, t)
         free(core, q.acc)
-    for number in range(q.ready, q.l1 - 1, -1):
+    for number in range(max(q.ready, q.cut), q.l1 - 1, -1):
         close(core, number)
 
 
@@ -369,7 +454,8 @@ def product(core: Any, x: Any, bias: int, batches: int, tiling: Any) -> None:
 def matrices(core: Any, a: int, b: int, c: int, shape: Any) -> Any:
     """Gather the operands with their edges padded to fractals."""
     m, n, k = (shape.m + 15) // 16 * 16, (shape.n + 15) // 16 * 16, (shape.k + 15) // 16 * 16
-    return Matrices(a, b, c, m, n, k, shape.k, shape.trans_a, shape.trans_b, shape.out_dtype)
+    options = (shape.k, shape.trans_a, shape.trans_b, shape.out_dtype)
+    return Matrices(a, b, c, m, n, k, *options, size_of(core, shape.dtype))
 
 
 def macs(shape: MatmulShape) -> int:
@@ -379,11 +465,11 @@ def macs(shape: MatmulShape) -> int:
 
 @kernel(MatmulShape, MatmulTiling, _operands, matmul_reference, macs)
 def matmul(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
-    """c[b, m, n] = a[b, m, k] @ b[b, k, n], fp16 in, fp32 accumulated, fp16 or fp32 out."""
+    """c[b, m, n] = a[b, m, k] @ b[b, k, n], fp16 or fp32 in, fp32 accumulated, fp16 or fp32 out."""
     product(core, matrices(core, a, b, c, shape), -1, shape.b, tiling)
 
 
 @kernel(MatmulShape, MatmulTiling, _operands_with_bias, matmul_bias_reference, macs)
 def matmul_bias(core: Any, a: int, b: int, bias: int, c: int, shape: Any, tiling: Any) -> None:
-    """c[b, m, n] = a[b, m, k] @ b[b, k, n] + bias[n], fp16 in, bias fp32, fp16 or fp32 out."""
+    """c[b, m, n] = a[b, m, k] @ b[b, k, n] + bias[n], fp16 or fp32 in, bias fp32, fp16 or fp32 out."""
     product(core, matrices(core, a, b, c, shape), bias, shape.b, tiling)

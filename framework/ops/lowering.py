@@ -114,14 +114,15 @@ def elements(kernel: str, inputs: int) -> Lowering:
 def matmul(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
     """Lower a product of matrices, or of equal batches of them; a third input is the bias."""
     a, (m, n) = ins[0], outs[0].shape[-2:]
-    if any(each.dtype.name != "float16" for each in ins[:2]):
-        raise NotOnDevice("the cube multiplies float16; cast the operands (accumulation is float32)")
+    if a.dtype.name not in ("float16", "float32"):
+        raise NotOnDevice(f"the cube multiplies float16, and float32 as pairs of it, not {a.dtype}")
     k = a.shape[-2] if attrs["transpose_a"] else a.shape[-1]
     axes = {"m": m, "k": k, "n": n, "b": math.prod(a.shape[:-2])}
     axes |= {"trans_a": int(attrs["transpose_a"]), "trans_b": int(attrs["transpose_b"])}
     has_bias = len(ins) > 2
     operands = ("in0", "in1", "in2", "out0") if has_bias else ("in0", "in1", "out0")
-    return [Launch("matmul_bias" if has_bias else "matmul", axes, operands, "fp16", device_dtype(outs[0]))]
+    kernel = "matmul_bias" if has_bias else "matmul"
+    return [Launch(kernel, axes, operands, device_dtype(a), device_dtype(outs[0]))]
 
 
 def bias_add(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:

@@ -55,6 +55,8 @@ class Shape(Integers):
         values = dict(axes)
         if dtype is not None:
             values["dtype"] = dtype_of(dtype).code
+            if cls._results_follow():
+                values.setdefault("out_dtype", values["dtype"])
         missing = [
             f.name
             for f in dataclasses.fields(cls)
@@ -72,6 +74,12 @@ class Shape(Integers):
                 raise BadShape(f"kernel {kernel}: {name}={value}\n  rule: every axis is at least 1")
         shape.check(kernel)
         return shape
+
+    @classmethod
+    def _results_follow(cls) -> bool:
+        """Tell whether results have the operands' element type unless the user says otherwise."""
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        return "out_dtype" in defaults and defaults["out_dtype"] == defaults["dtype"]
 
     def check(self, kernel: str) -> None:
         """Raise BadShape where axes contradict each other; nothing to check by default."""

@@ -38,7 +38,8 @@ DENSE = (ones(20, 40), ones(40, 30), ones(30, dtype=np.float32))
 
 def test_what_has_no_kernel_is_left_to_the_host_with_a_reason():
     """Nothing falls back silently."""
-    func = compiled(ops.matmul, ones(2, 3, dtype=np.float32), ones(3, 4, dtype=np.float32))
+    images, filters = ones(1, 2, 5, 5, dtype=np.float32), ones(3, 2, 3, 3, dtype=np.float32)
+    func = compiled(ops.conv2d, images, filters)
     assert "host" in placement(split(prepare(func), PLATFORM))
     assert "the cube multiplies float16" in placement(split(prepare(func), PLATFORM))
 
@@ -162,3 +163,12 @@ def test_a_bias_on_channels_moves_into_its_convolution():
     on_host = jit(convolved)(*map(Tensor, (x, w, b))).numpy()
     on_device = jit(convolved, device=Chip(PLATFORM))(*map(Tensor, (x, w, b))).numpy()
     assert np.abs(on_host - on_device).max() <= 45 * 2.0**-24 * np.abs(on_host).max()
+
+
+def test_a_product_of_fp32_runs_on_the_cube():
+    """Two fp16 numbers stand for each fp32 one: what is lost is 3 * 2**-22 of each product."""
+    generator = np.random.Generator(np.random.Philox(6))
+    a, b = (generator.standard_normal(shape).astype(np.float32) for shape in ((20, 40), (40, 30)))
+    on_device = jit(ops.matmul, device=Chip(PLATFORM))(Tensor(a), Tensor(b)).numpy()
+    assert on_device.dtype == np.float32
+    assert (np.abs(on_device - a @ b) <= 4 * 2.0**-22 * (np.abs(a) @ np.abs(b))).all()
