@@ -26,7 +26,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train on the digits: 528 steps, 98.1 to 98.9 % right (98.6 % on average) for seeds 0 to 5."""
+    """How to train on the digits: 528 steps; in NumPy 98.1 to 98.9 % right for seeds 0 to 5."""
 
     batch_size: int = 32
     epochs: int = 12
