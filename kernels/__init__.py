@@ -13,7 +13,7 @@ from davinci_sim.errors import unknown
 if TYPE_CHECKING:
     from kernels.lang.kernel import Kernel
 
-_NOT_FAMILIES = {"lang", "tiling", "run", "roofline", "tolerance", "compiled"}
+_NOT_FAMILIES = {"lang", "tiling", "run", "roofline", "tolerance", "compiled", "rules"}
 
 
 class _Kernels(ModuleType):

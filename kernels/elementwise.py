@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.errors import BadShape
 from davinci_sim.platforms import Platform
 from kernels.lang import (
     FP16,
@@ -48,6 +47,7 @@ from kernels.lang import (
 )
 from kernels.lang.broadcast import COLUMN, NUMBER, ROW, SAME, any_binary
 from kernels.lang.flat import ABS, ADD, DIV, EXP, LN, MAX, MIN, MUL, REC, RELU, RSQRT, SQRT, SUB
+from kernels.rules import require, require_dtype
 
 Array = npt.NDArray[Any]
 NAMES = ("fp16", "fp32", "int32")
@@ -60,12 +60,6 @@ MIN_TILE, LINE = 128, 256
 def item_bytes(dtype: int) -> int:
     """Return the size of an element of type code `dtype`."""
     return 2 if dtype == FP16 else 4
-
-
-def require(kernel: str, holds: bool, rule: str, numbers: str) -> None:
-    """Raise BadShape unless a rule of a kernel's shape holds."""
-    if not holds:
-        raise BadShape(f"kernel {kernel}: {numbers}\n  rule: {rule}\n  next: change the shape")
 
 
 @dataclass(frozen=True)
@@ -84,9 +78,7 @@ class FlatShape(Shape):
 
     def check(self, kernel: str) -> None:
         """Refuse types that the vector unit cannot compute with."""
-        require(
-            kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}"
-        )
+        require_dtype(kernel, self.dtype, FP16, FP32)
 
 
 @dataclass(frozen=True)
@@ -120,10 +112,7 @@ class BinaryShape(Shape):
         require(kernel, 0 <= self.pattern <= COLUMN, "pattern is 0, 1, 2 or 3", f"pattern={self.pattern}")
         require(kernel, self.n % self.rows == 0, "rows divides n", f"n={self.n}, rows={self.rows}")
         legal = (FP16, FP32) if kernel == "div" else (FP16, FP32, INT32)
-        names = ", ".join(NAMES[code] for code in legal)
-        require(
-            kernel, self.dtype in legal, f"the element type is one of {names}", f"dtype code {self.dtype}"
-        )
+        require_dtype(kernel, self.dtype, *legal)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Self
 import numpy.typing as npt
 
 from davinci_sim.platforms import Platform
-from kernels.elementwise import require
 from kernels.lang import (
     FP16,
     FP32,
@@ -52,16 +51,13 @@ from kernels.lang.rows import (
     store_exact,
 )
 from kernels.lang.transpose import transpose_16bit
+from kernels.rules import require_dtype, round_up
 
 Array = npt.NDArray[Any]
 EDGE, BLOCK = 16, 32
 RUN = 128
 """Positions of a piece are a multiple of this: 16 runs of whole blocks of fp32."""
 MAX_POSITIONS = {FP16: 1024, FP32: 512}
-
-
-def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
 
 
 @dataclass(frozen=True)
@@ -76,9 +72,7 @@ class ImageShape(Shape):
 
     def check(self, kernel: str) -> None:
         """Refuse other types than the two floating-point ones."""
-        require(
-            kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}"
-        )
+        require_dtype(kernel, self.dtype, FP16, FP32)
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ class ImageTiling(Tiling):
         """Return pieces that keep all cores busy and fit, each with 16 channels, into UB."""
         images, area = shape.n * -(-shape.c // EDGE), shape.h * shape.w
         pieces = max(1, int(platform.ai_cores) // images)
-        positions = _round_up(-(-area // pieces), RUN)
+        positions = round_up(-(-area // pieces), RUN)
         return cls(min(positions, MAX_POSITIONS[shape.dtype]))
 
     @classmethod

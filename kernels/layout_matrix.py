@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from davinci_sim.platforms import Platform
-from kernels.elementwise import item_bytes, require
+from kernels.elementwise import item_bytes
 from kernels.lang import (
     FP16,
     FP32,
@@ -52,15 +52,12 @@ from kernels.lang.rows import (
     row_tails,
     store_exact,
 )
+from kernels.rules import require_dtype, round_up
 
 Array = npt.NDArray[Any]
 EDGE, BLOCK = 16, 32
 TILE_BYTES = 24 * 1024
 MAX_BURSTS, MAX_GAP = 4095, 65535
-
-
-def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,7 @@ class MatrixShape(Shape):
 
     def check(self, kernel: str) -> None:
         """Refuse other types than the two floating-point ones."""
-        require(
-            kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}"
-        )
+        require_dtype(kernel, self.dtype, FP16, FP32)
 
 
 @dataclass(frozen=True)
@@ -90,9 +85,9 @@ class MatrixTiling(Tiling):
     def default(cls, shape: MatrixShape, platform: Platform) -> Self:
         """Return tiles of up to 24 KB, whole rows where 16 of them fit."""
         wide = TILE_BYTES // item_bytes(shape.dtype)
-        columns = min(_round_up(shape.n, EDGE), wide // EDGE // EDGE * EDGE)
-        share = -(-_round_up(shape.m, EDGE) // int(platform.ai_cores))
-        return cls(max(EDGE, min(_round_up(share, EDGE), wide // columns // EDGE * EDGE)), columns)
+        columns = min(round_up(shape.n, EDGE), wide // EDGE // EDGE * EDGE)
+        share = -(-round_up(shape.m, EDGE) // int(platform.ai_cores))
+        return cls(max(EDGE, min(round_up(share, EDGE), wide // columns // EDGE * EDGE)), columns)
 
     @classmethod
     def space(cls, shape: MatrixShape, platform: Platform) -> Iterator[Self]:
@@ -106,7 +101,7 @@ class MatrixTiling(Tiling):
 
     def blocks(self, shape: MatrixShape, platform: Platform) -> int:
         """Return one core per 8 rows of two bytes or 4 of four, as many as there are."""
-        return min(int(platform.ai_cores), -(-_round_up(shape.m, EDGE) * item_bytes(shape.dtype) // EDGE))
+        return min(int(platform.ai_cores), -(-round_up(shape.m, EDGE) * item_bytes(shape.dtype) // EDGE))
 
 
 def _to_fractal(shape: MatrixShape) -> tuple[Operand, ...]:

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.platforms import Platform
-from kernels.elementwise import require
 from kernels.lang import (
     FP32,
     INT32,
@@ -52,6 +51,7 @@ from kernels.lang import (
 from kernels.lang.flat import ADD, EXP, LN, MAX, MAX_REPEAT, MUL, REC, SUB
 from kernels.lang.fold import LOWEST, fold
 from kernels.lang.transpose import transpose_32bit
+from kernels.rules import require
 
 Array = npt.NDArray[Any]
 EDGE, LANES, LINE, BLOCK = 16, 64, 256, 32

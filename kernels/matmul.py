@@ -18,8 +18,6 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.errors import BadShape
-from davinci_sim.isa.fields import DTYPE_NAMES
 from davinci_sim.platforms import Platform
 from kernels.lang import (
     FP16,
@@ -59,6 +57,7 @@ from kernels.lang import (
     size_of,
     use,
 )
+from kernels.rules import require_dtype, round_up
 
 Array = npt.NDArray[Any]
 EDGE = 16
@@ -100,12 +99,8 @@ class MatmulShape(Shape):
 
     def check(self, kernel: str) -> None:
         """Refuse element types that the cube cannot multiply, or results that L0C does not hold."""
-        for name, code in (("dtype", self.dtype), ("out_dtype", self.out_dtype)):
-            if code not in (FP16, FP32):
-                raise BadShape(
-                    f"kernel {kernel}: {name}={DTYPE_NAMES[code]}\n"
-                    "  rule: operands and results are fp16 or fp32\n  next: use one of them"
-                )
+        require_dtype(kernel, self.dtype, FP16, FP32)
+        require_dtype(kernel, self.out_dtype, FP16, FP32, name="out_dtype")
 
     def batched(self, rows: int, columns: int) -> tuple[int, ...]:
         """Return the shape of a matrix, with the batch in front if there is one."""
@@ -123,10 +118,6 @@ def _operands(shape: MatmulShape) -> tuple[Operand, ...]:
 def _operands_with_bias(shape: MatmulShape) -> tuple[Operand, ...]:
     a, b, c = _operands(shape)
     return a, b, Operand("bias", (shape.n,), FP32), c
-
-
-def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
 
 
 @dataclass(frozen=True)
@@ -150,13 +141,13 @@ class MatmulTiling(Tiling):
         edges = (16, 32, 64, 128, 256)
         for m0 in edges:
             for n0 in edges:
-                if max(m0 // 2 >= _round_up(shape.m, EDGE), n0 // 2 >= _round_up(shape.n, EDGE)):
+                if max(m0 // 2 >= round_up(shape.m, EDGE), n0 // 2 >= round_up(shape.n, EDGE)):
                     continue
                 k_limit = int(platform.l0a_bytes) // (2 * 2 * max(m0, n0)) // EDGE * EDGE
-                k0 = min(_round_up(shape.k, EDGE), k_limit, 4080)
+                k0 = min(round_up(shape.k, EDGE), k_limit, 4080)
                 item = 4 if shape.dtype == FP32 else 2
                 l1_limit = int(platform.l1_bytes) // (2 * item * (m0 + n0))
-                l1_k = max(k0, min(_round_up(shape.k, EDGE), l1_limit // k0 * k0, 4 * k0))
+                l1_k = max(k0, min(round_up(shape.k, EDGE), l1_limit // k0 * k0, 4 * k0))
                 if 2 * 4 * m0 * n0 <= int(platform.l0c_bytes) and l1_k <= l1_limit:
                     yield cls(m0, k0, n0, l1_k)
 
@@ -169,8 +160,8 @@ class MatmulTiling(Tiling):
 
     def _estimate(self, shape: MatmulShape, platform: Platform) -> float:
         """Estimate cycles: tiles per core, each bound by the cube or by its loads, then the last drain."""
-        k = _round_up(shape.k, EDGE)
-        m0, n0 = min(self.m0, _round_up(shape.m, EDGE)), min(self.n0, _round_up(shape.n, EDGE))
+        k = round_up(shape.k, EDGE)
+        m0, n0 = min(self.m0, round_up(shape.m, EDGE)), min(self.n0, round_up(shape.n, EDGE))
         cube = m0 * n0 * k / 4096 + -(-k // self.k0) * int(platform.mmad_head_cycles)
         load = (m0 + n0) * k * 2 / int(platform.gm_read_bytes_per_cycle) + 2 * int(platform.gm_head_cycles)
         store = m0 * n0 * 4 / int(platform.gm_write_bytes_per_cycle)

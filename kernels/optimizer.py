@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from kernels.elementwise import FlatShape, FlatTiling, require
+from kernels.elementwise import FlatShape, FlatTiling
 from kernels.lang import (
     FP32,
     MTE2,
@@ -32,6 +32,7 @@ from kernels.lang import (
 from kernels.lang.broadcast import block_binary
 from kernels.lang.flat import ADD, MUL, SUB
 from kernels.lang.transpose import spread
+from kernels.rules import require_dtype
 
 Array = npt.NDArray[Any]
 LANES, SIZE = 64, 4
@@ -48,7 +49,7 @@ class MomentumShape(FlatShape):
 
     def check(self, kernel: str) -> None:
         """Refuse other types than fp32: master weights have no other."""
-        require(kernel, self.dtype == FP32, "the element type is fp32", f"dtype code {self.dtype}")
+        require_dtype(kernel, self.dtype, FP32)
 
 
 def _momentum_reference(

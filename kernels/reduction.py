@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.platforms import Platform
-from kernels.elementwise import item_bytes, require
+from kernels.elementwise import item_bytes
 from kernels.lang import (
     FP16,
     FP32,
@@ -48,6 +48,7 @@ from kernels.lang.flat import ADD, MAX, MAX_REPEAT
 from kernels.lang.fold import LOWEST, fold
 from kernels.lang.rows import load_rows, pitch_bytes
 from kernels.lang.transpose import transpose_32bit
+from kernels.rules import require, require_dtype, round_up
 
 Array = npt.NDArray[Any]
 BLOCK, LINE, LANES, EDGE = 32, 256, 64, 16
@@ -67,9 +68,7 @@ class ReduceShape(Shape):
     def check(self, kernel: str) -> None:
         """Refuse other axes and types."""
         require(kernel, self.axis in (0, 1), "axis is 0 or 1", f"axis={self.axis}")
-        require(
-            kernel, self.dtype in (FP16, FP32), "the element type is fp16 or fp32", f"dtype code {self.dtype}"
-        )
+        require_dtype(kernel, self.dtype, FP16, FP32)
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,12 @@ class ReduceTiling(Tiling):
         """Return a tile of about 32 KB in fp32: whole rows along axis 1, some columns along axis 0."""
         wide = TILE_BYTES // 4
         if shape.axis == 1:
-            columns = min(_round_up(shape.n, LANES), wide // EDGE)
-            share = _round_up(-(-shape.m // cls._most(shape, platform)), EDGE)
+            columns = min(round_up(shape.n, LANES), wide // EDGE)
+            share = round_up(-(-shape.m // cls._most(shape, platform)), EDGE)
             return cls(min(MAX_TILE_ROWS, share, max(EDGE, wide // columns // EDGE * EDGE)), columns)
-        columns = _round_up(-(-shape.n // cls._most(shape, platform)), LANES)
+        columns = round_up(-(-shape.n // cls._most(shape, platform)), LANES)
         columns = min(columns, wide // EDGE)
-        return cls(min(_round_up(shape.m, EDGE), wide // columns // EDGE * EDGE), columns)
+        return cls(min(round_up(shape.m, EDGE), wide // columns // EDGE * EDGE), columns)
 
     @classmethod
     def space(cls, shape: ReduceShape, platform: Platform) -> Iterator[Self]:
@@ -111,10 +110,6 @@ class ReduceTiling(Tiling):
         unit = BLOCK // item_bytes(shape.dtype) if shape.axis == 1 else LANES
         length = shape.m if shape.axis == 1 else shape.n
         return min(int(platform.ai_cores), -(-length // unit))
-
-
-def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
 
 
 @emits
@@ -296,7 +291,7 @@ class BiasTiling(Tiling):
     @classmethod
     def default(cls, shape: BiasShape, platform: Platform) -> Self:
         """Return tiles of up to 512 rows (32 KB)."""
-        return cls(min(512, _round_up(shape.m, 4)))
+        return cls(min(512, round_up(shape.m, 4)))
 
     @classmethod
     def space(cls, shape: BiasShape, platform: Platform) -> Iterator[Self]:

@@ -190,7 +190,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(refusal, arguments, messag
         (("--shape", "m"), "--shape 'm': 'm' is no key=value; write --shape m=64,k=32"),
         (("--shape", "m=1,m=2"), "--shape 'm=1,m=2': m is given twice"),
         (("--shape", SMALL, "--dtype", "int8"),
-         "kernel matmul: dtype=int8\n  rule: operands and results are fp16 or fp32\n  next: use one of them"),
+         "kernel matmul: dtype=int8\n  rule: dtype is fp16 or fp32\n  next: change the shape"),
         (("--shape", SMALL, "--tiling", "mo=16"),
          "unknown tiling field of kernel matmul 'mo'; known: k0, l1_k, m0, n0, slots"),
         (("--shape", "m=100000,k=100000,n=100000"),

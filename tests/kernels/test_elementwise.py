@@ -126,5 +126,5 @@ def test_an_integer_division_is_refused():
     with pytest.raises(BadShape) as refused:
         shape_of(kernels.find("div"), "int32", n=10)
     assert str(refused.value) == (
-        "kernel div: dtype code 2\n  rule: the element type is one of fp16, fp32\n  next: change the shape"
+        "kernel div: dtype=int32\n  rule: dtype is fp16 or fp32\n  next: change the shape"
     )

@@ -54,5 +54,5 @@ def test_half_precision_weights_are_refused():
     with pytest.raises(BadShape) as refused:
         shape_of(MOMENTUM, "fp16", n=10)
     assert str(refused.value) == (
-        "kernel apply_momentum: dtype code 0\n  rule: the element type is fp32\n  next: change the shape"
+        "kernel apply_momentum: dtype=fp16\n  rule: dtype is fp32\n  next: change the shape"
     )

@@ -1,0 +1,25 @@
+"""What several families check and round alike, in plain Python."""
+
+from davinci_sim.errors import BadShape
+from davinci_sim.isa.fields import DTYPE_NAMES
+
+
+def require(kernel: str, holds: bool, rule: str, numbers: str) -> None:
+    """Raise BadShape unless a rule of a kernel's shape holds."""
+    if not holds:
+        raise BadShape(f"kernel {kernel}: {numbers}\n  rule: {rule}\n  next: change the shape")
+
+
+def require_dtype(kernel: str, dtype: int, *legal: int, name: str = "dtype") -> None:
+    """Raise BadShape unless an element type, given as its code, is one of the legal ones."""
+    names = " or ".join(DTYPE_NAMES[code] for code in legal)
+    require(kernel, dtype in legal, f"{name} is {names}", f"{name}={DTYPE_NAMES[dtype]}")
+
+
+def round_up(value: int, unit: int) -> int:
+    """Return the least multiple of `unit` that is not below `value`.
+
+    >>> round_up(17, 16)
+    32
+    """
+    return -(-value // unit) * unit

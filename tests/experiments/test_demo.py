@@ -1,0 +1,27 @@
+"""The comparison with the published profile draws ratios only from operators that do the same."""
+
+from experiments.demo.comparison import Row, read_published, totals
+from framework.graph_engine.control.profile import OpTime
+
+
+def ours(us: float) -> OpTime:
+    """Return an operator of ours that takes `us`."""
+    return OpTime("op", "op", "kernel", "1 -> 1", "float32", "ND", int(us * 1000), us, 1, "start")
+
+
+def test_the_published_profile_has_its_66_records():
+    """As many as the profile of one step of LeNet-5 lists."""
+    assert len(read_published()) == 66
+
+
+def test_untiled_products_and_fused_kernels_give_no_ratio_to_the_totals():
+    """Each published operator is paired with one of ours of twice its time: only like ones are added up."""
+    records = read_published()
+    sums = totals([Row(ours(2 * record.us), record) for record in records])
+    alike = [record for record in records if not record.note]
+    assert {r.op for r in records if r.note} == {
+        "MatMul", "ReluV2", "FusionOp_ReluGradV2_Cast", "SoftmaxCrossEntropyWithLogits",
+    }  # fmt: skip
+    assert sums["paired_operators"] == len(alike)
+    assert abs(sums["paired_total_ratio"] - 2) < 1e-12
+    assert abs(sums["paired_median_ratio"] - 2) < 1e-12
