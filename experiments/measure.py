@@ -26,7 +26,7 @@ PIPES = ("V", "M", "MTE1", "MTE2", "MTE3")
 
 @dataclass(frozen=True)
 class Case:
-    """What to run: `engine` "reference" moves the data in SimPy, "fast" in compiled code beside it."""
+    """What to run; the reference engine moves the data as time passes, the fast one beside it."""
 
     kernel: Kernel
     shape: Shape
@@ -128,7 +128,7 @@ def measure(case: Case) -> Measurement:
         DavinciError: the tiling does not fit, an instruction is illegal, the program deadlocks.
     """
     start = time.perf_counter()
-    chip, handles = Chip(case.platform), _addresses(case)
+    chip, handles = Chip(case.platform, engine=case.engine), _addresses(case)
     tiling = case.tiling or case.kernel.tiling_type.default(case.shape, case.platform)
     if case.with_data:
         task, trace, differences = _with_data(case, tiling, chip)

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.chip.simulate import simulate
+from davinci_sim.chip.engine.l2 import new_l2
+from davinci_sim.chip.launch import Launch
+from davinci_sim.chip.remembered import Clockwork, TaskTime
+from davinci_sim.chip.simulate import ENGINES, simulate_launches
+from davinci_sim.chip.stream import Stream, Streams
 from davinci_sim.chip.task import Task
 from davinci_sim.core.dispatch import execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.reference import out_of_bounds
 from davinci_sim.core.trace import Trace
-from davinci_sim.errors import out_of_space
+from davinci_sim.errors import out_of_space, unknown
 from davinci_sim.isa.machine import Memory
 from davinci_sim.memory.dtypes import DType
 from davinci_sim.platforms import Platform, platform
@@ -25,25 +29,33 @@ SMALL_TASK = 4096  # instructions; below, a second thread costs more than it bri
 
 
 class Chip:
-    """One simulated chip with its device memory.
+    """One simulated chip with its device memory and what its L2 holds.
 
-    Data of a task are computed by compiled code, block by block; its time comes from the SimPy model of all
-    cores. Equal tasks are simulated once: `remember_times=False` turns that off. Blocks write disjoint
-    memory, so that `threads` changes no result.
+    Data of a task are computed by compiled code, block by block; its time comes from the engine: "fast"
+    (compiled) or "reference" (SimPy), which agree to the cycle. A task is simulated once for each state of
+    L2 that it meets: `remember_times=False` turns that off. Blocks write disjoint memory, so that `threads`
+    changes no result.
     """
 
     def __init__(
-        self, name: str | Platform = "ascend910a", *, remember_times: bool = True, threads: int | None = None
-    ) -> None:
-        """Make an empty chip of a platform, given by name or value."""
+        self, name: str | Platform = "ascend910a", *, remember_times: bool = True, threads: int | None = None,
+        engine: str = "fast",
+    ) -> None:  # fmt: skip
+        """Make an empty chip of a platform, given by name or value.
+
+        Raises:
+            UnknownName: there is no such platform or engine.
+        """
+        if engine not in ENGINES:
+            raise unknown("engine", engine, ENGINES)
         self.platform = platform(name) if isinstance(name, str) else name
-        self.remember_times = remember_times
+        self.engine, self.streams = engine, Streams(int(self.platform.host_launch_cycles))
+        self._clockwork = Clockwork(self.platform, new_l2(self.platform), engine, remember_times)
         self.threads = threads if threads is not None else min(2, os.cpu_count() or 1)
         self.allocated_bytes = 0
         self._gm = np.zeros(FIRST_GM_BYTES, dtype=np.uint8)
         self._memories: list[Memory] = []
         self._pool: ThreadPoolExecutor | None = None
-        self._traces: dict[tuple[Any, ...], Trace] = {}
 
     def allocate(self, nbytes: int, name: str = "tensor") -> int:
         """Return the handle of `nbytes` of zeroed device memory.
@@ -123,29 +135,59 @@ class Chip:
         """What launching a task on the cores costs before its first instruction."""
         return int(self.platform.task_start_cycles)
 
-    def cycles(self, task: Task) -> int:
-        """Return the time of a task on the cores, its start included."""
-        return self.start_cycles + self.trace_of(task).cycles
+    @property
+    def block_cycles(self) -> int:
+        """What lies between the starts of two blocks of a task."""
+        return int(self.platform.block_start_cycles)
 
-    def trace_of(self, task: Task) -> Trace:
-        """Return the trace of a task, remembered by the task's key: equal tasks are simulated once."""
-        if not self.remember_times:
-            return self.trace(task)
-        if task.key not in self._traces:
-            self._traces[task.key] = self.trace(task)
-        return self._traces[task.key]
+    def cycles(self, task: Task) -> int:
+        """Return the time of a task on the otherwise idle cores, its start included; L2 is left changed."""
+        return self.start_cycles + self.time(task).cycles
+
+    def time(self, task: Task) -> TaskTime:
+        """Return what a task takes from its first instruction on; L2 is left as the task leaves it."""
+        return self._clockwork.time(task)
+
+    def empty_l2(self) -> None:
+        """Forget what L2 holds."""
+        self._clockwork.cache = new_l2(self.platform)
+
+    def stream(self) -> Stream:
+        """Return a new stream: tasks launched into it run one after the other, beside other streams."""
+        return self.streams.new()
+
+    def synchronize(self) -> Trace:
+        """Run all that was launched into streams since the last time, data and time, and return the trace.
+
+        Tasks compute their data in the order of their launches, which the streams' events allow.
+        """
+        queued = self.streams.take()
+        for task, _, _ in queued:
+            self.run(task)
+        launches = [
+            Launch(task.programs, self.start_cycles, self.block_cycles, after, host_cycle)
+            for task, after, host_cycle in queued
+        ]
+        cache = self._clockwork.cache
+        trace = simulate_launches(launches, self.platform, self.engine, cache)
+        self._clockwork.cache = cache
+        return trace
 
     def microseconds(self, cycles: int) -> float:
         """Return cycles of this chip in microseconds."""
         return cycles / float(self.platform.clock_hz) * 1e6
 
     def trace(self, task: Task) -> Trace:
-        """Simulate a task's time on all its cores."""
-        return simulate(task.programs, self.platform)
+        """Simulate a task's time on all its cores; L2 is left as the task leaves it."""
+        return self._clockwork.trace(task)
 
     def run_reference(self, task: Task) -> Trace:
         """Simulate a task with its data: every move takes effect when its simulated time ends."""
-        return simulate(task.programs, self.platform, self._gm)
+        cache = self._clockwork.cache
+        launch = Launch(task.programs, block_cycles=self.block_cycles)
+        trace = simulate_launches([launch], self.platform, "reference", cache, self._gm)
+        self._clockwork.cache = cache
+        return trace
 
     def __str__(self) -> str:
         """Print the platform and what is allocated."""

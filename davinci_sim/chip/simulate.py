@@ -1,77 +1,52 @@
-"""Run programs side by side on the SimPy model of a chip."""
+"""Run launches on a chip, with the engine of your choice; both give the same trace."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import simpy
 
-from davinci_sim.chip.port import SharedPort
-from davinci_sim.core.costs import costs_of
-from davinci_sim.core.local import new_memory
-from davinci_sim.core.order import deadlock
-from davinci_sim.core.program import BY_OPCODE, Program
-from davinci_sim.core.reference import Core
-from davinci_sim.core.trace import TRACE_DTYPE, Trace
-from davinci_sim.isa import PIPE_NAMES
+from davinci_sim.chip.engine.l2 import L2, new_l2
+from davinci_sim.chip.launch import Launch, check_order
+from davinci_sim.core.program import Program
+from davinci_sim.core.trace import Trace
+from davinci_sim.errors import unknown
 from davinci_sim.platforms import Platform
 
+ENGINES = ("fast", "reference")
+"""fast: compiled, all cores in one loop. reference: SimPy, the definition; it can move data as time passes."""
 
-def simulate(
-    programs: Sequence[Program], platform: Platform, gm: npt.NDArray[np.uint8] | None = None
-) -> Trace:
-    """Run one program per core from cycle 0 and return every record's start and end.
 
-    With `gm[bytes]` the data moves, too, when the simulated moves end; without it only time passes.
+def simulate_launches(
+    launches: Sequence[Launch], platform: Platform, engine: str = "fast", cache: L2 | None = None,
+    gm: npt.NDArray[np.uint8] | None = None,
+) -> Trace:  # fmt: skip
+    """Run launches from cycle 0 and return when every record started, ended and delivered.
+
+    `cache` is the content of L2, left as the launches leave it; without it L2 is empty. With `gm[bytes]`
+    (reference engine only) the data moves, too, when the simulated results arrive.
 
     Raises:
         Deadlock: pipes wait for flags that nobody sets.
-        IllegalInstruction: a flag is set twice, or an operand leaves its memory.
+        IllegalInstruction: a flag is set twice or never waited for, or an operand leaves its memory.
+        UnknownName: there is no such engine.
     """
-    env = simpy.Environment()
-    port, costs = SharedPort(env, int(platform.hbm_bytes_per_cycle)), costs_of(platform)
-    rows: list[tuple[int, int, int, int]] = []
-    cores = []
-    for index, program in enumerate(programs):
-        memory = None if gm is None else new_memory(platform, gm)
+    check_order(launches)
+    cache = new_l2(platform) if cache is None else cache
+    if engine == "reference":
+        from davinci_sim.chip import reference
 
-        def log(record: int, start: int, end: int, core: int = index) -> None:
-            rows.append((core, record, start, end))
+        return reference.simulate(launches, platform, cache, gm)
+    if engine != "fast":
+        raise unknown("engine", engine, ENGINES)
+    from davinci_sim.chip.engine.simulate import simulate as simulate_fast
 
-        cores.append(
-            Core(
-                env,
-                program,
-                costs,
-                port,
-                log,
-                int(platform.queue_depth),
-                int(platform.dispatch_cycles),
-                memory,
-            )
-        )
-    env.run()
-    for core in cores:
-        if core.scalar_unit.is_alive:
-            raise deadlock(core.program, sorted(core.waiting.values()), int(env.now))
-    return _trace(rows, programs, platform)
+    return simulate_fast(launches, platform, cache)
 
 
-def _trace(rows: list[tuple[int, int, int, int]], programs: Sequence[Program], platform: Platform) -> Trace:
-    table = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    records = np.zeros(len(table), dtype=TRACE_DTYPE)
-    records["core"], records["index"], records["start"], records["end"] = table.T
-    sources: dict[int, str] = {}
-    for core, program in enumerate(programs):
-        mine = table[:, 0] == core
-        heads = program.words[table[mine, 1], 0]
-        records["op"][mine], records["pipe"][mine] = heads & 255, (heads >> 8) & 255
-        records["location"][mine] = (heads >> 32) & 0xFFFFFFFF
-        sources.update(program.sources)
-    order = np.lexsort((records["index"], records["start"], records["core"]))
-    names = ["", *(BY_OPCODE[op].name for op in sorted(BY_OPCODE))]
-    pipes = [PIPE_NAMES.get(code, "") for code in range(max(PIPE_NAMES) + 1)]
-    return Trace(
-        platform_name=platform.name, clock_hz=float(platform.clock_hz), records=records[order],
-        op_names=tuple(names), pipe_names=tuple(pipes), sources=sources,
-    )  # fmt: skip
+def simulate(
+    programs: Sequence[Program], platform: Platform, gm: npt.NDArray[np.uint8] | None = None,
+    *, engine: str = "fast", cache: L2 | None = None,
+) -> Trace:  # fmt: skip
+    """Run one program per core from cycle 0; see `simulate_launches`. Data moves with the reference only."""
+    engine = "reference" if gm is not None else engine
+    return simulate_launches([Launch(tuple(programs))], platform, engine, cache, gm)

@@ -5,22 +5,42 @@ import numpy as np
 from davinci_sim.isa import INSTRUCTIONS
 from davinci_sim.isa.fields import DTYPE_NAMES
 from davinci_sim.isa.machine import Costs
+from davinci_sim.isa.pipes import Pipe
 from davinci_sim.platforms import Platform
 
-_NAMES = {
-    "cube_k_bytes": lambda p: p.cube_k * 2,
-    "load2d_head_cycles": lambda p: p.load2d_l0a_head_cycles,
+_DRAINS = {
+    Pipe.V: "vector_drain_cycles",
+    Pipe.M: "mmad_drain_cycles",
+    Pipe.MTE1: "mte1_drain_cycles",
 }
 
 
 def costs_of(platform: Platform) -> Costs:
     """Return the costs of a platform; `vector_cycles[opcode, dtype]` falls back to its default figure."""
-    numbers = {
-        name: int(_NAMES[name](platform) if name in _NAMES else getattr(platform, name))
-        for name in Costs._fields
-        if name != "vector_cycles"
+    tables = {
+        "cube": _cube(platform),
+        "vector_cycles": _vector_cycles(platform),
+        "drain_cycles": _drain_cycles(platform),
     }
-    return Costs(**numbers, vector_cycles=_vector_cycles(platform))
+    numbers = {name: int(getattr(platform, name)) for name in Costs._fields if name not in tables}
+    return Costs(**numbers, **tables)
+
+
+def _cube(platform: Platform) -> np.ndarray:
+    """Return m, k, n and the cycles of one product of the cube per element type; zeros where there is none."""
+    table = np.zeros((len(DTYPE_NAMES), 4), dtype=np.int64)
+    for code, dtype in enumerate(DTYPE_NAMES):
+        if dtype in platform.cube_tiles:
+            table[code] = platform.cube_tiles[dtype]
+    return table
+
+
+def _drain_cycles(platform: Platform) -> np.ndarray:
+    """Return, per pipe, the cycles from the end of a unit's work on an instruction to its result."""
+    table = np.zeros(int(Pipe.ALL) + 1, dtype=np.int64)
+    for pipe, figure in _DRAINS.items():
+        table[pipe] = int(getattr(platform, figure))
+    return table
 
 
 def _vector_cycles(platform: Platform) -> np.ndarray:

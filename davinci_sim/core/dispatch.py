@@ -14,7 +14,7 @@ import numpy.typing as npt
 from davinci_sim.isa import INSTRUCTIONS, Instruction
 from davinci_sim.isa.instruction import NO_VARIANT
 from davinci_sim.isa.jit import jit
-from davinci_sim.isa.machine import Costs, Memory
+from davinci_sim.isa.machine import Costs, Memory, Transfer
 from davinci_sim.isa.region import is_inside
 
 Words = npt.NDArray[np.int64]
@@ -74,10 +74,24 @@ def _execution(declared: Instruction, scope: dict[str, Any]) -> list[str]:
 
 def _timing(declared: Instruction, scope: dict[str, Any]) -> list[str]:
     """Write one case of the count of cycles."""
-    lines = [f"cycles[r] = {_name(declared.cycles, scope)}(i, costs)"]
-    if declared.traffic is not None:
-        lines.append(f"traffic[r] = {_name(declared.traffic, scope)}(i, costs)")
-    return lines
+    return [f"cycles[r] = {_name(declared.cycles, scope)}(i, costs)"]
+
+
+def _transfer_source() -> tuple[str, dict[str, Any]]:
+    """Write the function that tells what one record takes through the memory that all cores share."""
+    scope: dict[str, Any] = {"Transfer": Transfer, "__name__": __name__}
+    lines = ["def transfer_of(words, r, costs):", "    op = words[r, 0] & 255"]
+    for declared in INSTRUCTIONS.values():
+        if declared.transfer is not None:
+            call = f"{_name(declared.transfer, scope)}({_name(declared.decode, scope)}(words, r), costs)"
+            lines += [f"    if op == {declared.opcode}:", f"        return {call}"]
+    return "\n".join([*lines, "    return Transfer(0, 0, 0, 0, 0, 0)"]) + "\n", scope
+
+
+def _compile_transfer() -> Any:
+    source, scope = _transfer_source()
+    exec(compile(source, __file__, "exec"), scope)
+    return jit(scope["transfer_of"])
 
 
 VARIANTS = np.array([NO_VARIANT, *(declared.variant for declared in INSTRUCTIONS.values())], dtype=np.int64)
@@ -85,8 +99,12 @@ _execute_records = _loop(
     "execute_records(words, first, last, memory)", _execution, ("accesses", "execute"), "return -1"
 )
 _count_cycles = _loop(
-    "count_cycles(words, first, last, costs, cycles, traffic)", _timing, ("cycles", "traffic"), "return"
+    "count_cycles(words, first, last, costs, cycles)", _timing, ("cycles",), "return"
 )
+transfer_of = _compile_transfer()
+"""Compiled: (words, record, costs) -> Transfer."""
+HAS_TRANSFER = np.array([False, *(d.transfer is not None for d in INSTRUCTIONS.values())])
+"""By opcode: may an instruction go through the memory that all cores share?"""
 
 
 def execute(words: Words, first: int, last: int, memory: Memory) -> int:
@@ -94,8 +112,8 @@ def execute(words: Words, first: int, last: int, memory: Memory) -> int:
     return int(_execute_records(words, first, last, memory))
 
 
-def count_cycles(words: Words, costs: Costs) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return, per record, the cycles on its pipe and the bytes on the memory that all cores share."""
-    cycles, traffic = np.zeros(len(words), dtype=np.int64), np.zeros(len(words), dtype=np.int64)
-    _count_cycles(words, 0, len(words), costs, cycles, traffic)
-    return cycles, traffic
+def count_cycles(words: Words, costs: Costs) -> npt.NDArray[np.int32]:
+    """Return, per record, the cycles for which it holds its unit; of a GM transfer the least it can."""
+    cycles = np.zeros(len(words), dtype=np.int32)
+    _count_cycles(words, 0, len(words), costs, cycles)
+    return cycles

@@ -20,7 +20,7 @@ DONE, STUCK, SET_TWICE, LEFT_SET = 0, 1, 2, 3
 _ALL = int(Pipe.ALL)
 
 
-@inner
+@jit
 def flag_of(word: int) -> int:
     """Return the index of flag (src, dst, event_id) from the first payload word of a hand-off."""
     return ((word & 255) * 11 + ((word >> 8) & 255)) * 8 + ((word >> 16) & 255)

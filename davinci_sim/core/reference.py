@@ -1,9 +1,11 @@
 """The definition of an AI core, in SimPy.
 
 A scalar unit decodes the program in order and hands each instruction to the queue of its pipe. Every pipe is
-a process of its own: it takes instructions in order, one at a time, and pipes run side by side. What a
-consumer needs it must wait for with flags; data moves when the simulated move ends, so that a kernel with a
-missing flag computes wrong numbers here, as it would on the chip.
+a process of its own: it starts its instructions in order, and pipes run side by side. An instruction holds
+its unit for some cycles; then the unit takes the next one, while the result is still on its way. Results of
+one pipe arrive in order. What another pipe needs it must wait for with flags, and what the same pipe needs
+with a barrier. Data moves when the result arrives, so that a kernel with a missing flag computes wrong
+numbers here, as it would on the chip.
 """
 
 from collections import defaultdict
@@ -12,49 +14,53 @@ from typing import Any, Protocol
 
 import simpy
 
-from davinci_sim.core.dispatch import count_cycles, execute
-from davinci_sim.core.order import BARRIER, SET, WAIT
+from davinci_sim.core.dispatch import HAS_TRANSFER, count_cycles, execute, transfer_of
+from davinci_sim.core.order import BARRIER, SET, WAIT, flag_of
 from davinci_sim.core.program import Program
 from davinci_sim.errors import IllegalInstruction
-from davinci_sim.isa.machine import Costs, Memory
+from davinci_sim.isa.machine import Costs, Memory, Transfer
 from davinci_sim.isa.pipes import QUEUED_PIPES, Pipe
 
 Steps = Generator[simpy.Event, Any, None]
-Log = Callable[[int, int, int], None]
+HAND_OFFS = (SET, WAIT, BARRIER)
 
 
-class MemoryPort(Protocol):
-    """The memory outside the core, which it shares with all others."""
+class Surroundings(Protocol):
+    """The chip around a core, as far as the core needs it."""
 
-    def transfer(self, size_bytes: int, limit_bytes_per_cycle: int) -> simpy.Event:
-        """Return the event that happens when `size_bytes` have gone through."""
+    def transfer(self, core: int, pipe: Pipe, transfer: Transfer) -> simpy.Event:
+        """Return the event that happens when a transfer has passed the memory that all cores share."""
+
+    def set_twice(self, core: int, program: Program, record: int, flag: simpy.Store) -> None:
+        """Raise an error, unless the flag is taken before the present cycle is over."""
+
+    def log(self, record: int, start: int, end: int, ready: int) -> None:
+        """Note when a record held its unit and when its result was there."""
 
 
 class Core:
     """One core running one program to its end.
 
-    `log(record, start, end)` is told of every record that has run. Without `memory` no data moves: the
-    times are the same, since nothing here depends on a value.
+    Without `memory` no data moves: the times are the same, since nothing here depends on a value.
     """
 
     def __init__(
-        self, env: simpy.Environment, program: Program, costs: Costs, port: MemoryPort, log: Log,
+        self, env: simpy.Environment, number: int, program: Program, costs: Costs, chip: Surroundings,
         queue_depth: int, dispatch_cycles: int, memory: Memory | None = None,
     ) -> None:  # fmt: skip
-        """Take the program in and start the scalar unit and the pipes that it uses."""
-        self.env, self.program, self.port, self.log, self.memory = env, program, port, log, memory
-        self.dispatch_cycles = dispatch_cycles
-        cycles, traffic = count_cycles(program.words, costs)
-        self.cycles, self.traffic = cycles.tolist(), traffic.tolist()
+        """Take the program in and start the scalar unit and the pipes."""
+        self.env, self.number, self.program, self.chip, self.memory = env, number, program, chip, memory
+        self.costs, self.dispatch_cycles = costs, dispatch_cycles
+        self.cycles = count_cycles(program.words, costs).tolist()
         heads = program.words[:, 0]
         self.ops, self.pipes = (heads & 255).tolist(), ((heads >> 8) & 255).tolist()
-        self.limits = {Pipe.MTE2: costs.gm_read_bytes_per_cycle, Pipe.MTE3: costs.gm_write_bytes_per_cycle}
         self.queues = {pipe: simpy.Store(env, capacity=queue_depth) for pipe in QUEUED_PIPES}
         self.flags: dict[int, simpy.Store] = defaultdict(lambda: simpy.Store(env))
+        self.ready: dict[int, int] = defaultdict(lambda: int(env.now))  # pipe -> when its last result is there
         self.waiting: dict[Pipe, int] = {}  # pipe -> the wait_flag record that blocks it
-        self.unfinished = 0  # instructions handed to a queue that have not ended
+        self.unfinished = 0  # instructions handed out whose result is not there
         self.idle = env.event()
-        self.scalar_unit = env.process(self.decode())
+        self.done = env.process(self.decode())
         for pipe in QUEUED_PIPES:
             env.process(self.serve(pipe))
 
@@ -62,65 +68,81 @@ class Core:
         """Hand the instructions to their queues, in order; a full queue stalls everything behind it."""
         for record, pipe in enumerate(self.pipes):
             yield self.env.timeout(self.dispatch_cycles)
+            self.unfinished += 1
             if pipe in self.queues:
-                self.unfinished += 1
                 yield self.queues[Pipe(pipe)].put(record)
-            elif pipe == Pipe.ALL:
-                yield from self.drain(record)
-            else:
-                yield from self.run(record)
-        while self.unfinished:
-            yield self.idle
+                continue
+            if pipe == Pipe.ALL:
+                yield from self.drain(but=1)
+            yield from self.run(record)
+        yield from self.drain()
 
-    def drain(self, record: int) -> Steps:
-        """Wait until every pipe is idle."""
-        while self.unfinished:
+    def drain(self, but: int = 0) -> Steps:
+        """Wait until all results are there, but for those of so many instructions."""
+        while self.unfinished > but:
             yield self.idle
-        now = int(self.env.now)
-        self.log(record, now, now + self.cycles[record])
-        yield self.env.timeout(self.cycles[record])
 
     def serve(self, pipe: Pipe) -> Steps:
-        """Run the instructions of one queue, one after the other."""
+        """Run the instructions of one queue in order; each holds the unit until the next may start."""
         while True:
             record = yield self.queues[pipe].get()
             yield from self.run(record)
-            self.unfinished -= 1
-            if self.unfinished == 0:
-                self.idle.succeed()
-                self.idle = self.env.event()
 
     def run(self, record: int) -> Steps:
-        """Run one instruction: wait for its flag, take its time, then let its data move."""
-        op = self.ops[record]
+        """Run one instruction: wait for what it needs, hold the unit; the result arrives later."""
+        op, pipe = self.ops[record], self.pipes[record]
         if op == WAIT:
-            self.waiting[Pipe(self.pipes[record])] = record
+            self.waiting[Pipe(pipe)] = record
             yield self.flag(record).get()
-            del self.waiting[Pipe(self.pipes[record])]
-        start = int(self.env.now)
-        yield self.env.timeout(self.cycles[record])
-        if self.traffic[record]:
-            yield self.port.transfer(self.traffic[record], self.limits[Pipe(self.pipes[record])])
+            del self.waiting[Pipe(pipe)]
+        if op == BARRIER:
+            yield self.env.timeout(max(0, self.ready[pipe] - self.now))
+        start = self.now
+        if transfer := self.transfer(record):
+            passed = self.chip.transfer(self.number, Pipe(pipe), transfer)
+            yield passed & self.env.timeout(self.cycles[record])
+        else:
+            yield self.env.timeout(self.cycles[record])
+        drains = op not in HAND_OFFS and not transfer
+        latest = self.now + (int(self.costs.drain_cycles[pipe]) if drains else 0)
+        self.ready[pipe] = max(self.ready[pipe], latest)
+        self.env.process(self.deliver(record, start, self.now, self.ready[pipe]))
+
+    def deliver(self, record: int, start: int, end: int, ready: int) -> Steps:
+        """Let the result of an instruction take effect when it is there."""
+        yield self.env.timeout(ready - self.now)
+        op = self.ops[record]
         if op == SET:
             self.set(record)
-        elif op not in (WAIT, BARRIER) and self.memory is not None:
+        elif op not in HAND_OFFS and self.memory is not None:
             self.move(record)
-        self.log(record, start, int(self.env.now))
+        self.chip.log(record, start, end, ready)
+        self.unfinished -= 1
+        self.idle.succeed()
+        self.idle = self.env.event()
+
+    @property
+    def now(self) -> int:
+        """The present cycle."""
+        return int(self.env.now)
+
+    def transfer(self, record: int) -> Transfer | None:
+        """Return what a record takes through the memory that all cores share, if anything."""
+        if not HAS_TRANSFER[self.ops[record]]:
+            return None
+        found: Transfer = transfer_of(self.program.words, record, self.costs)
+        return found if found.bus_bytes > 0 else None
 
     def flag(self, record: int) -> simpy.Store:
         """Return the flag that a set_flag or wait_flag record names."""
-        return self.flags[int(self.program.words[record, 1]) & 0xFFFFFF]
+        return self.flags[flag_of(int(self.program.words[record, 1]))]
 
     def set(self, record: int) -> None:
         """Set a flag; setting it twice without a wait is undefined on the chip and refused here."""
         flag = self.flag(record)
-        if flag.items:
-            raise IllegalInstruction(
-                f"{self.program.line(record)}\n"
-                f"  rule: a flag must be waited for before it is set again (cycle {self.env.now})\n"
-                "  next: wait for it in the destination pipe, or use another event id"
-            )
         flag.put(record)
+        if len(flag.items) > 1:
+            self.chip.set_twice(self.number, self.program, record, flag)
 
     def move(self, record: int) -> None:
         """Let the data of one instruction take effect."""

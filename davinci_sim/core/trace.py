@@ -12,14 +12,17 @@ from davinci_sim.errors import unknown
 
 TRACE_DTYPE = np.dtype(
     [
-        ("core", "i4"),
-        ("pipe", "i1"),  # index into pipe_names
-        ("op", "i2"),  # opcode, index into op_names
         ("start", "i8"),  # cycles, inclusive
-        ("end", "i8"),  # cycles, exclusive
+        ("end", "i8"),  # cycles, exclusive: the unit takes the next instruction
+        ("ready", "i8"),  # the result is there; flags and barriers wait for it
+        ("index", "i4"),  # place in the block's program
         ("location", "u4"),  # key into sources
-        ("index", "i8"),  # place in the core's program
-    ]
+        ("task", "i4"),  # number of the launch
+        ("core", "i2"),
+        ("op", "i2"),  # opcode, index into op_names
+        ("pipe", "i1"),  # index into pipe_names
+    ],
+    align=True,
 )
 
 SYNC = frozenset({"set_flag", "wait_flag", "pipe_barrier"})
@@ -33,11 +36,12 @@ class Trace:
     Attributes:
         platform_name: the chip that was simulated.
         clock_hz: what turns cycles into seconds.
-        records: one row per instruction, sorted by (core, start, index); rows of one pipe of one core never
-            overlap.
+        records: one row per instruction, in the order of launches, blocks and programs; from start to end
+            rows of one pipe of one core never overlap, their results may.
         op_names: opcode -> instruction name.
         pipe_names: pipe number -> name; a gap in the numbering is "".
         sources: location -> "kernels/matmul.py:41".
+        spans: (start, end) of every launch.
     """
 
     platform_name: str
@@ -46,11 +50,12 @@ class Trace:
     op_names: tuple[str, ...]
     pipe_names: tuple[str, ...]
     sources: Mapping[int, str]
+    spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def cycles(self) -> int:
-        """The cycle in which the last instruction ends; 0 for an empty trace."""
-        return int(self.records["end"].max()) if len(self.records) else 0
+        """The cycle in which the last result is there; 0 for an empty trace."""
+        return int(self.records["ready"].max()) if len(self.records) else 0
 
     @property
     def us(self) -> float:
@@ -106,7 +111,7 @@ class Trace:
 
     def _plain(self) -> tuple[object, ...]:
         """Return what is not an array."""
-        return self.platform_name, self.clock_hz, self.op_names, self.pipe_names, dict(self.sources)
+        return self.platform_name, self.clock_hz, self.op_names, self.pipe_names, dict(self.sources), self.spans
 
     def __repr__(self) -> str:
         """Print a summary; the records are many."""

@@ -145,8 +145,8 @@ class mmad(Declaration):
 
     def cycles(i: Any, costs: Costs) -> int:
         """Count the fractal products behind a head."""
-        k_edge = costs.cube_k_bytes if i.dtype == INT8 else costs.cube_k_bytes // 2
-        return ceil_div(i.m, 16) * ceil_div(i.n, 16) * ceil_div(i.k, k_edge) + costs.mmad_head_cycles
+        m, k, n, each = costs.cube[i.dtype]
+        return int(ceil_div(i.m, m) * ceil_div(i.n, n) * ceil_div(i.k, k) * each) + costs.mmad_head_cycles
 
     def accesses(i: Any) -> tuple[Region, Region, Region]:
         """Return the fractals of c, a and b."""

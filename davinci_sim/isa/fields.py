@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from davinci_sim.memory.spaces import Space
 
-FP16, FP32, INT32, INT8, UINT8, INT16, UINT16 = range(7)
+FP16, FP32, INT32, INT8, UINT8, INT16, UINT16, BF16, INT4 = range(9)
 """Codes of the element types in a record; the order is that of `davinci_sim.memory.dtypes`."""
 
-DTYPE_NAMES = ("fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16")
+DTYPE_NAMES = ("fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16", "bf16", "int4")
 
 
 class Declaration:

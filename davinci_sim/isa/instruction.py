@@ -57,7 +57,7 @@ class Instruction:
     accesses: Callable[..., Any]
     execute: Callable[..., Any]
     variant: int
-    traffic: Callable[..., Any] | None
+    transfer: Callable[..., Any] | None
     emitter: Any
 
     @property
@@ -87,7 +87,7 @@ def instruction(
     """Declare an instruction of a pipe, of the pipe that a route between spaces gives, or of that in a field.
 
     `dtypes` are the element types that it takes; a single one, or `default_dtype`, may be left out in calls.
-    `traffic` (bytes on the memory that all cores share) is declared by those that use it.
+    `transfer` (what goes through the memory that all cores share) is declared by those that use it.
     """
     fallback = dtypes[0] if len(dtypes) == 1 else default_dtype
 
@@ -113,7 +113,7 @@ def instruction(
             cycles=_part(cls, "cycles"),
             accesses=_part(cls, "accesses"),
             execute=_part(cls, "execute"),
-            traffic=_part(cls, "traffic") if hasattr(cls, "traffic") else None,
+            transfer=_part(cls, "transfer") if hasattr(cls, "transfer") else None,
             variant=getattr(cls, "variant", NO_VARIANT),
             emitter=None,
         )

@@ -28,24 +28,51 @@ class Memory(NamedTuple):
 class Costs(NamedTuple):
     """The cycle figures of a platform that instructions ask for; units end the names."""
 
+    cube: npt.NDArray[np.int64]  # [dtype, 4]: m, k, n of one product and its cycles; zeros where there is none
     mmad_head_cycles: int
-    cube_k_bytes: int
+    mmad_l0c_conflict: int  # 1: odd fractal counts cost a cycle per further k fractal
     load2d_l0a_bytes_per_cycle: int
+    load2d_l0a_head_cycles: int
     load2d_l0b_bytes_per_cycle: int
-    load2d_head_cycles: int
+    load2d_l0b_head_cycles: int
     load3d_head_cycles: int
+    load3d_min_cycles: int
     load3d_cycles_per_fractal_per_stride: int
     l1_to_ub_bytes_per_cycle: int
     ub_to_l1_bytes_per_cycle: int
     l0c_to_ub_bytes_per_cycle: int
     ub_to_ub_bytes_per_cycle: int
-    gm_head_cycles: int
-    gm_head_hidden_bytes: int
+    gm_read_head_cycles: int
+    gm_write_head_cycles: int
     gm_packet_slot_bytes: int
-    gm_read_bytes_per_cycle: int
-    gm_write_bytes_per_cycle: int
-    vector_head_cycles: int
+    gm_fast_align_bytes: int
+    gm_unaligned_percent: int
+    gm_atomic_percent: int
+    gm_to_l1_bytes_per_cycle: int
+    gm_to_ub_bytes_per_cycle: int
+    gm_to_l0_bytes_per_cycle: int
+    ub_to_gm_bytes_per_cycle: int
+    vector_min_cycles: int
+    ub_bank_groups: int
+    ub_banks: int
+    ub_bank_bytes: int
     vector_cycles: npt.NDArray[np.int64]  # [opcode, dtype], cycles per repeat
+    drain_cycles: npt.NDArray[np.int64]  # [pipe]: from the end of the unit's work to the result
+
+
+class Transfer(NamedTuple):
+    """What a move takes through the memory that all cores share: a range of GM and the bytes of bus time.
+
+    `count` runs of `run_bytes` begin `stride_bytes` apart at `address`; `bus_bytes` is 0 for a move that
+    stays inside the core.
+    """
+
+    address: int
+    run_bytes: int
+    count: int
+    stride_bytes: int
+    bus_bytes: int
+    is_write: int
 
 
 @inner

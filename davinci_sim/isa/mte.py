@@ -9,7 +9,7 @@ from davinci_sim.isa.bits import narrow
 from davinci_sim.isa.fields import FP16, Declaration, Flag, In, Out, Size
 from davinci_sim.isa.instruction import instruction
 from davinci_sim.isa.jit import inner
-from davinci_sim.isa.machine import Costs, Memory, at, ceil_div, copy, transpose
+from davinci_sim.isa.machine import Costs, Memory, Transfer, at, ceil_div, copy, transpose
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import Region, region, rows
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
@@ -29,26 +29,55 @@ MOVES = {
 
 
 @inner
-def gm_slot_bytes(nburst: int, burst_len: int, slot_bytes: int) -> int:
-    """Return the bytes of bus time that bursts take: packets of 8, 4, 3, 2 or 1 blocks fill a slot each."""
+def packet_slots(burst_len: int) -> int:
+    """Return the bus slots of one burst: packets of 8, 4, 3, 2 or 1 blocks fill a slot each."""
     rest = burst_len % 8
-    packets = burst_len // 8
+    slots = burst_len // 8
     if rest > 0:
-        packets += 1 if rest <= 4 else 2
-    return nburst * packets * slot_bytes
+        slots += 1 if rest <= 4 else 2
+    return slots
 
 
 @inner
-def gm_head_cycles(bus_bytes: int, rate: int, head_cycles: int, hidden_bytes: int) -> int:
-    """Return the head of a transfer: whole for short ones, hidden once `hidden_bytes` are in flight."""
-    exposed = head_cycles + hidden_bytes // rate - bus_bytes // rate
-    return max(0, min(head_cycles, exposed))
+def unaligned_bursts(address: int, nburst: int, stride_bytes: int, align_bytes: int) -> int:
+    """Count the bursts that do not begin at a multiple of `align_bytes`, a power of two."""
+    if (address | stride_bytes) & (align_bytes - 1) == 0:
+        return 0
+    unaligned, phase = 0, 0
+    for burst in range(min(nburst, align_bytes)):  # the pattern repeats after that many bursts at the latest
+        unaligned += 1 if (address + burst * stride_bytes) & (align_bytes - 1) else 0
+        phase = burst + 1
+    return unaligned * nburst // phase
+
+
+@inner
+def bus_bytes(address: int, nburst: int, burst_len: int, stride_bytes: int, costs: Costs) -> int:
+    """Return the bytes of bus time that bursts from or to GM take, slow ones counted longer."""
+    slot = packet_slots(burst_len) * costs.gm_packet_slot_bytes
+    slow = unaligned_bursts(address, nburst, stride_bytes, costs.gm_fast_align_bytes)
+    return int((nburst - slow) * slot + slow * slot * 100 // costs.gm_unaligned_percent)
 
 
 @inner
 def _is_gm(handle: int) -> bool:
     """Tell whether a handle lies in device memory."""
     return handle >> SPACE_SHIFT == _GM
+
+
+@inner
+def _transfer(i: Any, costs: Costs) -> Transfer:
+    """Return the runs in GM of a move from or to it."""
+    run = i.burst_len * BLOCK_BYTES
+    address, stride, is_write = 0, run, 0
+    if _is_gm(i.src):
+        address, stride = i.src & ADDRESS_MASK, run + i.src_gap * BLOCK_BYTES
+    elif _is_gm(i.dst):
+        address, stride, is_write = i.dst & ADDRESS_MASK, run + i.dst_gap * BLOCK_BYTES, 1
+    else:
+        return Transfer(0, 0, 0, 0, 0, 0)
+    return Transfer(
+        address, run, i.nburst, stride, bus_bytes(address, i.nburst, i.burst_len, stride, costs), is_write
+    )
 
 
 @instruction(MOVES, BYTES)
@@ -58,11 +87,13 @@ class data_move(Declaration):
     The pipe follows from the spaces: GM to L1 or UB is MTE2, UB to GM or L1 is MTE3, L1 to UB is MTE1,
     UB to UB is the vector unit. Addresses in GM are byte-aligned, others 32-byte aligned.
 
-    Model: a move inside the core takes its bytes over the width of the path. A transfer from or to GM waits
-    a head (hidden behind long ones) and then takes its share of the memory; each burst is cut into packets
-    of 8, 4, 3, 2 or 1 blocks that each fill an 8-block slot.
+    Model: a move inside the core takes its bytes over the width of the path. A transfer from or to GM takes
+    at least a head and its bytes over the core's path, and no less than its share of L2 and HBM takes (the
+    chip's part of the model); each burst is cut into packets of 8, 4, 3, 2 or 1 blocks that each fill an
+    8-block slot, and a burst that begins beside a 512-byte boundary gets 70 % of the bandwidth.
     Source: path widths from the vendor's platform configuration (memory rates); packets, slots and head
-    from the tiling cycle model in the vendor's operator library for the first generation.
+    from the tiling cycle model in the vendor's operator library for the first generation; alignment from
+    the Ascend C guide.
     """
 
     dst = Out(Space.GM, Space.L1, Space.UB)
@@ -73,24 +104,21 @@ class data_move(Declaration):
     dst_gap = Size(65535, default=0)
 
     def cycles(i: Any, costs: Costs) -> int:
-        """Count the head of a GM transfer, or the whole of a move inside the core."""
-        size = i.nburst * i.burst_len * BLOCK_BYTES
-        if _is_gm(i.src) or _is_gm(i.dst):
-            rate = costs.gm_read_bytes_per_cycle if _is_gm(i.src) else costs.gm_write_bytes_per_cycle
-            bus_bytes = gm_slot_bytes(i.nburst, i.burst_len, costs.gm_packet_slot_bytes)
-            return gm_head_cycles(bus_bytes, rate, costs.gm_head_cycles, costs.gm_head_hidden_bytes)
+        """Count a move inside the core, or the least time of one from or to GM."""
+        if _is_gm(i.src):
+            rate = costs.gm_to_ub_bytes_per_cycle if i.dst >> SPACE_SHIFT == _UB else costs.gm_to_l1_bytes_per_cycle
+            return costs.gm_read_head_cycles + ceil_div(_transfer(i, costs).bus_bytes, rate)
+        if _is_gm(i.dst):
+            size = _transfer(i, costs).bus_bytes
+            return costs.gm_write_head_cycles + ceil_div(size, costs.ub_to_gm_bytes_per_cycle)
         rate = costs.ub_to_ub_bytes_per_cycle
         if i.src >> SPACE_SHIFT == _L1:
             rate = costs.l1_to_ub_bytes_per_cycle
         elif i.dst >> SPACE_SHIFT == _L1:
             rate = costs.ub_to_l1_bytes_per_cycle
-        return ceil_div(size, rate)
+        return ceil_div(i.nburst * i.burst_len * BLOCK_BYTES, rate)
 
-    def traffic(i: Any, costs: Costs) -> int:
-        """Count the bytes of bus time on the memory that all cores share."""
-        if _is_gm(i.src) or _is_gm(i.dst):
-            return gm_slot_bytes(i.nburst, i.burst_len, costs.gm_packet_slot_bytes)
-        return 0
+    transfer = _transfer
 
     def accesses(i: Any) -> tuple[Region, Region]:
         """Return the runs written and read."""
@@ -220,7 +248,8 @@ class load2d(Declaration):
         """Count the fractals at the rate of the path."""
         into_a = i.dst >> SPACE_SHIFT == _L0A
         rate = costs.load2d_l0a_bytes_per_cycle if into_a else costs.load2d_l0b_bytes_per_cycle
-        return ceil_div(i.repeat * FRACTAL_BYTES, rate) + costs.load2d_head_cycles
+        head = costs.load2d_l0a_head_cycles if into_a else costs.load2d_l0b_head_cycles
+        return ceil_div(i.repeat * FRACTAL_BYTES, rate) + head
 
     def accesses(i: Any) -> tuple[Region, Region]:
         """Return the fractals written and read."""

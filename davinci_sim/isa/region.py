@@ -9,8 +9,12 @@ from davinci_sim.isa.jit import inner
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 
 
+READ, WRITTEN, FORWARDED = 0, 1, 2
+"""How a range is touched; FORWARDED is a read that the unit itself orders behind earlier writes of its pipe."""
+
+
 class Region(NamedTuple):
-    """`outer` x `inner` runs of `run_bytes`, starting at `handle`; `written` or else read."""
+    """`outer` x `inner` runs of `run_bytes`, starting at `handle`; `written` says how: see READ and so on."""
 
     written: int
     handle: int

@@ -51,8 +51,8 @@ BITS = ("int16", "uint16")
 
 @inner
 def vector_cycles(i: Any, costs: Costs) -> int:
-    """Count the fixed part and the repeats."""
-    return int(costs.vector_head_cycles + i.repeat * costs.vector_cycles[i.opcode, i.dtype])
+    """Count the repeats; short instructions hold the unit for a least time."""
+    return int(max(costs.vector_min_cycles, i.repeat * costs.vector_cycles[i.opcode, i.dtype]))
 
 
 @inner

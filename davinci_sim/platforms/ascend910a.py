@@ -28,6 +28,15 @@ _CHIP = {
     ),
     "hbm_bytes_per_cycle": published(1100, "B/cycle", _GEMM + "1100 GB/s of HBM for the chip, at 1.0 GHz"),
     "l2_chip_bytes_per_cycle": published(3300, "B/cycle", _GEMM + "3300 GB/s of L2 for the chip, at 1.0 GHz"),
+    "block_start_cycles": fitted(
+        82,
+        "cycles",
+        "from one block of a task to the next: slope over the number of blocks of 18 records of at most 80 KB "
+        "(AtomicAddrClean, Relu, ReluGrad, Cast, BiasAddGrad; 1 to 32 blocks) in the LeNet-5 profile below",
+    ),
+    "host_launch_cycles": assumed(
+        10000, "cycles", "10 us for the host to send one task; no figure is published for this chip"
+    ),
     "task_start_cycles": fitted(
         1100,
         "cycles",
@@ -66,7 +75,16 @@ _CUBE = {
     "cube_k": published(16, "", _INI + "cube_k_size, for fp16"),
     "cube_n": published(16, "", _INI + "cube_n_size"),
     "cube_k_int8": published(32, "", _INI + "DtypeMKN of DT_INT8 = 16, 32, 16"),
-    "mmad_head_cycles": published(15, "cycles", _TIK + "an mmad takes one cycle per fractal product plus 15"),
+    "cube_k_uint8": published(32, "", _INI + "DtypeMKN of DT_UINT8 = 16, 32, 16"),
+    "mmad_head_cycles": assumed(
+        4, "cycles", "what a product holds the cube beyond its fractals; " + _MSKPP + "where it is 2"
+    ),
+    "mmad_drain_cycles": published(
+        11, "cycles", _TIK + "an mmad takes one cycle per fractal product plus 15, 4 of them before the next"
+    ),
+    "mmad_l0c_conflict": published(
+        1, "", _TIK + "k fractals - 2 cycles more where the fractals along m or n are odd in number"
+    ),
 }
 
 _INSIDE = {  # moves between the buffers of one core
@@ -77,6 +95,10 @@ _INSIDE = {  # moves between the buffers of one core
         10, "cycles", _TIK + "load2d to L0B takes 2 cycles per fractal plus 10"
     ),
     "load3d_head_cycles": published(15, "cycles", _TIK + "load3d takes stride_w cycles per fractal plus 15"),
+    "load3d_min_cycles": published(25, "cycles", _TIK + "at least 25 cycles between load3d along k"),
+    "mte1_drain_cycles": assumed(
+        0, "cycles", "the published heads of gen-1 loads contain it: they are distances between instructions"
+    ),
     "load3d_cycles_per_fractal_per_stride": published(
         1, "cycles", _TIK + "load3d takes stride_w cycles per fractal"
     ),
@@ -98,10 +120,21 @@ _OUTSIDE = {  # moves between a core and L2 or HBM
     "gm_write_bytes_per_cycle": published(32, "B/cycle", _INI + "ddr_write_rate, one core"),
     "l2_read_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate, one core"),
     "l2_write_bytes_per_cycle": published(86, "B/cycle", _INI + "l2_write_rate, one core"),
-    "gm_head_cycles": published(100, "cycles", _TILING + "100 cycles more for a transfer below 512 blocks"),
-    "gm_head_hidden_bytes": published(
-        16384, "B", _TILING + "from 512 blocks of 32 bytes on, the head is hidden"
+    "gm_read_head_cycles": published(
+        100, "cycles", _TILING + "100 cycles more for a transfer below 512 blocks; hidden behind longer ones"
     ),
+    "gm_write_head_cycles": assumed(100, "cycles", "taken from the opposite direction; none is published"),
+    "gm_to_l1_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate: the core's own path to L2"),
+    "gm_to_ub_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate: the core's own path to L2"),
+    "gm_to_l0_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate: the core's own path to L2"),
+    "ub_to_gm_bytes_per_cycle": published(64, "B/cycle", _INI + "ub_to_l2_rate and ub_to_ddr_rate"),
+    "gm_fast_align_bytes": published(512, "B", _ASCENDC + "best practice: 512-byte aligned GM addresses"),
+    "gm_unaligned_percent": published(
+        70, "%", _ASCENDC + "best practice: addresses aligned to 32 bytes only can fall to 70 % of the bandwidth"
+    ),
+    "gm_atomic_percent": published(50, "%", _GEMM + "atomic addition halves the rate of MTE3"),
+    "l2_line_bytes": assumed(512, "B", "the line of the vendor's simulator of 910B1 (CAModel configuration)"),
+    "l2_ways": assumed(16, "", "no figure is published"),
     "gm_packet_slot_bytes": published(
         256,
         "B",
@@ -120,8 +153,14 @@ _CONTROL = {
         1, "cycles", "the scalar unit hands out one instruction a cycle; no figure is published"
     ),
     "vector_bytes_per_repeat": published(256, "B", _INI + "vec_calc_size = 128 fp16 lanes of 2 bytes"),
-    "vector_head_cycles": assumed(
+    "vector_min_cycles": assumed(
         4, "cycles", _MSKPP + "where an instruction of one repeat takes 3 to 4 cycles"
+    ),
+    "vector_drain_cycles": assumed(
+        22,
+        "cycles",
+        "from the last repeat to the result; the fixed part of an addition in the vendor's bank conflict "
+        "example for A2 (2390 ticks of 50 MHz for 1000 additions of 64 repeats at 1.8 GHz)",
     ),
 }
 

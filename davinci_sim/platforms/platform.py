@@ -10,7 +10,8 @@ from typing import Any
 from davinci_sim.errors import nearest, unknown
 from davinci_sim.platforms.figure import Figure
 
-_CUBE_K = {"fp16": "cube_k", "int8": "cube_k_int8", "uint8": "cube_k_int8"}
+CUBE_DTYPES = ("fp16", "bf16", "fp32", "int8", "uint8", "int4")
+"""Types that some cube multiplies; a platform's takes those with a figure cube_k_<dtype> (fp16: cube_k)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,22 @@ class Platform:
             raise unknown(f"figure of {self.name}", key, self.figures)
         return self.figures[key]
 
+    @property
+    def cube_tiles(self) -> dict[str, tuple[int, int, int, int]]:
+        """Return m, k, n of one product of the cube and its cycles, for every element type that it takes."""
+        tiles = {}
+        for dtype in CUBE_DTYPES:
+            k = self.figures.get("cube_k" if dtype == "fp16" else f"cube_k_{dtype}")
+            if k is None:
+                continue
+            n = self.figures.get(f"cube_n_{dtype}", self.figures["cube_n"])
+            cycles = self.figures.get(f"cube_cycles_{dtype}")
+            tiles[dtype] = (
+                int(self.figures["cube_m"].value), int(k.value), int(n.value),
+                1 if cycles is None else int(cycles.value),
+            )  # fmt: skip
+        return tiles
+
     def vector_cycles(self, instruction: str, dtype: str) -> int:
         """Return the cycles of one 256-byte repeat of a vector instruction on `dtype`."""
         key = f"vector_cycles.{instruction}.{dtype}"
@@ -48,10 +65,10 @@ class Platform:
 
     def peak_flops(self, dtype: str = "fp16") -> float:
         """Return the operations per second of all cubes, an accumulating product counted as two."""
-        if dtype not in _CUBE_K:
-            raise unknown("cube dtype", dtype, _CUBE_K)
-        products = self.cube_m * getattr(self, _CUBE_K[dtype]) * self.cube_n
-        return float(2 * products * self.ai_cores * self.clock_hz)
+        if dtype not in self.cube_tiles:
+            raise unknown("cube dtype", dtype, self.cube_tiles)
+        m, k, n, cycles = self.cube_tiles[dtype]
+        return float(2 * m * k * n / cycles * self.ai_cores * self.clock_hz)
 
     def with_figures(self, name: str, **figures: Figure) -> Platform:
         """Return a platform called `name` with some figures replaced or added."""

@@ -87,7 +87,7 @@ def _note(row: Row) -> str:
 def _draw(context: Context, loaded: Any) -> None:
     """Draw and export the pipes of one operator."""
     task = next(t.task for t in loaded.tasks if t.task is not None and t.task.name == SHOWN)
-    trace = loaded.chip.trace_of(task)
+    trace = loaded.chip.trace(task)
     title = "First convolution of LeNet-5, batch 32"
     draw_timeline(trace, context.artifact("timeline.png"), title, cores=1)
     write_chrome_trace(trace, context.artifact("trace.json"))

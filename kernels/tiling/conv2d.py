@@ -318,12 +318,9 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
 
 
 def transfer(size_bytes: float, platform: Platform, rate: float) -> float:
-    """Return the cycles of one transfer from or to GM, its head included where it is not hidden."""
-    head, hidden = int(platform.gm_head_cycles), int(platform.gm_head_hidden_bytes)
-    return (
-        max(0.0, min(head, head + (hidden - size_bytes) / int(platform.gm_read_bytes_per_cycle)))
-        + size_bytes / rate
-    )
+    """Return the cycles of one transfer from GM: its head and path, or its share of the memory."""
+    path = size_bytes / int(platform.gm_to_l1_bytes_per_cycle)
+    return max(int(platform.gm_read_head_cycles) + path, size_bytes / rate)
 
 
 def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, float, float]:

@@ -17,15 +17,29 @@ ADD += " repeat={n} dst_blk=1 src0_blk=1 src1_blk=1 dst_rep=8 src0_rep=8 src1_re
 LOAD = "PIPE_MTE2 data_move dst={space}+0x{d:x} src=GM+0x{s:x} nburst=1 burst_len={n}"
 LOAD += " src_gap=0 dst_gap=0 dtype=uint8"
 
+STORE = "PIPE_MTE3 data_move dst=GM+0x{d:x} src=UB+0x0 nburst=1 burst_len={n}"
+STORE += " src_gap=0 dst_gap=0 dtype=uint8"
+ENGINES = ("fast", "reference")
+
 
 def add(n: int = 1, d: int = 0, a: int = 0, b: int = 0) -> str:
     """Write `n` repeats of vadd on UB."""
     return ADD.format(n=n, d=d, a=a, b=b)
 
 
+def work(n: int = 1) -> str:
+    """Write `n` repeats of vadd whose operands lie in different banks of UB."""
+    return add(n, d=0x20000, b=0x100)
+
+
 def load(blocks: int = 1, space: str = "UB", d: int = 0, s: int = 0) -> str:
     """Write a move of `blocks` from GM."""
     return LOAD.format(n=blocks, space=space, d=d, s=s)
+
+
+def store(blocks: int = 1, d: int = 0) -> str:
+    """Write a move of `blocks` from UB to GM."""
+    return STORE.format(n=blocks, d=d)
 
 
 def set_flag(src: int, dst: int, event: int = 0) -> str:
@@ -38,6 +52,12 @@ def wait_flag(src: int, dst: int, event: int = 0) -> str:
     """Write a wait_flag between two pipes, by number."""
     names = {1: "S", 2: "V", 3: "M", 4: "MTE1", 5: "MTE2", 6: "MTE3"}
     return f"PIPE_{names[dst]} wait_flag src={src} dst={dst} event_id={event} dtype=int32"
+
+
+def pipe_barrier(pipe: int) -> str:
+    """Write a barrier of one pipe, by number."""
+    names = {2: "V", 3: "M", 4: "MTE1", 5: "MTE2", 6: "MTE3"}
+    return f"PIPE_{names[pipe]} pipe_barrier barred={pipe} dtype=int32"
 
 
 BARRIER = "PIPE_ALL pipe_barrier barred=10 dtype=int32"
@@ -53,9 +73,12 @@ def program(*lines: str) -> Program:
 class Words:
     """The vocabulary of the programs in these tests."""
 
-    V, M, MTE1, MTE2, MTE3 = 2, 3, 4, 5, 6
+    S, V, M, MTE1, MTE2, MTE3 = 1, 2, 3, 4, 5, 6
     add = staticmethod(add)
+    work = staticmethod(work)
     load = staticmethod(load)
+    store = staticmethod(store)
+    pipe_barrier = staticmethod(pipe_barrier)
     set_flag = staticmethod(set_flag)
     wait_flag = staticmethod(wait_flag)
     barrier = BARRIER
@@ -67,11 +90,17 @@ def words() -> type[Words]:
     return Words
 
 
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return the name of an engine; a test that asks for it runs on both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def trace_of() -> Callable[..., Trace]:
-    """Return a function that runs lines on one core of the 910A, or of a changed one."""
+def trace_of(engine: str) -> Callable[..., Trace]:
+    """Return a function that runs lines on one core of the 910A, or of a changed one, on either engine."""
 
     def run(*lines: str, chip: Platform = CHIP) -> Trace:
-        return simulate([program(*lines)], chip)
+        return simulate([program(*lines)], chip, engine=engine)
 
     return run

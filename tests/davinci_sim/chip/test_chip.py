@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from davinci_sim.chip import Chip, Task
+from davinci_sim.chip import Chip, Task, remembered
 from davinci_sim.chip import chip as chip_module
 from davinci_sim.core.program import Program
-from davinci_sim.errors import IllegalInstruction, OutOfSpace
+from davinci_sim.errors import IllegalInstruction, OutOfSpace, UnknownName
 from davinci_sim.memory.dtypes import F32, U8
+from davinci_sim.platforms import assumed, platform
+
+SMALL_L2 = platform("ascend910a").with_figures(
+    "small L2", l2_bytes=assumed(1 << 16, "B", "so that lines have to go")
+)
 
 
 def task_of(*programs: Program, key: str = "a test") -> Task:
@@ -72,33 +79,100 @@ def test_one_and_two_threads_compute_the_same_bits(words):
     assert not np.array_equal(results[0], start)
 
 
-def test_remembered_times_equal_fresh_ones(words):
-    tasks = [task_of(words.program(words.load(n), words.add(n)), key=f"{n}") for n in (5, 90, 5, 90)]
-    remembering, fresh = Chip(), Chip(remember_times=False)
-    assert [remembering.cycles(task) for task in tasks] == [fresh.cycles(task) for task in tasks]
-    assert remembering.cycles(tasks[0]) != remembering.cycles(tasks[1])
+@settings(max_examples=30)
+@given(data=st.data())
+def test_remembered_times_equal_fresh_ones(words, data):
+    """Of tasks in any order, whose tensors share what does not fit L2; now and then L2 is emptied."""
+    moves = [words.load(n, s=s) for n in (16, 700) for s in (0, 4096, 1 << 16)]
+    moves += [words.store(n, d=d) for n in (16, 700) for d in (0, 1 << 15)]
+    pool = [
+        task_of(words.program(a), words.program(b), key=f"{a} {b}")
+        for a, b in zip(moves, moves[3:], strict=False)
+    ]
+    order = data.draw(st.lists(st.sampled_from([None, *range(len(pool))]), max_size=20))
+    times = []
+    for remember in (True, False):
+        chip = Chip(SMALL_L2, remember_times=remember)
+        times.append([chip.empty_l2() if number is None else chip.time(pool[number]) for number in order])
+    assert times[0] == times[1]
 
 
-@pytest.mark.parametrize(("remember", "runs"), [(True, 1), (False, 3)])
-def test_equal_tasks_are_simulated_once(words, monkeypatch, remember, runs):
+@pytest.mark.parametrize(("remember", "runs"), [(True, 2), (False, 4)])
+def test_equal_tasks_in_equal_states_of_l2_are_simulated_once(words, monkeypatch, remember, runs):
+    """The first run fills L2, the second finds everything there and leaves it so, as do all that follow."""
     counted = []
 
-    def simulate(*arguments):
+    def simulate_launches(*arguments):
         counted.append(arguments)
         return original(*arguments)
 
-    original = chip_module.simulate
-    monkeypatch.setattr(chip_module, "simulate", simulate)
+    original = remembered.simulate_launches
+    monkeypatch.setattr(remembered, "simulate_launches", simulate_launches)
     chip = Chip(remember_times=remember)
-    task = task_of(words.program(words.load()))
-    assert len({chip.cycles(task) for _ in range(3)}) == 1
+    task = task_of(words.program(words.load(1024)))
+    first, *others = [chip.cycles(task) for _ in range(4)]
+    assert len(set(others)) == 1
+    assert others[0] < first
     assert len(counted) == runs
 
 
+def test_a_task_whose_tensors_lie_elsewhere_is_another_one(words):
+    """Its operands say where they lie; L2 holds those of the first only."""
+    chip, tasks = Chip(), []
+    for handle in (0, 1 << 20):
+        task = task_of(words.program(words.load(1024, s=handle)))
+        tasks.append(Task(task.name, task.key, task.programs, task.words, task.offsets, 0, {"x": handle}))
+    cold = chip.time(tasks[0])
+    assert chip.time(tasks[1]) == cold
+    assert chip.time(tasks[0]).cycles < cold.cycles
+
+
+def test_an_emptied_l2_makes_a_task_as_slow_as_the_first_time(words):
+    chip, task = Chip(), task_of(words.program(words.load(1024)))
+    cold, warm = chip.time(task), chip.time(task)
+    chip.empty_l2()
+    assert warm.cycles < cold.cycles
+    assert chip.time(task) == cold
+
+
+def test_what_a_trace_leaves_in_l2_is_there_for_the_next_task(words, engine):
+    """128 KiB from the memory, then from L2 over the core's own path."""
+    chip, task = Chip(engine=engine), task_of(words.program(words.load(4096)))
+    figures = chip.platform
+    assert chip.trace(task).cycles == 1 + 131072 // figures.gm_read_bytes_per_cycle
+    assert chip.time(task).cycles == (
+        1 + figures.gm_read_head_cycles + -(-131072 // figures.gm_to_ub_bytes_per_cycle)
+    )
+
+
+def test_the_time_of_a_task_says_how_busy_its_pipes_are(words):
+    """The sums take 200 cycles; what only hands over is no work."""
+    lines = [words.load(16), words.set_flag(5, 2), words.wait_flag(5, 2), words.work(200)]
+    chip = Chip()
+    time = chip.time(task_of(words.program(*lines)))
+    moving = chip.platform.gm_read_head_cycles + -(-512 // chip.platform.gm_to_ub_bytes_per_cycle)
+    assert time.busy_cycles == {"V": 200, "MTE2": moving}
+    assert time.busiest == "V"
+
+
 def test_the_time_of_a_task_has_its_start_in_it(words):
-    chip, task = Chip(), task_of(words.program(words.load()))
-    assert chip.cycles(task) == chip.platform.task_start_cycles + chip.trace(task).cycles
-    assert chip.microseconds(1000) == 1.0
+    """Each on a chip of its own, since the first one leaves its bytes in L2."""
+    task = task_of(words.program(words.load()))
+    assert Chip().cycles(task) == Chip().platform.task_start_cycles + Chip().time(task).cycles
+    assert Chip().time(task).cycles == Chip().trace(task).cycles
+    assert Chip().microseconds(1000) == 1.0
+
+
+def test_both_engines_give_a_task_the_same_time(words):
+    task = task_of(*(words.program(words.load(300, s=n * 4096), words.work(90)) for n in range(8)))
+    fast, reference = Chip(engine="fast"), Chip(engine="reference")
+    assert [fast.time(task) for _ in range(3)] == [reference.time(task) for _ in range(3)]
+
+
+def test_an_engine_that_does_not_exist_is_refused():
+    with pytest.raises(UnknownName) as error:
+        Chip(engine="quick")
+    assert str(error.value) == "unknown engine 'quick'; known: fast, reference"
 
 
 def test_an_operand_that_leaves_its_memory_is_named_with_its_source(words):

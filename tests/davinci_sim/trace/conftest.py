@@ -12,26 +12,47 @@ PIPES = ("", "S", "V", "M", "MTE1", "MTE2", "MTE3")
 SOURCES = {1: "kernels/matmul.py:41", 2: "kernels/matmul.py:52"}
 
 
-def schedule(core: int, steps: int) -> list[tuple[int, int, int, int, int, int, int]]:
+Row = dict[str, int]
+
+
+def records_of(rows: list[Row]) -> np.ndarray:
+    """Return records from rows by field name; a result is there at the end unless `ready` says otherwise."""
+    records = np.zeros(len(rows), TRACE_DTYPE)
+    for record, row in zip(records, rows, strict=True):
+        for field, value in {"ready": row["end"], **row}.items():
+            record[field] = value
+    return records
+
+
+def schedule(core: int, steps: int) -> list[Row]:
     """Return the rows of one core: load, feed, multiply, and every fourth step drain and store."""
-    rows: list[tuple[int, int, int, int, int, int, int]] = []
+    rows: list[Row] = []
     free = dict.fromkeys(PIPES, 0)
 
-    def run(pipe: str, op: str, ready: int, cycles: int, location: int = 0) -> int:
-        start = max(free[pipe], ready)
-        free[pipe] = start + cycles
-        rows.append((core, PIPES.index(pipe), OPS.index(op), start, start + cycles, location, len(rows)))
-        return start + cycles
+    def run(pipe: str, op: str, since: int, cycles: int, drain: int = 0, location: int = 0) -> int:
+        start = max(free[pipe], since)
+        free[pipe] = end = start + cycles
+        times = {"start": start, "end": end, "ready": end + drain}
+        what = {"pipe": PIPES.index(pipe), "op": OPS.index(op), "location": location, "index": len(rows)}
+        rows.append({"core": core, **what, **times})
+        return end + drain
 
     for step in range(steps):
-        loaded = run("MTE2", "data_move", 40 * core, 130 + 7 * (core + step) % 30, 1)
+        loaded = run("MTE2", "data_move", 40 * core, 130 + 7 * (core + step) % 30, location=1)
         run("MTE2", "set_flag", loaded, 1)
         fed = run("MTE1", "load2d", run("MTE1", "wait_flag", loaded, 1), 70)
-        done = run("M", "mmad", fed, 96, 2)
+        done = run("M", "mmad", fed, 96, 11, location=2)
         if step % 4 == 3:
-            drained = run("V", "vconv", run("V", "vadd", run("V", "move_l0c_ub", done, 40), 60), 30)
-            run("MTE3", "data_move", drained, 180)
+            moved = run("V", "move_l0c_ub", done, 40, 22)
+            converted = run("V", "vconv", run("V", "vadd", moved, 60, 22), 30, 22)
+            run("MTE3", "data_move", converted, 180)
     return rows
+
+
+@pytest.fixture
+def make_records():
+    """Return a function that makes records from rows by field name."""
+    return records_of
 
 
 @pytest.fixture
@@ -40,7 +61,7 @@ def make_trace():
 
     def make(cores: int = 2, steps: int = 16, clock_hz: float = 1e9) -> Trace:
         rows = [row for core in range(cores) for row in schedule(core, steps)]
-        records = np.sort(np.array(rows, TRACE_DTYPE), order=["core", "start", "index"])
+        records = np.sort(records_of(rows), order=["core", "start", "index"])
         return Trace("ascend910a", clock_hz, records, OPS, PIPES, SOURCES)
 
     return make

@@ -46,6 +46,14 @@ def test_the_shares_of_a_pipe_add_up_to_its_busy_time(make_trace):
     assert shares(cube[:0], edges).sum() == 0
 
 
+def test_the_shares_are_those_of_records_in_any_order(make_trace):
+    """Blocks of two launches may take turns on a core, while records come launch by launch."""
+    trace = make_trace(cores=1, steps=50)
+    cube = trace.work[trace.work["pipe"] == trace.pipe_names.index("M")]
+    edges = np.linspace(0, trace.cycles, 41)
+    assert shares(cube[::-1], edges) == pytest.approx(shares(cube, edges))
+
+
 @pytest.mark.parametrize("steps", [16, 5000])
 def test_a_long_trace_can_be_drawn(tmp_path, make_trace, steps):
     """Bars and shares both."""

@@ -1,0 +1,159 @@
+"""Prepare launches for the compiled engine, run them, and bring the times back."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.chip import faults
+from davinci_sim.chip.engine.fluid import new_fluid
+from davinci_sim.chip.engine.l2 import L2
+from davinci_sim.chip.engine.loop import FLAG_BITS, IDLE, Blocks, Launches, Memory, System, run
+from davinci_sim.chip.engine.scoreboard import LEFT_SET, NO_FAULT, SET_TWICE, Records, new_cores
+from davinci_sim.chip.launch import Launch
+from davinci_sim.chip.records import Rows, blocks_of, launch_of_block, new_rows, offsets_of, trace_of
+from davinci_sim.core.costs import costs_of
+from davinci_sim.core.dispatch import HAS_TRANSFER, count_cycles, transfer_of
+from davinci_sim.core.order import SET, WAIT, flag_of
+from davinci_sim.core.program import Program
+from davinci_sim.core.trace import Trace
+from davinci_sim.isa.jit import jit
+from davinci_sim.isa.machine import Costs
+from davinci_sim.platforms import Platform
+
+Numbers = npt.NDArray[np.int64]
+PIPE_SLOTS = 16
+
+
+@jit
+def _payload(words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], ready: Numbers, table: Numbers,
+             rows: int) -> int:  # fmt: skip
+    """Fill ready[record] with a hand-off's flag, a transfer's row in the table, or -1; return the rows used."""
+    for r in range(words.shape[0]):
+        op = words[r, 0] & 255
+        ready[r] = -1
+        if op in (SET, WAIT):
+            ready[r] = flag_of(words[r, 1])
+        elif has_transfer[op]:
+            t = transfer_of(words, r, costs)
+            if t.bus_bytes > 0:
+                table[rows, 0], table[rows, 1], table[rows, 2] = t.address, t.run_bytes, t.count
+                table[rows, 3], table[rows, 4], table[rows, 5] = t.stride_bytes, t.bus_bytes, t.is_write
+                ready[r] = rows
+                rows += 1
+    return rows
+
+
+def simulate(launches: Sequence[Launch], platform: Platform, cache: L2) -> Trace:
+    """Return the trace of launches; `cache` is left as they leave it.
+
+    Raises:
+        Deadlock: pipes wait for flags that nobody sets.
+        IllegalInstruction: a flag is set twice, or never waited for.
+    """
+    system, rows = _prepared(launches, platform, cache)
+    run(system)
+    blocks = blocks_of(launches)
+    if system.cores.fault[0] != NO_FAULT:
+        raise _error(system, blocks)
+    rows["core"] = np.repeat(system.blocks.core, np.diff(system.blocks.first_record))
+    spans = [(int(start), int(end)) for start, end in system.launches.span]
+    return trace_of(rows, launches, platform, spans)
+
+
+def _prepared(launches: Sequence[Launch], platform: Platform, cache: L2) -> tuple[System, Rows]:
+    """Return everything that the loop works on, and the rows that it fills."""
+    rows, costs, blocks = new_rows(launches), costs_of(platform), blocks_of(launches)
+    offsets = offsets_of(blocks)
+    for block, program in enumerate(blocks):
+        rows["end"][offsets[block] : offsets[block + 1]] = count_cycles(program.words, costs)
+    table = _transfers(blocks, offsets, costs, rows["ready"], rows["op"])
+    records = Records(rows["start"], rows["end"], rows["ready"], rows["op"], rows["pipe"])
+    cores = max(int(platform.ai_cores), 1)
+    busy = min(cores, max(1, len(blocks)))
+    system = System(
+        records,
+        new_cores(busy, int(platform.queue_depth), int(platform.dispatch_cycles), costs.drain_cycles),
+        _memory(platform, costs, table, cache, busy),
+        _launches(launches),
+        Blocks(offsets, launch_of_block(launches), np.zeros(len(blocks), dtype=np.int64),
+               np.full(busy, IDLE, dtype=np.int64), np.zeros(busy + 2, dtype=np.int64)),
+    )  # fmt: skip
+    return system, rows
+
+
+def _transfers(
+    blocks: Sequence[Program], offsets: Numbers, costs: Costs, ready: Numbers, ops: npt.NDArray[np.int16]
+) -> Numbers:
+    """Return the table of transfers of all blocks; `ready` tells each record its row."""
+    table = np.zeros((int(HAS_TRANSFER[ops].sum()), 6), dtype=np.int64)
+    used = 0
+    for block, program in enumerate(blocks):
+        mine = ready[offsets[block] : offsets[block + 1]]
+        used = _payload(program.words, costs, HAS_TRANSFER, mine, table, used)
+    return table[:used]
+
+
+def _memory(platform: Platform, costs: Costs, table: Numbers, cache: L2, cores: int) -> Memory:
+    write, read = int(platform.l2_write_bytes_per_cycle), int(platform.l2_read_bytes_per_cycle)
+    most = cores * PIPE_SLOTS
+    return Memory(
+        transfers=table,
+        pending=np.zeros(most, dtype=np.int64),
+        l2=new_fluid(sorted((write, read)), int(platform.l2_chip_bytes_per_cycle), most),
+        hbm=new_fluid([int(platform.gm_read_bytes_per_cycle)], int(platform.hbm_bytes_per_cycle), most),
+        class_of=np.array([0, 1] if read < write else [1, 0], dtype=np.int64),
+        cache=cache,
+        costs=costs,
+    )
+
+
+def _launches(launches: Sequence[Launch]) -> Launches:
+    """Return the table of launches with who follows whom."""
+    count = len(launches)
+    blocks = [len(launch.programs) for launch in launches]
+    followers: list[list[int]] = [[] for _ in launches]
+    for number, launch in enumerate(launches):
+        for earlier in set(launch.after):
+            followers[earlier].append(number)
+    return Launches(
+        state=np.array([[n, len(set(x.after))] for n, x in zip(blocks, launches, strict=True)], dtype=np.int64),
+        first_block=np.cumsum([0, *blocks], dtype=np.int64),
+        start_cycles=np.array([launch.start_cycles for launch in launches], dtype=np.int64),
+        block_cycles=np.array([launch.block_cycles for launch in launches], dtype=np.int64),
+        host_cycle=np.array([launch.host_cycle for launch in launches], dtype=np.int64),
+        first_follower=np.cumsum([0, *map(len, followers)], dtype=np.int64),
+        followers=np.array([f for each in followers for f in each], dtype=np.int64),
+        span=np.zeros((count, 2), dtype=np.int64),
+        starts=np.zeros(count + 2, dtype=np.int64),
+        due=np.zeros(sum(blocks) + 2, dtype=np.int64),
+        line=np.zeros(sum(blocks), dtype=np.int64),
+        line_ends=np.zeros(2, dtype=np.int64),
+    )
+
+
+def _error(system: System, blocks: Sequence[Program]) -> Exception:
+    """Return the error that tells the fault found."""
+    kind, cycle, core, what = (int(number) for number in system.cores.fault)
+    if kind == SET_TWICE:
+        block = int(np.searchsorted(system.blocks.first_record, what, side="right")) - 1
+        return faults.set_twice(blocks[block], what - int(system.blocks.first_record[block]), cycle)
+    if kind == LEFT_SET:
+        return faults.left_set(blocks[what >> FLAG_BITS], what & ((1 << FLAG_BITS) - 1), cycle)
+    return faults.stuck(blocks[what], _waiting(system, core, what))
+
+
+def _waiting(system: System, core: int, block: int) -> list[int]:
+    """Return the wait_flag records of a block that keep its pipes, by place in its program."""
+    first = int(system.blocks.first_record[block])
+    found = []
+    for pipe in range(system.cores.pipes.shape[1]):
+        _, _, served, *_ = (int(n) for n in system.cores.pipes[core, pipe])
+        if served < int(system.cores.pipes[core, pipe, 0]):
+            found.append(int(system.cores.record[core, pipe, served % (system.cores.depth + 1)]))
+    following = int(system.cores.scalar[core, 0])
+    if following < int(system.cores.scalar[core, 1]):
+        found.append(following)
+    ops, pipes = system.records.op, system.records.pipe
+    scalar = [r for r in found if r != following or int(pipes[r]) == 1]
+    return [r - first for r in scalar if int(ops[r]) == WAIT]
