@@ -26,7 +26,7 @@ from davinci_sim.core.dispatch import count_cycles, execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import Program
-from davinci_sim.isa.jit import CACHE_FOLDER
+from davinci_sim.isa.cache import CACHE_FOLDER, digest_of
 from davinci_sim.isa.state import CoreState, new_core_state
 from davinci_sim.platforms import platform
 from kernels.lang import packed
@@ -89,12 +89,10 @@ def _type_of(value: Any) -> types.Type:
 
 
 def _marker(name: str, known: dict[str, Kernel]) -> Path:
-    """Return the file that says that a function is in the cache; it changes with the function's own file."""
-    ready = Path(CACHE_FOLDER) / "ready"
-    if name == EXECUTOR:
-        return ready / "executor"
-    source = Path(known[name].emit.py_func.__code__.co_filename)
-    return ready / f"{name}-{source.stat().st_mtime_ns}"
+    """Return the file that says that a function is in the cache; it changes with what the function calls."""
+    functions = (execute, count_cycles, legal_order) if name == EXECUTOR else (known[name].emit,)
+    digests = (digest_of(function, into_calls=True) for function in functions)
+    return Path(CACHE_FOLDER) / "ready" / "-".join([name.replace(" ", "-"), *digests])
 
 
 def _compile_in_processes(names: list[str], workers: int) -> None:

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from davinci_sim.errors import InternalError
-from davinci_sim.isa import generated, state
+from davinci_sim.isa import checks, generated, state
 from davinci_sim.isa.fields import DTYPE_NAMES, Field, ImmediateField, MaskField, Operand
-from davinci_sim.isa.jit import inner, jit
+from davinci_sim.isa.jit import apart
 from davinci_sim.isa.pipes import Pipe
 
 WORDS = 8
@@ -117,7 +117,8 @@ def instruction(
             variant=getattr(cls, "variant", NO_VARIANT),
             emitter=None,
         )
-        emitter = _compile(_emitter_source(declared), cls, {})
+        kinds = tuple("float" if is_float else "int" for _, _, is_float in declared.parameters)
+        emitter = apart(_made(_emitter_source(declared), cls, {}), kinds, allocates=False)
         declared = replace(declared, emitter=emitter)
         emitter.instruction = declared
         INSTRUCTIONS[declared.name] = declared
@@ -141,9 +142,7 @@ def _part(cls: type, part: str) -> Callable[..., Any]:
     function: Callable[..., Any] | None = getattr(cls, part, None)
     if function is None:
         raise InternalError(f"instruction {cls.__name__} declares no {part}()")
-    if hasattr(function, "py_func"):
-        return function  # a family's function, compiled before and shared by its members
-    return inner(function)
+    return apart(getattr(function, "py_func", function))
 
 
 def _offsets(fields: tuple[Field, ...], name: str) -> Iterator[int]:
@@ -177,22 +176,21 @@ def _decoder(cls: type, record: type, fields: tuple[Field, ...], offsets: tuple[
     """Return the function from words and a row to the named tuple; one per set of operands."""
     known = [declared.decode for declared in INSTRUCTIONS.values() if declared.record is record]
     source = _decoder_source(record.__name__, fields, offsets)
-    return known[0] if known else _compile(source, cls, {record.__name__: record})
+    return known[0] if known else apart(_made(source, cls, {record.__name__: record}))
 
 
 def _own_fields(cls: type) -> bool:
     return any(isinstance(value, Field) for value in vars(cls).values())
 
 
-def _compile(source: str, cls: type, names: dict[str, Any]) -> Any:
-    """Compile generated source as if it stood where the class stands, so that Numba can cache it."""
+def _made(source: str, cls: type, names: dict[str, Any]) -> Any:
+    """Return the function of generated source, as if it stood in the file of the class."""
     module = sys.modules[cls.__module__]
-    line = inspect.getsourcelines(cls)[1]
-    code = compile("\n" * (line - 1) + source, str(module.__file__), "exec")
-    scope = {**vars(state), "np": np, "__name__": cls.__module__, **names}
+    code = compile(source, str(module.__file__), "exec")
+    scope = {**vars(state), **vars(checks), "np": np, "__name__": cls.__module__, **names}
     exec(code, scope)
     function = scope[source.split("(", maxsplit=1)[0].removeprefix("def ").strip()]
-    return jit(function)
+    return function
 
 
 def _decoder_source(record: str, fields: tuple[Field, ...], offsets: tuple[int, ...]) -> str:
@@ -208,17 +206,14 @@ def _decoder_source(record: str, fields: tuple[Field, ...], offsets: tuple[int, 
         else:
             values.append(f"(words[r, {word}] >> {shift}) & {(1 << (8 * field.width_bytes)) - 1}")
     values += ["(words[r, 0] >> 16) & 255", "words[r, 0] & 255"]
-    return f"def decode(words, r):\n    return {record}({', '.join(values)})\n"
+    return f"def decode_{record}(words, r):\n    return {record}({', '.join(values)})\n"
 
 
 def _emitter_source(declared: Instruction) -> str:
     """Write the function that kernels call: check the operands, then append one record."""
     arguments = [name if d is None else f"{name}={d!r}" for name, d, _ in declared.parameters]
     lines = [f"def {declared.name}(core, {', '.join(arguments)}):", "    state = core.state", "    wrong = 0"]
-    for position, field in enumerate(declared.fields, start=1):
-        test = _violation(field)
-        if test:
-            lines += [f"    if {test}:", f"        wrong = {position}"]
+    lines += _check_lines(declared.fields)
     codes = sum(1 << code for code in declared.dtypes)
     lines += [f"    if not ({codes} >> dtype) & 1:", f"        wrong = {len(declared.fields) + 1}"]
     lines += _route_lines(declared)
@@ -226,32 +221,38 @@ def _emitter_source(declared: Instruction) -> str:
         "    if wrong != 0 and refuse(state, REJECTED, wrong, 0, 0):",
         f"        state[ERROR_NEEDED] = {declared.opcode}",
     ]
-    for slot, (name, _, is_float) in enumerate(declared.parameters):
-        value = f"np.float32({name}).view(np.int32)" if is_float else name
-        lines.append(f"        state[ERROR_VALUES + {slot}] = {value}")
+    values = [f"np.float32({name}).view(np.int32)" if real else name for name, _, real in declared.parameters]
+    header = f"{declared.opcode} | (pipe << 8) | (dtype << 16) | (state[LOCATION] << 32)"
+    words = [header, *(" | ".join(parts) for _, parts in sorted(_word_parts(declared).items()))]
     lines += [
+        f"        put_values(state, ERROR_VALUES, ({', '.join(values)},))",
         "    r = state[COUNT]",
         "    state[COUNT] = r + 1",
         "    if r < core.words.shape[0]:",
-        "        w = core.words",
+        f"        put_row(core.words, r, ({', '.join(words)}))",
     ]
-    lines.append(
-        f"        w[r, 0] = {declared.opcode} | (pipe << 8) | (dtype << 16) | (state[LOCATION] << 32)"
-    )
-    lines += [f"        w[r, {word}] = {' | '.join(parts)}" for word, parts in _word_parts(declared).items()]
     return "\n".join(lines) + "\n"
 
 
-def _violation(field: Field) -> str:
-    """Return the test that a field breaks its rule, in the emitter's words."""
-    if isinstance(field, Operand):
-        allowed = sum(1 << int(space) for space in field.spaces)
-        test = f"not ({allowed} >> ({field.name} >> SPACE_SHIFT)) & 1"
-        aligned = f"{field.name} >> SPACE_SHIFT != 0 and {field.name} & {field.align_bytes - 1}"
-        return test if field.align_bytes == 1 else f"{test} or ({aligned})"
-    if isinstance(field, ImmediateField):
-        return ""
-    return f"{field.name} < {field.low} or {field.name} > {field.high}"
+def _check_lines(fields: tuple[Field, ...]) -> Iterator[str]:
+    """Yield the tests that fields keep their rules; `wrong` is the place of the last one that does not."""
+    numbered = list(enumerate(fields, start=1))
+    rows = {
+        "misplaced": [
+            (f.name, sum(1 << int(space) for space in f.spaces), f.align_bytes, place)
+            for place, f in numbered
+            if isinstance(f, Operand)
+        ],
+        "outside": [
+            (f.name, f.low, f.high, place)
+            for place, f in numbered
+            if not isinstance(f, Operand | ImmediateField)
+        ],
+    }
+    for check, checked in rows.items():
+        columns = (", ".join(map(str, column)) for column in zip(*checked, strict=True))
+        if checked:
+            yield f"    wrong = {check}(wrong, {', '.join(f'({column},)' for column in columns)})"
 
 
 def _route_lines(declared: Instruction) -> list[str]:

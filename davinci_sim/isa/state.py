@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import apart
 
 SPACE_SHIFT = 48
 """A handle is one integer: the memory space above this bit, the byte address below."""
@@ -57,7 +57,7 @@ def begin_block(core: CoreState, block_idx: int, block_dim: int) -> None:
     core.state[MASK_LO : MASK_HI + 1] = -1
 
 
-@jit
+@apart
 def refuse(state: npt.NDArray[np.int64], kind: int, what: int, needed: int, available: int) -> bool:
     """Note the first thing that went wrong during emission; return whether this was the first."""
     if state[ERROR_KIND] != NO_ERROR:
@@ -70,7 +70,7 @@ def refuse(state: npt.NDArray[np.int64], kind: int, what: int, needed: int, avai
     return True
 
 
-@jit
+@apart
 def mask_lo(state: npt.NDArray[np.int64], lanes: int) -> int:
     """Return the mask of lanes 0..63: the first `lanes`, or the mask register when `lanes` < 0."""
     if lanes < 0:
@@ -80,7 +80,7 @@ def mask_lo(state: npt.NDArray[np.int64], lanes: int) -> int:
     return (1 << lanes) - 1
 
 
-@jit
+@apart
 def mask_hi(state: npt.NDArray[np.int64], lanes: int) -> int:
     """Return the mask of lanes 64..127: the first `lanes`, or the mask register when `lanes` < 0."""
     if lanes < 0:

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from davinci_sim.isa.jit import jit
-from kernels.lang.rewrite import Parameter, rewritten
+from davinci_sim.isa.jit import apart
+from kernels.lang.rewrite import Parameter, rewrite
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,9 +18,10 @@ def emits(function: F) -> F:
     are made so in every call; others are passed as they are.
     """
     mark_lines = not function.__module__.startswith(__package__ or "")
-    compiled: Any = jit(rewritten(function, mark_lines=mark_lines)[0])
-    after_core = list(inspect.signature(function).parameters.values())[1:]
-    compiled.emits_parameters = [_parameter(parameter) for parameter in after_core]
+    parameters = [_parameter(each) for each in list(inspect.signature(function).parameters.values())[1:]]
+    kinds = tuple(kind for _, _, kind in parameters)
+    compiled: Any = apart(rewrite(function, mark_lines)[0], kinds, allocates=False)
+    compiled.emits_parameters = parameters
     return cast(F, compiled)
 
 

@@ -1,17 +1,19 @@
-"""Prepare a function that emits: every call knows its source line and has one set of argument types.
+"""Prepare a function that emits: every call knows its source line and names all its arguments.
 
 The decorators `kernel` and `emits` rewrite the syntax tree of a function before it is compiled. Before each
 statement that calls an instruction (or another emitting function) the line number is stored in the core's
-state, so that every record knows where it comes from. Arguments are put in order, defaults filled in and
-made plain integers, so that each emitter is compiled once and not once per combination of types. The
-function keeps its file name and line numbers: a debugger steps through it, and Numba caches it on disk.
+state, so that every record knows where it comes from. Arguments are put in order and defaults filled in, so
+that each emitter is compiled once and not once per combination of what is given. The
+function keeps its file name and line numbers: a debugger steps through it.
 """
 
 import ast
 import inspect
+import linecache
 import textwrap
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +38,19 @@ def parameters_of(target: Any) -> list[Parameter] | None:
 
 def rewritten(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..., Any], str]:
     """Return the function compiled from its rewritten source, and that source as text."""
-    try:
-        if not Path(function.__code__.co_filename).is_file():
-            raise OSError
-        lines, first = inspect.getsourcelines(function)
-    except (OSError, TypeError):
-        raise DavinciError(
-            f"kernel {function.__name__}: its source cannot be read\n"
-            "  rule: a kernel must be written in a file\n  next: move it out of the interactive session"
-        ) from None
-    tree = ast.parse(textwrap.dedent("".join(lines)))
-    ast.increment_lineno(tree, first - 1)
-    definition = tree.body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    made, definition = rewrite(function, mark_lines)
+    return made, ast.unparse(definition)
+
+
+def rewrite(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..., Any], ast.FunctionDef]:
+    """Return the function compiled from its rewritten source, and that source as a tree."""
+    definition = _definition(function)
     definition.decorator_list = []
     number = register_file(function)
     core, shown = definition.args.args[0].arg, SOURCES[number][0]
     _Rewriter(function.__globals__, core, number << 16 if mark_lines else -1, shown).visit(definition)
     _erase_annotations(definition)
-    ast.fix_missing_locations(tree)
+    tree = ast.Module(body=[definition], type_ignores=[])
     scope: dict[str, Any] = {}
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
     exec(compile(tree, filename, "exec"), function.__globals__, scope)
@@ -64,7 +60,36 @@ def rewritten(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[
         function.__doc__,
         function.__qualname__,
     )
-    return made, ast.unparse(definition)
+    return made, definition
+
+
+def _definition(function: Callable[..., Any]) -> ast.FunctionDef:
+    """Return the syntax tree of a function, with the line numbers of its file."""
+    path, first = function.__code__.co_filename, function.__code__.co_firstlineno
+    lines = linecache.getlines(path) if Path(path).is_file() else []
+    end = _ends(path, "".join(lines)).get((first, function.__name__), 0)
+    if end == 0:
+        raise DavinciError(
+            f"kernel {function.__name__}: its source cannot be read\n"
+            "  rule: a kernel must be written in a file\n  next: move it out of the interactive session"
+        )
+    text = textwrap.dedent("".join(lines[first - 1 : end]))
+    definition = ast.parse("\n" * (first - 1) + text).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    return definition
+
+
+@lru_cache(maxsize=64)
+def _ends(_path: str, text: str) -> dict[tuple[int, str], int]:
+    """Return the last line of each function of a file, by its first line and its name."""
+    found, waiting = {}, list[ast.AST](ast.parse(text).body)
+    while waiting:
+        node = waiting.pop()
+        waiting += [*getattr(node, "body", []), *getattr(node, "orelse", [])]
+        if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            found[first, node.name] = node.end_lineno
+    return found
 
 
 def register_file(function: Callable[..., Any]) -> int:
@@ -141,8 +166,12 @@ class _Rewriter(ast.NodeTransformer):
                 f"  next: {ast.unparse(node.func)} takes {_signature(self.core, parameters)}"
             )
         given |= named
-        values = [_plain(given.get(name), default, kind) for name, default, kind in parameters]
-        return ast.Call(func=node.func, args=[node.args[0], *values], keywords=[])
+        values = [
+            given.get(name) or ast.copy_location(ast.Constant(default), node)
+            for name, default, _ in parameters
+        ]
+        call = ast.Call(func=node.func, args=[node.args[0], *values], keywords=[])
+        return ast.copy_location(call, node)
 
     def _emits(self, call: ast.Call) -> bool:
         return parameters_of(self._target(call.func)) is not None
@@ -179,14 +208,3 @@ def _wrong_call(parameters: list[Parameter], positional: int, named: list[str]) 
 def _signature(core: str, parameters: list[Parameter]) -> str:
     shown = [name if default is None else f"{name}={default}" for name, default, _ in parameters]
     return f"({', '.join([core, *shown])})"
-
-
-def _plain(value: ast.expr | None, default: int | float | None, kind: str) -> ast.expr:
-    """Return an argument as its kind, or the default in its place.
-
-    Literals, too: Numba would compile an emitter anew for each literal value.
-    """
-    value = ast.Constant(default) if value is None else value
-    if kind == "any":
-        return value
-    return ast.Call(func=ast.Name(id=kind, ctx=ast.Load()), args=[value], keywords=[])

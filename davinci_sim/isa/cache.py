@@ -1,0 +1,189 @@
+"""Machine code on disk, kept for as long as nothing changes that it was compiled from.
+
+Numba renews a cached function when the file changes that it stands in: too often, since a comment is enough,
+and too seldom, since a change of what the function calls is not seen. Here a function's code is kept under a
+digest of its byte code, of the constants that it reads and of the functions that are compiled into it. What
+it calls by address (see `apart`) is named in the entry, and the entry is used if that is still the same.
+"""
+
+import enum
+import getpass
+import hashlib
+import importlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import caching
+from numba.core.runtime import nrt
+
+CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
+FunctionCache: Any = caching.FunctionCache
+initialize_runtime: Any = nrt.rtsys.initialize  # Numba's own functions have no types
+
+_LAYOUT = "1"
+"""Changes when entries of the cache are written in another way."""
+
+
+def _cache_folder() -> Path:
+    """Return where machine code is kept: in the user's cache, or where the environment says.
+
+    Where that cannot be written, a folder for temporary files takes its place, so that a read-only home
+    costs a compilation after every restart of the machine, and nothing else.
+    """
+    root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("DAVINCI_CACHE")
+    base = Path(root) if root else Path.home() / ".cache" / "davinci-kit"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        is_writable = os.access(base, os.W_OK)
+    except OSError:
+        is_writable = False
+    if not is_writable:
+        base = Path(tempfile.gettempdir()) / f"davinci-kit-{getpass.getuser()}"
+    return base / f"numba-{numba.__version__}-{_LAYOUT}"
+
+
+CACHE_FOLDER = str(_cache_folder())
+"""Where machine code is kept."""
+vars(numba.config)["CACHE_DIR"] = CACHE_FOLDER
+
+
+@cache
+def digest_of(function: Callable[..., Any], into_calls: bool = False) -> str:
+    """Digest what a function's machine code depends on; `into_calls`: what it calls by address, too."""
+    digest, seen = hashlib.sha256(), set[int]()
+    waiting = [function]
+    while waiting:
+        called = waiting.pop()
+        plain = getattr(called, "py_func", called)
+        if id(plain) in seen:
+            continue
+        seen.add(id(plain))
+        for text, part in _facts(plain, into_calls):
+            digest.update(text.encode())
+            waiting += [] if part is None else [part]
+    return digest.hexdigest()[:16]
+
+
+def _facts(function: Any, into_calls: bool) -> Iterator[tuple[str, Any]]:
+    """Yield what the code of a function is made of: texts, and further functions that are part of it."""
+    yield f"{function.__module__}.{function.__qualname__} {function.__defaults__}", None
+    for code in _codes(function.__code__):
+        names = (code.co_names, code.co_varnames, code.co_freevars)
+        yield f"{code.co_code.hex()} {names} {[c for c in code.co_consts if not _is_code(c)]}", None
+        for name in code.co_names:
+            if name in function.__globals__:
+                yield from _fact(name, function.__globals__[name], code.co_names, into_calls)
+    for cell in function.__closure__ or ():
+        yield from _fact("cell", cell.cell_contents, (), into_calls)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if _is_code(constant):
+            yield from _codes(constant)
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, CodeType)
+
+
+def _fact(name: str, value: Any, names: tuple[str, ...], into_calls: bool) -> Iterator[tuple[str, Any]]:
+    """Yield what a global name stands for, as far as compiled code can depend on it."""
+    if isinstance(value, ModuleType):
+        is_ours = "numba" not in value.__name__ and "numpy" not in value.__name__
+        for attribute in names if is_ours else ():
+            if attribute in vars(value):
+                yield from _fact(f"{name}.{attribute}", vars(value)[attribute], names, into_calls)
+    elif hasattr(value, "interface") and not into_calls:
+        yield f"{name} {value.interface}", None
+    elif hasattr(value, "py_func"):
+        yield f"{name} {getattr(value, 'interface', '')}", value
+    elif isinstance(value, np.ndarray):
+        yield f"{name} {value.dtype} {value.shape} {value.tobytes().hex()}", None
+    elif isinstance(value, int | float | str | bytes | tuple | enum.Enum):
+        yield f"{name} {value!r}", None
+    else:
+        yield f"{name} {getattr(value, '__qualname__', type(value))} {getattr(value, '_fields', '')}", None
+
+
+Needed = tuple[str, str, tuple[Any, ...], str]
+"""A function called by address: module, name, types of the arguments, symbol."""
+KNOWN: dict[tuple[str, str], Any] = {}
+"""Every function that can be called by address, by module and name."""
+
+
+def _is_there(needed: Needed) -> bool:
+    """Bring a function that machine code calls by address into memory; tell whether it is the one meant."""
+    module, name, arguments, symbol = needed
+    if (module, name) not in KNOWN:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            return False
+    known = KNOWN.get((module, name))
+    return known is not None and bool(known.symbol_for(arguments) == symbol)
+
+
+class _Place:
+    """Tell Numba where the code of a function is kept and when it is out of date."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self.function = function
+        self._py_file = file
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> "_Place":
+        """Return the place of a function."""
+        return cls(function, file)
+
+    def get_cache_path(self) -> str:
+        """Return the folder."""
+        return CACHE_FOLDER
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder."""
+        Path(CACHE_FOLDER).mkdir(parents=True, exist_ok=True)
+
+    def get_source_stamp(self) -> str:
+        """Return nothing: the digest is part of the file's name."""
+        return ""
+
+    def get_disambiguator(self) -> str:
+        """Return the digest of the function, so that two branches of a work tree keep their code apart."""
+        return digest_of(self.function)
+
+
+class _Entry(CompileResultCacheImpl):  # type: ignore[misc]
+    """Write and read machine code with the list of what it calls by address."""
+
+    _locator_classes = (_Place,)
+
+    def reduce(self, result: Any) -> Any:
+        """Return what is written."""
+        return result.metadata["needs"], super().reduce(result)
+
+    def rebuild(self, target: Any, entry: Any) -> Any:
+        """Return what was read, or nothing if a function that it calls has changed."""
+        needs, reduced = entry
+        if not all(map(_is_there, needs)):
+            return None
+        return super().rebuild(target, reduced)._replace(metadata={"needs": needs})
+
+
+class DiskCache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache of a function, with our idea of what is out of date."""
+
+    _impl_class = _Entry
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Find code on disk; what only compiling needs (Numba's tables, SciPy) is not imported for it."""
+        initialize_runtime(target)
+        return self._load_overload(signature, target)

@@ -1,0 +1,117 @@
+"""What every emitter does, on tuples: check operands, write a record.
+
+To Numba each of these functions is one operation, for which it writes machine instructions directly. Spelled
+out in the emitters, tests and assignments would cost five times the compile time. The bodies are what plain
+Python runs, and say what the machine instructions do.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import extending
+from numba.core import types
+
+lower_builtin: Any = extending.lower_builtin  # Numba's own functions have no types
+type_callable: Any = extending.type_callable
+Integers = tuple[int, ...]
+SPACE_SHIFT = 48
+
+
+def outside(wrong: int, values: Integers, lows: Integers, highs: Integers, numbers: Integers) -> int:
+    """Return the highest of the numbers of values that are not within their bounds, at least `wrong`."""
+    for value, low, high, number in zip(values, lows, highs, numbers, strict=True):
+        if not low <= value <= high:
+            wrong = max(wrong, number)
+    return wrong
+
+
+def misplaced(wrong: int, handles: Integers, spaces: Integers, aligns: Integers, numbers: Integers) -> int:
+    """Return the highest of the numbers of handles in a space that is not allowed or, on chip, misaligned."""
+    for handle, allowed, align, number in zip(handles, spaces, aligns, numbers, strict=True):
+        space = handle >> SPACE_SHIFT
+        if not allowed >> space & 1 or (space != 0 and handle & (align - 1)):
+            wrong = max(wrong, number)
+    return wrong
+
+
+def put_row(words: npt.NDArray[np.int64], row: int, values: Integers) -> None:
+    """Write one record, `words[row] = values`."""
+    words[row] = values
+
+
+def put_values(state: npt.NDArray[np.int64], first: int, values: Integers) -> None:
+    """Write `values` to the table of integers from `first` on."""
+    state[first : first + len(values)] = values
+
+
+def _integers(context: Any, builder: Any, kind: Any, value: Any) -> list[Any]:
+    """Return the items of a tuple as int64."""
+    items = (builder.extract_value(value, index) for index in range(len(kind)))
+    return [context.cast(builder, item, each, types.int64) for item, each in zip(items, kind, strict=True)]
+
+
+def _highest(context: Any, builder: Any, signature: Any, arguments: Any, is_bad: Callable[..., Any]) -> Any:
+    """Return the highest number of what `is_bad`, at least the first argument."""
+    kinds, int64 = signature.args, types.int64
+    wrong = context.cast(builder, arguments[0], kinds[0], int64)
+    columns = [_integers(context, builder, *each) for each in zip(kinds[1:], arguments[1:], strict=True)]
+    for value, first, second, number in zip(*columns, strict=True):
+        is_higher = builder.and_(
+            is_bad(builder, value, first, second), builder.icmp_signed(">", number, wrong)
+        )
+        wrong = builder.select(is_higher, number, wrong)
+    return wrong
+
+
+def _is_outside(builder: Any, value: Any, low: Any, high: Any) -> Any:
+    return builder.or_(builder.icmp_signed("<", value, low), builder.icmp_signed(">", value, high))
+
+
+def _is_misplaced(builder: Any, handle: Any, allowed: Any, align: Any) -> Any:
+    one, none = handle.type(1), handle.type(0)
+    space = builder.ashr(handle, handle.type(SPACE_SHIFT))
+    shift = builder.and_(space, handle.type(63))
+    is_elsewhere = builder.icmp_signed("==", builder.and_(builder.lshr(allowed, shift), one), none)
+    rest = builder.and_(handle, builder.sub(align, one))
+    is_on_chip = builder.icmp_signed("!=", space, none)
+    return builder.or_(is_elsewhere, builder.and_(is_on_chip, builder.icmp_signed("!=", rest, none)))
+
+
+@type_callable(outside)
+@type_callable(misplaced)
+def _type_of_check(_context: Any) -> Any:
+    """Tell Numba that a check returns a number."""
+    return lambda _wrong, _values, _first, _second, _numbers: types.int64
+
+
+@lower_builtin(outside, types.Integer, *[types.BaseTuple] * 4)
+def _outside(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return _highest(context, builder, signature, arguments, _is_outside)
+
+
+@lower_builtin(misplaced, types.Integer, *[types.BaseTuple] * 4)
+def _misplaced(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return _highest(context, builder, signature, arguments, _is_misplaced)
+
+
+@type_callable(put_row)
+@type_callable(put_values)
+def _type_of_put(_context: Any) -> Any:
+    """Tell Numba that writing returns nothing."""
+    return lambda _array, _at, _values: types.none
+
+
+@lower_builtin(put_row, types.Array, types.Integer, types.BaseTuple)
+@lower_builtin(put_values, types.Array, types.Integer, types.BaseTuple)
+def _put(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Store each integer; the array is contiguous, and `at` counts the rows if it has two dimensions."""
+    kind, at_kind, values_kind = signature.args
+    array = context.make_array(kind)(context, builder, arguments[0])
+    first = context.cast(builder, arguments[1], at_kind, types.intp)
+    if kind.ndim > 1:
+        first = builder.mul(first, first.type(len(values_kind)))
+    for index, value in enumerate(_integers(context, builder, values_kind, arguments[2])):
+        builder.store(value, builder.gep(array.data, [builder.add(first, first.type(index))]))
+    return context.get_dummy_value()

@@ -1,0 +1,87 @@
+"""Machine code on disk is used for as long as nothing changes that it was compiled from."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from davinci_sim.isa.cache import digest_of
+from davinci_sim.isa.jit import apart, inner
+
+ROOT = Path(__file__).parents[3]
+TWO_FILES = """
+from davinci_sim.isa.jit import apart, inner, jit
+
+@apart
+def leaf(x):
+    return x + {added}
+
+@inner
+def branch(x):
+    return leaf(x) * 2
+
+@jit
+def top(x):
+    return branch(x)
+"""
+SHOW = "import grown; print(grown.top(1), sum(grown.top.stats.cache_hits.values()))"
+
+
+def made(source: str, **scope: object):
+    """Return the function `f` of a source text."""
+    names = {"__name__": "made", **scope}
+    exec(source, names)
+    return names["f"]
+
+
+def test_a_comment_keeps_the_digest():
+    """Byte code, not text, is what counts."""
+    assert digest_of(made("def f(x):\n    return x + 1")) == digest_of(
+        made("def f(x):\n    # why\n    return x + 1")
+    )
+
+
+def test_a_constant_that_a_function_reads_is_part_of_its_digest():
+    """Numba freezes global numbers into machine code."""
+    source = "def f(x):\n    return x + ADDED"
+    assert digest_of(made(source, ADDED=1)) != digest_of(made(source, ADDED=2))
+
+
+def helpers(kind):
+    """Return two versions of a helper, made callable from compiled code by `kind`."""
+    return [kind(made(f"def f(x):\n    return x + {added}")) for added in (1, 2)]
+
+
+def test_a_function_that_is_compiled_in_is_part_of_the_digest():
+    """The caller's machine code contains the helper's."""
+    source = "def f(x):\n    return helper(x)"
+    first, second = helpers(inner)
+    assert digest_of(made(source, helper=first)) != digest_of(made(source, helper=second))
+
+
+@pytest.mark.parametrize("into_calls", [False, True])
+def test_a_function_that_is_called_by_address_counts_if_asked_for(into_calls):
+    """The caller's machine code holds no more of it than its name."""
+    source = "def f(x):\n    return helper(x)"
+    first, second = (digest_of(made(source, helper=each), into_calls) for each in helpers(apart))
+    assert (first != second) == into_calls
+
+
+def test_code_that_calls_what_has_changed_is_compiled_again(tmp_path):
+    """Through a function compiled in, too; without a change it is read from disk."""
+    found = []
+    for added in (1, 1, 2, 2):
+        (tmp_path / "grown.py").write_text(TWO_FILES.format(added=added))
+        environment = {
+            **os.environ,
+            "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True, check=True
+        )
+        found.append(done.stdout.split())
+    assert found == [["4", "0"], ["4", "1"], ["6", "0"], ["6", "1"]]
