@@ -13,10 +13,11 @@ import numpy.typing as npt
 from numba import extending
 from numba.core import types
 
+from davinci_sim.isa.state import SPACE_SHIFT
+
 lower_builtin: Any = extending.lower_builtin  # Numba's own functions have no types
 type_callable: Any = extending.type_callable
 Integers = tuple[int, ...]
-SPACE_SHIFT = 48
 
 
 def outside(wrong: int, values: Integers, lows: Integers, highs: Integers, numbers: Integers) -> int:
