@@ -352,7 +352,8 @@ def bias_tile(core: Any, acc: int, ub: int, bias: int, q: Any, t: Any) -> None:
     data_move(core, ub, bias + t.n_at * 4, 1, t.n * 4 // 32)
     filled(core, q.bias)
     use(core, q.bias)
-    broadcast_ub_to_l0c(core, acc, ub, t.n // 16, t.m // 16)
+    for m1 in range(t.m // 16):
+        broadcast_ub_to_l0c(core, acc + m1 * 1024, ub, t.n // 16, 1, 0, t.m // 16 - 1)
     free(core, q.bias)
     fill(core, q.ready)
     filled(core, q.ready)

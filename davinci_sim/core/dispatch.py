@@ -64,10 +64,10 @@ def _execution(declared: Instruction, scope: dict[str, Any]) -> list[str]:
     boxes = _name(declared.accesses, scope)
     plain = getattr(declared.accesses, "py_func", declared.accesses)
     takes_variant = len(inspect.signature(plain).parameters) > 1
-    tests = [f"if not is_inside(boxes[{n}], memory.size): return r" for n in range(len(declared.operands))]
     return [
-        f"boxes = {boxes}(i{variant if takes_variant else ''})",
-        *tests,
+        f"for box in {boxes}(i{variant if takes_variant else ''}):",
+        "    if not is_inside(box, memory.size):",
+        "        return r",
         f"{_name(declared.execute, scope)}(i, memory{variant})",
     ]
 

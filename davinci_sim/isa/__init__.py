@@ -19,9 +19,10 @@ from davinci_sim.isa.compare import (
 )
 from davinci_sim.isa.convert import vconv, vector_dup
 from davinci_sim.isa.cube import mmad
-from davinci_sim.isa.fields import FP16, FP32, INT8, INT16, INT32, UINT8, UINT16
+from davinci_sim.isa.fields import BF16, FP16, FP32, INT4, INT8, INT16, INT32, UINT8, UINT16
 from davinci_sim.isa.instruction import INSTRUCTIONS, Instruction, instruction
-from davinci_sim.isa.mte import broadcast_ub_to_l0c, data_move, l0c_to_ub, load2d, load3d
+from davinci_sim.isa.load import load2d, load3d
+from davinci_sim.isa.mte import broadcast_ub_to_l0c, data_move, l0c_to_ub, set_2d
 from davinci_sim.isa.pipes import PIPE_NAMES, QUEUED_PIPES, Pipe
 from davinci_sim.isa.sync import pipe_barrier, set_flag, wait_flag
 from davinci_sim.isa.vector import (
@@ -46,9 +47,11 @@ from davinci_sim.isa.vector import (
 )
 
 __all__ = [
+    "BF16",
     "FP16",
     "FP32",
     "INSTRUCTIONS",
+    "INT4",
     "INT8",
     "INT16",
     "INT32",
@@ -66,6 +69,7 @@ __all__ = [
     "load3d",
     "mmad",
     "pipe_barrier",
+    "set_2d",
     "set_flag",
     "vabs",
     "vadd",

@@ -1,138 +1,106 @@
-"""The cube: one 16 x 16 x 16 fractal product per cycle."""
+"""The cube: one fractal product per cycle."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from davinci_sim.isa.bits import widen
-from davinci_sim.isa.fields import INT8, Declaration, Flag, In, Out, Size
+from davinci_sim.isa.fields import FP16, INT4, INT8, UINT8, Declaration, Flag, In, Out, Size
 from davinci_sim.isa.instruction import instruction
 from davinci_sim.isa.jit import inner
 from davinci_sim.isa.machine import Costs, Memory, at, ceil_div
 from davinci_sim.isa.pipes import Pipe
-from davinci_sim.isa.region import Region, region
+from davinci_sim.isa.products import (
+    ROW_BYTES,
+    add_product,
+    float_a,
+    float_b,
+    integer_a,
+    integer_b,
+    k_edge,
+    load_floats,
+    store_floats,
+    store_integers,
+)
+from davinci_sim.isa.region import FORWARDED, READ, WRITTEN, Region, grid, rows
 from davinci_sim.memory.spaces import Space
 
-Floats = npt.NDArray[np.float32]
+FRACTAL_BYTES, ACCUMULATOR_BYTES = 512, 1024
+ORDERED_FRACTALS = 10
+"""So many accumulator fractals are far enough apart in time that the cube orders its next reads itself.
+
+Source: Ascend C Mmad reference: pipe_barrier(M) is required below ten.
+"""
 
 
 @inner
-def _widen_b(memory: Memory, start: int, k: int, n_fractals: int) -> Floats:
-    """Return b[k, n] from ZN fractals (k1, n1, n0, k0) of float16 patterns."""
-    b = np.empty((k, n_fractals * 16), dtype=np.float32)
-    for k1 in range((k + 15) // 16):
-        for n1 in range(n_fractals):
-            first, column = np.uint64(start + (k1 * n_fractals + n1) * 256), np.uint64(n1 * 16)
-            for k0 in range(min(16, k - k1 * 16)):
-                row, at_k0 = np.uint64(k1 * 16 + k0), first + np.uint64(k0)
-                for n0 in range(np.uint64(16)):
-                    b[row, column + n0] = widen(memory.u16[at_k0 + n0 * np.uint64(16)])
-    return b
-
-
-@inner
-def _widen_a(memory: Memory, start: int, k: int, a: Floats) -> None:
-    """Fill a[16, k rounded up] from one row of ZZ fractals (k1, m0, k0) of float16 patterns."""
-    for k1 in range((k + 15) // 16):
-        for m0 in range(16):
-            first, row, column = np.uint64(start + k1 * 256 + m0 * 16), np.uint64(m0), np.uint64(k1 * 16)
-            for k0 in range(np.uint64(16)):
-                a[row, column + k0] = widen(memory.u16[first + k0])
-
-
-@inner
-def _multiply_rows(acc: Floats, a: Floats, b: Floats, k: int, columns: int) -> None:
-    """Add a[16, k] @ b[k, columns] to acc[16, columns], over k in order; products of fp16 are exact."""
-    whole = k - k % 8
-    for row in range(16):
-        for step in range(0, whole, 8):
-            a0, a1, a2, a3 = a[row, step], a[row, step + 1], a[row, step + 2], a[row, step + 3]
-            a4, a5, a6, a7 = a[row, step + 4], a[row, step + 5], a[row, step + 6], a[row, step + 7]
-            for c in range(columns):
-                value = acc[row, c] + a0 * b[step, c]
-                value += a1 * b[step + 1, c]
-                value += a2 * b[step + 2, c]
-                value += a3 * b[step + 3, c]
-                value += a4 * b[step + 4, c]
-                value += a5 * b[step + 5, c]
-                value += a6 * b[step + 6, c]
-                acc[row, c] = value + a7 * b[step + 7, c]
-        for step in range(whole, k):
-            for c in range(columns):
-                acc[row, c] += a[row, step] * b[step, c]
-
-
-@inner
-def _load_row(memory: Memory, start: int, m1: int, m_fractals: int, n_fractals: int, acc: Floats) -> None:
-    """Fill acc[16, n] from row m1 of the NZ fractals (n1, m1, m0, n0)."""
-    for n1 in range(n_fractals):
-        for m0 in range(16):
-            first = np.uint64(start + ((n1 * m_fractals + m1) * 16 + m0) * 16)
-            row, column = np.uint64(m0), np.uint64(n1 * 16)
-            for n0 in range(np.uint64(16)):
-                acc[row, column + n0] = memory.f32[first + n0]
-
-
-@inner
-def _store_row(memory: Memory, start: int, m1: int, m_fractals: int, n_fractals: int, acc: Floats) -> None:
-    """Write acc[16, n] to row m1 of the NZ fractals (n1, m1, m0, n0)."""
-    for n1 in range(n_fractals):
-        for m0 in range(16):
-            first = np.uint64(start + ((n1 * m_fractals + m1) * 16 + m0) * 16)
-            row, column = np.uint64(m0), np.uint64(n1 * 16)
-            for n0 in range(np.uint64(16)):
-                memory.f32[first + n0] = acc[row, column + n0]
-
-
-@inner
-def _mmad_fp16(i: Any, memory: Memory) -> None:
-    """Execute an fp16 product with float32 accumulators, one row of fractals at a time."""
-    n_fractals, k_fractals, m_fractals = ceil_div(i.n, 16), ceil_div(i.k, 16), ceil_div(i.m, 16)
-    a_start, c_start = at(memory, i.a) // 2, at(memory, i.c) // 4
-    b = _widen_b(memory, at(memory, i.b) // 2, i.k, n_fractals)
-    a = np.empty((16, k_fractals * 16), dtype=np.float32)
-    acc = np.empty((16, n_fractals * 16), dtype=np.float32)
+def _multiply_floats(i: Any, memory: Memory) -> None:
+    """Multiply floating-point numbers, one row of fractals at a time."""
+    n_fractals, k_fractals, m_fractals = ceil_div(i.n, 16), ceil_div(i.k, k_edge(i.dtype)), ceil_div(i.m, 16)
+    a_start, c_start, pitch = at(memory, i.a), at(memory, i.c) // (2 if i.to_fp16 else 4), m_fractals * 256
+    count, a_pitch = (1, ROW_BYTES) if i.m == 1 else (16, FRACTAL_BYTES)
+    b = float_b(memory, i.dtype, at(memory, i.b), i.k, n_fractals)
+    a = np.empty((count, k_fractals * k_edge(i.dtype)), dtype=np.float32)
+    acc = np.empty((count, n_fractals * 16), dtype=np.float32)
     for m1 in range(m_fractals):
-        _widen_a(memory, a_start + m1 * k_fractals * 256, i.k, a)
+        float_a(memory, i.dtype, a_start + m1 * k_fractals * FRACTAL_BYTES, a_pitch, i.k, a)
         if i.accumulate:
-            _load_row(memory, c_start, m1, m_fractals, n_fractals, acc)
+            load_floats(memory, i.to_fp16, c_start + m1 * 256, pitch, acc)
         else:
             acc[:] = 0.0
-        _multiply_rows(acc, a, b, i.k, n_fractals * 16)
-        _store_row(memory, c_start, m1, m_fractals, n_fractals, acc)
+        add_product(acc, a, b, i.k)
+        store_floats(memory, i.to_fp16, c_start + m1 * 256, pitch, acc)
 
 
 @inner
-def _mmad_int8(i: Any, memory: Memory) -> None:
-    """Execute an int8 product with int32 accumulators."""
-    n_fractals, k_fractals = ceil_div(i.n, 16), ceil_div(i.k, 32)
-    m_fractals = ceil_div(i.m, 16)
-    signed = memory.local.view(np.int8)
-    a_start, b_start, c_start = at(memory, i.a), at(memory, i.b), at(memory, i.c) // 4
-    for row in range(m_fractals * 16):
-        for column in range(n_fractals * 16):
-            where = c_start + ((column // 16) * m_fractals * 16 + row) * 16 + column % 16
-            total = memory.i32[where] if i.accumulate else np.int32(0)
-            for k1 in range(k_fractals):
-                a_at = a_start + ((row // 16 * k_fractals + k1) * 16 + row % 16) * 32
-                b_at = b_start + ((k1 * n_fractals + column // 16) * 16 + column % 16) * 32
-                depth = min(32, i.k - k1 * 32)
-                a, b = signed[a_at : a_at + depth], signed[b_at : b_at + depth]
-                for k0 in range(depth):
-                    total = np.int32(total + np.int32(a[k0]) * np.int32(b[k0]))
-            memory.i32[where] = total
+def _multiply_integers(i: Any, memory: Memory) -> None:
+    """Multiply integers, one row of fractals at a time; no sum of one product leaves 32 bits."""
+    n_fractals, k_fractals, m_fractals = ceil_div(i.n, 16), ceil_div(i.k, k_edge(i.dtype)), ceil_div(i.m, 16)
+    a_start, c_start, pitch = at(memory, i.a), at(memory, i.c) // 4, m_fractals * 256
+    count, a_pitch = (1, ROW_BYTES) if i.m == 1 else (16, FRACTAL_BYTES)
+    b = integer_b(memory, INT8 if i.b_int8 else i.dtype, at(memory, i.b), i.k, n_fractals)
+    a = np.empty((count, i.k), dtype=np.int32)
+    acc = np.empty((count, n_fractals * 16), dtype=np.int32)
+    is_unsigned = i.dtype == UINT8 and not i.b_int8
+    for m1 in range(m_fractals):
+        integer_a(memory, i.dtype, a_start + m1 * k_fractals * FRACTAL_BYTES, a_pitch, i.k, a)
+        acc[:] = 0
+        add_product(acc, a, b, i.k)
+        store_integers(memory, is_unsigned, i.accumulate, c_start + m1 * 256, pitch, acc)
 
 
-@instruction(Pipe.M, ("fp16", "int8"), default_dtype="fp16")
+@inner
+def _bytes_of(numbers: int, dtype: int) -> int:
+    """Return the bytes that numbers take in a row of a fractal."""
+    return ceil_div(numbers * ROW_BYTES, k_edge(dtype))
+
+
+@inner
+def _accumulators(i: Any, kind: int) -> Region:
+    """Return the accumulators: all fractals of c, or of each only the row of a vector."""
+    fractal = ACCUMULATOR_BYTES // 2 if i.to_fp16 else ACCUMULATOR_BYTES
+    if i.m == 1:
+        return rows(kind, i.c, fractal // 16, ceil_div(i.n, 16), fractal)
+    return rows(kind, i.c, ceil_div(i.m, 16) * ceil_div(i.n, 16) * fractal, 1, 0)
+
+
+@instruction(Pipe.M, ("fp16", "fp32", "int8", "uint8", "bf16", "int4"), default_dtype="fp16")
 class mmad(Declaration):
-    """Multiply: c[m, n] (+)= a[m, k] @ b[k, n]; fp16 accumulates in fp32, int8 in int32.
+    """Multiply: c[m, n] (+)= a[m, k] @ b[k, n]; floating point to fp32 (or fp16), integers to 32 bits.
 
-    a holds ZZ fractals, b ZN, c NZ; rows of a and columns of b are whole fractals, k is exact.
+    a holds ZZ fractals, b ZN, c NZ; a fractal is 16 rows of 32 bytes, one of c 16 x 16 numbers. Rows of a and
+    columns of b are whole fractals, k is exact. fp16 accumulates in fp32, or with `to_fp16` in fp16 (c then
+    has fractals of 512 bytes); bf16 and fp32 in fp32; int8, int4 and uint8 beside int8 (`b_int8`) in int32;
+    uint8 in uint32. Integers saturate. With m = 1 the product is that of a vector: a is one run of k numbers,
+    and of each fractal of c only the first row is touched.
 
-    Model: one fractal product per cycle after a fixed head; products of one accumulator are added in
-    the order of k, the real adder tree's order is not published.
-    Source: cube cost model of the vendor's tensor iterator kernel (gen-1): tiles + 15.
+    Model: the fractal products, each the platform's cycles of the element type (1; fp32 2 where there is
+    one), behind a head; a type that the platform's cube does not take counts as one cycle each. On the first
+    generation a product with more than two fractals along k and an odd number of them along m or n meets L0C
+    bank conflicts, a cycle for each further one. Sums are taken in the order of k (the real adder tree's
+    order is not published); fp16 accumulators are rounded, and integers saturated, once per instruction.
+    Source: cube cost model of TIK, the vendor's tensor iterator kernel (gen-1): tiles + 15, + k tiles - 2 on
+    a conflict; types, saturation, m = 1 and the barrier below ten accumulator fractals: Ascend C Mmad
+    reference; tile of each type: the vendor's platform configuration.
     """
 
     c = Out(Space.L0C, align=1024)
@@ -142,25 +110,49 @@ class mmad(Declaration):
     k = Size(4095, low=1)
     n = Size(4095, low=1)
     accumulate = Flag(default=None)
+    to_fp16 = Flag()
+    b_int8 = Flag()
+    refuse: ClassVar[dict[str, str]] = {
+        f"to_fp16 and dtype != {FP16}": "to_fp16 = 1 takes dtype fp16; other types accumulate in 32 bits",
+        f"b_int8 and dtype != {UINT8}": "b_int8 = 1 (an int8 b) goes with dtype uint8, that of a",
+    }
 
     def cycles(i: Any, costs: Costs) -> int:
-        """Count the fractal products behind a head."""
+        """Count the fractal products behind a head, and the bank conflicts of L0C."""
         m, k, n, each = costs.cube[i.dtype]
-        return int(ceil_div(i.m, m) * ceil_div(i.n, n) * ceil_div(i.k, k) * each) + costs.mmad_head_cycles
+        if each == 0:
+            m, k, n, each = 16, k_edge(i.dtype), 16, 1
+        m_tiles, k_tiles, n_tiles = ceil_div(i.m, m), ceil_div(i.k, k), ceil_div(i.n, n)
+        conflicts = 0
+        if costs.mmad_l0c_conflict and k_tiles > 1 and (m_tiles % 2 == 1 or n_tiles % 2 == 1):
+            conflicts = k_tiles - 2
+        return int(m_tiles * n_tiles * k_tiles * each + conflicts) + costs.mmad_head_cycles
 
-    def accesses(i: Any) -> tuple[Region, Region, Region]:
-        """Return the fractals of c, a and b."""
-        k_edge = 32 if i.dtype == INT8 else 16
-        m_fractals, n_fractals, k_fractals = ceil_div(i.m, 16), ceil_div(i.n, 16), ceil_div(i.k, k_edge)
+    def accesses(i: Any) -> tuple[Region, ...]:
+        """Return what is written of c and read of a, b and c; of the last fractal along k what k reaches."""
+        edge = k_edge(i.dtype)
+        whole, rest = i.k // edge, _bytes_of(i.k % edge, i.dtype)
+        m_fractals, n_fractals = ceil_div(i.m, 16), ceil_div(i.n, 16)
+        a_row, behind = (whole + (1 if rest else 0)) * FRACTAL_BYTES, whole * FRACTAL_BYTES
+        old = FORWARDED if m_fractals * n_fractals >= ORDERED_FRACTALS else READ
+        a_tail = grid(READ, i.a + behind, rest, 16, ROW_BYTES, m_fractals, a_row)
+        if i.m == 1:
+            behind, a_tail = _bytes_of(i.k, i.dtype), rows(READ, i.a, 0, 0, 0)
+        c_old = _accumulators(i, old)
+        if not i.accumulate:
+            c_old = rows(old, i.c, 0, 0, 0)
         return (
-            region(1, i.c, m_fractals * n_fractals * 1024),
-            region(0, i.a, m_fractals * k_fractals * 512),
-            region(0, i.b, k_fractals * n_fractals * 512),
+            _accumulators(i, WRITTEN),
+            rows(READ, i.a, behind, m_fractals, a_row),
+            rows(READ, i.b, whole * n_fractals * FRACTAL_BYTES, 1, 0),
+            a_tail,
+            rows(READ, i.b + whole * n_fractals * FRACTAL_BYTES, rest, 16 * n_fractals, ROW_BYTES),
+            c_old,
         )
 
     def execute(i: Any, memory: Memory) -> None:
         """Multiply and add."""
-        if i.dtype == INT8:
-            _mmad_int8(i, memory)
+        if i.dtype in (INT4, INT8, UINT8):
+            _multiply_integers(i, memory)
         else:
-            _mmad_fp16(i, memory)
+            _multiply_floats(i, memory)

@@ -39,7 +39,10 @@ Routes = dict[tuple[int, int], Pipe]
 
 @dataclass(frozen=True)
 class Instruction:
-    """One declared instruction and what was derived from it."""
+    """One declared instruction and what was derived from it.
+
+    `refusals` are rules between operands: a condition in the emitter's words, and what a user reads then.
+    """
 
     name: str
     opcode: int
@@ -59,6 +62,7 @@ class Instruction:
     variant: int
     transfer: Callable[..., Any] | None
     emitter: Any
+    refusals: tuple[tuple[str, str], ...] = ()
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -87,7 +91,9 @@ def instruction(
     """Declare an instruction of a pipe, of the pipe that a route between spaces gives, or of that in a field.
 
     `dtypes` are the element types that it takes; a single one, or `default_dtype`, may be left out in calls.
-    `transfer` (what goes through the memory that all cores share) is declared by those that use it.
+    A route is (space of the input, space of the output); with one operand both are its own.
+    `transfer` (what goes through the memory that all cores share) is declared by those that use it, and so is
+    `refuse`: {condition on operands, dtype and the state table: the rule that it breaks}.
     """
     fallback = dtypes[0] if len(dtypes) == 1 else default_dtype
 
@@ -107,7 +113,7 @@ def instruction(
             default_dtype=None if fallback is None else DTYPE_NAMES.index(fallback),
             fields=fields,
             offsets=offsets,
-            doc=inspect.cleandoc(cls.__doc__ or ""),
+            doc=_documentation(cls),
             record=record,
             decode=decode,
             cycles=_part(cls, "cycles"),
@@ -116,6 +122,7 @@ def instruction(
             transfer=_part(cls, "transfer") if hasattr(cls, "transfer") else None,
             variant=getattr(cls, "variant", NO_VARIANT),
             emitter=None,
+            refusals=tuple(getattr(cls, "refuse", {}).items()),
         )
         kinds = tuple("float" if is_float else "int" for _, _, is_float in declared.parameters)
         emitter = apart(_made(_emitter_source(declared), cls, {}), kinds, allocates=False)
@@ -135,6 +142,28 @@ def _fields_of(cls: type) -> Iterator[Field]:
             if isinstance(value, Field):
                 seen[key] = replace(value, name=key)
     yield from seen.values()
+
+
+def _documentation(cls: type) -> str:
+    """Return the docstring; what it lacks of `Model:` and `Source:` comes from its family or its module."""
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    others = [*(base.__doc__ for base in cls.__mro__[1:-2]), sys.modules[cls.__module__].__doc__]
+    for label in ("Model:", "Source:"):
+        if label not in doc:
+            found = next(filter(None, (_paragraph(other or "", label) for other in others)), "")
+            doc += f"\n\n{found}" if found else ""
+    return doc
+
+
+def _paragraph(text: str, label: str) -> str:
+    """Return a docstring's lines from the one that begins with `label` to a blank line or another label."""
+    lines: list[str] = []
+    for line in inspect.cleandoc(text).splitlines():
+        if lines and (not line.strip() or line.startswith(("Model:", "Source:"))):
+            break
+        if lines or line.startswith(label):
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _part(cls: type, part: str) -> Callable[..., Any]:
@@ -217,6 +246,8 @@ def _emitter_source(declared: Instruction) -> str:
     codes = sum(1 << code for code in declared.dtypes)
     lines += [f"    if not ({codes} >> dtype) & 1:", f"        wrong = {len(declared.fields) + 1}"]
     lines += _route_lines(declared)
+    for position, (condition, _) in enumerate(declared.refusals, start=len(declared.fields) + 3):
+        lines += [f"    if wrong == 0 and ({condition}):", f"        wrong = {position}"]
     lines += [
         "    if wrong != 0 and refuse(state, REJECTED, wrong, 0, 0):",
         f"        state[ERROR_NEEDED] = {declared.opcode}",
@@ -256,12 +287,12 @@ def _check_lines(fields: tuple[Field, ...]) -> Iterator[str]:
 
 
 def _route_lines(declared: Instruction) -> list[str]:
-    """Return the lines that pick the pipe from the spaces of the operands (out first, then in)."""
+    """Return the lines that pick the pipe from the spaces of the operands (out first, then in, if any)."""
     if declared.pipe is not None:
         return [f"    pipe = {int(declared.pipe)}"]
     if declared.pipe_field:
         return [f"    pipe = {declared.pipe_field}"]
-    out, source = declared.operands[0].name, declared.operands[1].name
+    out, source = declared.operands[0].name, declared.operands[:2][-1].name
     lines = [f"    route = ({source} >> SPACE_SHIFT) * 16 + ({out} >> SPACE_SHIFT)", "    pipe = 0"]
     for (start, end), pipe in declared.routes.items():
         lines += [f"    if route == {start * 16 + end}:", f"        pipe = {int(pipe)}"]

@@ -1,67 +1,49 @@
-"""The memory transfer engines: moves between spaces, fractal loads, img2col."""
+"""The memory transfer engines: moves between spaces, with what happens to numbers on the way."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from davinci_sim.isa.bits import narrow
-from davinci_sim.isa.fields import FP16, Declaration, Flag, In, Out, Size
+from davinci_sim.isa.bits import narrow, widen
+from davinci_sim.isa.bus import GM, atomic_bytes, bus_bytes, is_gm
+from davinci_sim.isa.fields import (
+    BF16,
+    FP16,
+    FP32,
+    INT8,
+    INT16,
+    INT32,
+    UINT8,
+    UINT16,
+    Declaration,
+    Flag,
+    Immediate,
+    In,
+    Out,
+    Size,
+)
 from davinci_sim.isa.instruction import instruction
 from davinci_sim.isa.jit import inner
-from davinci_sim.isa.machine import Costs, Memory, Transfer, at, ceil_div, copy, transpose
+from davinci_sim.isa.machine import Costs, Memory, Transfer, at, ceil_div, copy
 from davinci_sim.isa.pipes import Pipe
-from davinci_sim.isa.region import Region, region, rows
+from davinci_sim.isa.products import bf16_value
+from davinci_sim.isa.region import FORWARDED, READ, WRITTEN, Region, rows
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 from davinci_sim.memory.spaces import Space
 
-BLOCK_BYTES, FRACTAL_BYTES, ACCUMULATOR_BYTES = 32, 512, 1024
-BYTES = ("uint8",)
-_GM, _L1, _L0A, _L0B, _UB = (int(s) for s in (Space.GM, Space.L1, Space.L0A, Space.L0B, Space.UB))
+BLOCK_BYTES, FRACTAL_BYTES = 32, 512
+NUMBERS = 256
+"""A fractal of L0C holds 16 x 16 numbers, of four bytes or of two."""
+_L1, _L0A, _L0B, _L0C, _UB = (int(s) for s in (Space.L1, Space.L0A, Space.L0B, Space.L0C, Space.UB))
 MOVES = {
-    (_GM, _L1): Pipe.MTE2,
-    (_GM, _UB): Pipe.MTE2,
-    (_UB, _GM): Pipe.MTE3,
+    (GM, _L1): Pipe.MTE2,
+    (GM, _UB): Pipe.MTE2,
+    (_UB, GM): Pipe.MTE3,
     (_UB, _L1): Pipe.MTE3,
     (_L1, _UB): Pipe.MTE1,
     (_UB, _UB): Pipe.V,
 }
-
-
-@inner
-def packet_slots(burst_len: int) -> int:
-    """Return the bus slots of one burst: packets of 8, 4, 3, 2 or 1 blocks fill a slot each."""
-    rest = burst_len % 8
-    slots = burst_len // 8
-    if rest > 0:
-        slots += 1 if rest <= 4 else 2
-    return slots
-
-
-@inner
-def unaligned_bursts(address: int, nburst: int, stride_bytes: int, align_bytes: int) -> int:
-    """Count the bursts that do not begin at a multiple of `align_bytes`, a power of two."""
-    if (address | stride_bytes) & (align_bytes - 1) == 0:
-        return 0
-    unaligned, phase = 0, 0
-    for burst in range(min(nburst, align_bytes)):  # the pattern repeats after that many bursts at the latest
-        unaligned += 1 if (address + burst * stride_bytes) & (align_bytes - 1) else 0
-        phase = burst + 1
-    return unaligned * nburst // phase
-
-
-@inner
-def bus_bytes(address: int, nburst: int, burst_len: int, stride_bytes: int, costs: Costs) -> int:
-    """Return the bytes of bus time that bursts from or to GM take, slow ones counted longer."""
-    slot = packet_slots(burst_len) * costs.gm_packet_slot_bytes
-    slow = unaligned_bursts(address, nburst, stride_bytes, costs.gm_fast_align_bytes)
-    return int((nburst - slow) * slot + slow * slot * 100 // costs.gm_unaligned_percent)
-
-
-@inner
-def _is_gm(handle: int) -> bool:
-    """Tell whether a handle lies in device memory."""
-    return handle >> SPACE_SHIFT == _GM
+FILLS = {(_L1, _L1): Pipe.MTE2, (_L0A, _L0A): Pipe.MTE1, (_L0B, _L0B): Pipe.MTE1}
 
 
 @inner
@@ -69,31 +51,68 @@ def _transfer(i: Any, costs: Costs) -> Transfer:
     """Return the runs in GM of a move from or to it."""
     run = i.burst_len * BLOCK_BYTES
     address, stride, is_write = 0, run, 0
-    if _is_gm(i.src):
+    if is_gm(i.src):
         address, stride = i.src & ADDRESS_MASK, run + i.src_gap * BLOCK_BYTES
-    elif _is_gm(i.dst):
+    elif is_gm(i.dst):
         address, stride, is_write = i.dst & ADDRESS_MASK, run + i.dst_gap * BLOCK_BYTES, 1
     else:
         return Transfer(0, 0, 0, 0, 0, 0)
-    return Transfer(
-        address, run, i.nburst, stride, bus_bytes(address, i.nburst, i.burst_len, stride, costs), is_write
-    )
+    size = bus_bytes(address, i.nburst, i.burst_len, stride, costs)
+    if i.atomic:
+        size = atomic_bytes(size, costs)
+    return Transfer(address, run, i.nburst, stride, size, is_write)
 
 
-@instruction(MOVES, BYTES)
+@inner
+def _sum_of(memory: Memory, dtype: int, to: int, start: int) -> int:
+    """Return the bits of gm[to] + local[start], rounded to nearest even; integers wrap."""
+    if dtype == FP32:
+        there = memory.gm[to : to + 4].view(np.float32)[0]
+        more = memory.local[start : start + 4].view(np.float32)[0]
+        return int(np.float32(there + more).view(np.int32))
+    bits = np.int64(0)
+    added = np.int64(0)
+    for byte in range(4 if dtype == INT32 else 1 if dtype == INT8 else 2):
+        bits |= np.int64(memory.gm[to + byte]) << (8 * byte)
+        added |= np.int64(memory.local[start + byte]) << (8 * byte)
+    if dtype == FP16:
+        return int(narrow(widen(np.uint16(bits)) + widen(np.uint16(added))))
+    if dtype == BF16:
+        exact = np.int64(np.float32(bf16_value(bits) + bf16_value(added)).view(np.int32)) & 0xFFFFFFFF
+        if exact & 0x7FFFFFFF > 0x7F800000:
+            return int(exact >> 16) | 64  # a quiet NaN stays one
+        return int((exact + 0x7FFF + ((exact >> 16) & 1)) >> 16)
+    return int(bits + added)
+
+
+@inner
+def _add_run(memory: Memory, dtype: int, to: int, start: int, run: int) -> None:
+    """Add `run` bytes of numbers in local memory to those in GM; addresses in GM may be any byte."""
+    width = 4 if dtype in (FP32, INT32) else 1 if dtype == INT8 else 2
+    for index in range(0, run, width):
+        total = _sum_of(memory, dtype, to + index, start + index)
+        for byte in range(width):
+            memory.gm[to + index + byte] = (total >> (8 * byte)) & 255
+
+
+@instruction(MOVES, ("uint8", "fp32", "fp16", "int16", "int32", "int8", "bf16"), default_dtype="uint8")
 class data_move(Declaration):
     """Move `nburst` runs of `burst_len` blocks of 32 bytes; gaps between runs are in blocks, too.
 
     The pipe follows from the spaces: GM to L1 or UB is MTE2, UB to GM or L1 is MTE3, L1 to UB is MTE1,
     UB to UB is the vector unit. Addresses in GM are byte-aligned, others 32-byte aligned.
+    With `atomic` = 1 a move to GM adds its numbers, of the given type, to those that are there; other moves
+    carry bytes, and their type means nothing. GM to L0A or L0B is load2d.
 
     Model: a move inside the core takes its bytes over the width of the path. A transfer from or to GM takes
     at least a head and its bytes over the core's path, and no less than its share of L2 and HBM takes (the
     chip's part of the model); each burst is cut into packets of 8, 4, 3, 2 or 1 blocks that each fill an
-    8-block slot, and a burst that begins beside a 512-byte boundary gets 70 % of the bandwidth.
-    Source: path widths from the vendor's platform configuration (memory rates); packets, slots and head
-    from the tiling cycle model in the vendor's operator library for the first generation; alignment from
-    the Ascend C guide.
+    8-block slot, and a burst that begins beside a 512-byte boundary gets 70 % of the bandwidth. Atomic
+    addition gets half of it; its order among cores is that of the moves here, and not guaranteed on the chip.
+    Sums of integers wrap (nothing is published); chips differ in the types that they add (the first: fp32).
+    Source: path widths from the vendor's platform configuration (memory rates); packets, slots and head from
+    the tiling cycle model in the vendor's operator library for the first generation; alignment and atomic
+    types from the Ascend C guide (DataCopy, SetAtomicAdd); atomic rate: GEMM tiling of the vendor's compiler.
     """
 
     dst = Out(Space.GM, Space.L1, Space.UB)
@@ -102,13 +121,21 @@ class data_move(Declaration):
     burst_len = Size(65535, low=1)
     src_gap = Size(65535, default=0)
     dst_gap = Size(65535, default=0)
+    atomic = Flag()
+    refuse: ClassVar[dict[str, str]] = {
+        f"atomic and dst >> SPACE_SHIFT != {GM}": "atomic = 1 adds in GM; dst must live there",
+        f"atomic and dtype == {UINT8}": (
+            "atomic = 1 takes the type of the numbers: fp32, fp16, bf16, int32, int16, int8"
+        ),
+    }
 
     def cycles(i: Any, costs: Costs) -> int:
         """Count a move inside the core, or the least time of one from or to GM."""
-        if _is_gm(i.src):
-            rate = costs.gm_to_ub_bytes_per_cycle if i.dst >> SPACE_SHIFT == _UB else costs.gm_to_l1_bytes_per_cycle
+        if is_gm(i.src):
+            into_ub = i.dst >> SPACE_SHIFT == _UB
+            rate = costs.gm_to_ub_bytes_per_cycle if into_ub else costs.gm_to_l1_bytes_per_cycle
             return costs.gm_read_head_cycles + ceil_div(_transfer(i, costs).bus_bytes, rate)
-        if _is_gm(i.dst):
+        if is_gm(i.dst):
             size = _transfer(i, costs).bus_bytes
             return costs.gm_write_head_cycles + ceil_div(size, costs.ub_to_gm_bytes_per_cycle)
         rate = costs.ub_to_ub_bytes_per_cycle
@@ -120,242 +147,214 @@ class data_move(Declaration):
 
     transfer = _transfer
 
-    def accesses(i: Any) -> tuple[Region, Region]:
-        """Return the runs written and read."""
+    def accesses(i: Any) -> tuple[Region, ...]:
+        """Return the runs written and read; an atomic move reads what it adds to, ordered by the memory."""
         run = i.burst_len * BLOCK_BYTES
+        step = run + i.dst_gap * BLOCK_BYTES
         return (
-            rows(1, i.dst, run, i.nburst, run + i.dst_gap * BLOCK_BYTES),
-            rows(0, i.src, run, i.nburst, run + i.src_gap * BLOCK_BYTES),
+            rows(WRITTEN, i.dst, run, i.nburst, step),
+            rows(READ, i.src, run, i.nburst, run + i.src_gap * BLOCK_BYTES),
+            rows(FORWARDED, i.dst, run if i.atomic else 0, i.nburst, step),
         )
 
     def execute(i: Any, memory: Memory) -> None:
-        """Copy the runs in order."""
+        """Copy the runs in order, or add them."""
         run = i.burst_len * BLOCK_BYTES
-        source = memory.gm if _is_gm(i.src) else memory.local
-        target = memory.gm if _is_gm(i.dst) else memory.local
-        start = (i.src & ADDRESS_MASK) if _is_gm(i.src) else at(memory, i.src)
-        end = (i.dst & ADDRESS_MASK) if _is_gm(i.dst) else at(memory, i.dst)
+        source = memory.gm if is_gm(i.src) else memory.local
+        target = memory.gm if is_gm(i.dst) else memory.local
+        start = (i.src & ADDRESS_MASK) if is_gm(i.src) else at(memory, i.src)
+        end = (i.dst & ADDRESS_MASK) if is_gm(i.dst) else at(memory, i.dst)
         for burst in range(i.nburst):
             s = start + burst * (run + i.src_gap * BLOCK_BYTES)
             d = end + burst * (run + i.dst_gap * BLOCK_BYTES)
-            copy(target, d, source, s, run)
+            if i.atomic:
+                _add_run(memory, i.dtype, d, s, run)
+            else:
+                copy(target, d, source, s, run)
 
 
-@instruction(Pipe.V, ("fp32", "int32"), default_dtype="fp32")
+@inner
+def _accumulator_bytes(dtype: int) -> int:
+    """Return the bytes of a fractal of 16 x 16 accumulators."""
+    return NUMBERS * (2 if dtype == FP16 else 4)
+
+
+@inner
+def _leave(i: Any, memory: Memory, to: int, start: int, count: int) -> None:
+    """Convert `count` numbers on their way; `to` and `start` count numbers of the target and source type."""
+    out, first = np.uint64(to), np.uint64(start)
+    for index in range(np.uint64(count)):
+        if i.dtype == INT32:
+            whole = memory.i32[first + index]
+            if i.relu and whole < 0:
+                whole = np.int32(0)
+            if i.to_fp16:
+                memory.u16[out + index] = narrow(np.float32(np.float32(whole) * i.scale))
+            else:
+                memory.i32[out + index] = whole
+            continue
+        value = widen(memory.u16[first + index]) if i.dtype == FP16 else memory.f32[first + index]
+        if i.relu and value < np.float32(0):
+            value = np.float32(0)
+        if i.dtype == FP16 and not i.to_fp16:
+            memory.u16[out + index] = narrow(value)
+        elif i.dtype == FP16:
+            memory.u16[out + index] = narrow(np.float32(value * i.scale))
+        elif i.to_fp16:
+            memory.u16[out + index] = narrow(value)
+        else:
+            memory.f32[out + index] = value
+
+
+@instruction(Pipe.V, ("fp32", "int32", "fp16"), default_dtype="fp32")
 class l0c_to_ub(Declaration):
-    """Move accumulator fractals of 16 x 16 four-byte numbers from L0C to UB, as fp16 when `to_fp16` is 1.
+    """Move accumulator fractals of 16 x 16 numbers of the given type from L0C to UB, converted on the way.
 
     Runs of `burst_len` fractals; `src_gap` counts fractals, `dst_gap` blocks of 32 bytes.
+    `to_fp16` = 1 turns fp32 into fp16, and int32 and fp16 into fp16 times `scale` (dequantisation);
+    `relu` = 1 turns what is negative into zero, before that.
 
-    Model: passes through the vector unit at the width of the path, counted in accumulator bytes.
-    Source: platform configuration (l0_c_to_ub rate); vector unit as the way: architecture page of the
-    coupled cores; conversion on the way: data_move's conversion modes in the vendor's tensor iterator kernel.
+    Model: passes through the vector unit at the width of the path, counted in accumulator bytes. The product
+    with the scale is rounded to fp32, then to fp16. Scales per channel and results of 8 and 16 bits are left
+    out.
+    Source: platform configuration (l0_c_to_ub rate); vector unit as the way: architecture page of the coupled
+    cores; conversions: Ascend C enhanced DataCopy (CO1 to CO2) and its modes on the first generation.
     """
 
     dst = Out(Space.UB)
-    src = In(Space.L0C, align=1024)
+    src = In(Space.L0C, align=512)
     nburst = Size(4095, low=1)
     burst_len = Size(65535, low=1)
     src_gap = Size(65535, default=0)
     dst_gap = Size(65535, default=0)
     to_fp16 = Flag()
+    relu = Flag()
+    scale = Immediate(default=1.0)
+    refuse: ClassVar[dict[str, str]] = {
+        f"dtype != {FP16} and src & 1023": (
+            "src must be aligned to 1024 bytes, a fractal of four-byte accumulators"
+        ),
+        f"scale != 1.0 and (dtype == {FP32} or not to_fp16)": (
+            "a scale goes with to_fp16 = 1 of int32 or fp16"
+        ),
+    }
 
     def cycles(i: Any, costs: Costs) -> int:
         """Count the accumulator bytes over the path's width."""
-        return ceil_div(i.nburst * i.burst_len * ACCUMULATOR_BYTES, costs.l0c_to_ub_bytes_per_cycle)
+        size = i.nburst * i.burst_len * _accumulator_bytes(i.dtype)
+        return ceil_div(size, costs.l0c_to_ub_bytes_per_cycle)
 
     def accesses(i: Any) -> tuple[Region, Region]:
         """Return the runs written and read."""
-        run = i.burst_len * ACCUMULATOR_BYTES
-        out = run // 2 if i.to_fp16 else run
+        fractal = _accumulator_bytes(i.dtype)
+        run = i.burst_len * fractal
+        out = i.burst_len * NUMBERS * 2 if i.to_fp16 else run
         return (
-            rows(1, i.dst, out, i.nburst, out + i.dst_gap * BLOCK_BYTES),
-            rows(0, i.src, run, i.nburst, run + i.src_gap * ACCUMULATOR_BYTES),
+            rows(WRITTEN, i.dst, out, i.nburst, out + i.dst_gap * BLOCK_BYTES),
+            rows(READ, i.src, run, i.nburst, run + i.src_gap * fractal),
         )
 
     def execute(i: Any, memory: Memory) -> None:
         """Copy or convert the runs in order."""
-        numbers = i.burst_len * ACCUMULATOR_BYTES // 4
+        numbers = i.burst_len * NUMBERS
+        is_half = i.dtype == FP16
+        size = 2 if is_half or i.to_fp16 else 4
         for burst in range(i.nburst):
-            s = at(memory, i.src) // 4 + burst * (i.burst_len + i.src_gap) * ACCUMULATOR_BYTES // 4
-            if i.to_fp16:
-                d = at(memory, i.dst) // 2 + burst * (numbers + i.dst_gap * BLOCK_BYTES // 2)
+            s = at(memory, i.src) // (2 if is_half else 4) + burst * (i.burst_len + i.src_gap) * NUMBERS
+            d = at(memory, i.dst) // size + burst * (numbers + i.dst_gap * BLOCK_BYTES // size)
+            if i.dtype == FP32 and i.to_fp16 and not i.relu:
                 to, first = np.uint64(d), np.uint64(s)
                 for index in range(np.uint64(numbers)):
                     memory.u16[to + index] = narrow(memory.f32[first + index])
-            else:
-                d = at(memory, i.dst) // 4 + burst * (numbers + i.dst_gap * BLOCK_BYTES // 4)
+            elif not i.to_fp16 and not i.relu and not is_half:
                 copy(memory.i32, d, memory.i32, s, numbers)
+            else:
+                _leave(i, memory, d, s, numbers)
 
 
-@instruction(Pipe.V, ("fp32", "int32"), default_dtype="fp32")
+@instruction(Pipe.V, ("fp32", "int32", "fp16"), default_dtype="fp32")
 class broadcast_ub_to_l0c(Declaration):
-    """Fill `burst_len` accumulator fractals with 16 rows that all equal one row of 16 numbers in UB.
+    """Fill accumulator fractals: each row of 16 numbers in UB becomes a fractal of 16 such rows in L0C.
 
-    `nburst` rows of 64 bytes follow each other in UB; `dst_gap` fractals lie between the runs in L0C.
+    `nburst` runs of `burst_len` rows, and as many fractals; `src_gap` counts blocks of 32 bytes in UB,
+    `dst_gap` fractals in L0C.
 
     Model: the accumulator bytes over the width of the path between L0C and UB; through the vector unit.
-    Source: broadcast_ub_to_cc in the vendor's intrinsic list of the first generation; the rate is assumed
-    to be that of the opposite direction.
+    Source: broadcast_ub_to_cc in the vendor's intrinsic list of the first generation; operands: Ascend C
+    BroadCastVecToMM reference; the rate is assumed to be that of the opposite direction.
     """
 
-    dst = Out(Space.L0C, align=1024)
+    dst = Out(Space.L0C, align=512)
     src = In(Space.UB)
-    nburst = Size(4095, low=1)
-    burst_len = Size(65535, low=1)
-    dst_gap = Size(65535, default=0)
+    nburst = Size(255, low=1)
+    burst_len = Size(255, low=1)
+    src_gap = Size(255, default=0)
+    dst_gap = Size(255, default=0)
+    refuse: ClassVar[dict[str, str]] = {
+        f"dtype != {FP16} and dst & 1023": (
+            "dst must be aligned to 1024 bytes, a fractal of four-byte accumulators"
+        ),
+    }
 
     def cycles(i: Any, costs: Costs) -> int:
         """Count the accumulator bytes over the path's width."""
-        return ceil_div(i.nburst * i.burst_len * ACCUMULATOR_BYTES, costs.l0c_to_ub_bytes_per_cycle)
+        size = i.nburst * i.burst_len * _accumulator_bytes(i.dtype)
+        return ceil_div(size, costs.l0c_to_ub_bytes_per_cycle)
 
     def accesses(i: Any) -> tuple[Region, Region]:
         """Return the fractals written and the rows read."""
-        run = i.burst_len * ACCUMULATOR_BYTES
+        fractal = _accumulator_bytes(i.dtype)
+        run, out = i.burst_len * fractal // 16, i.burst_len * fractal
         return (
-            rows(1, i.dst, run, i.nburst, run + i.dst_gap * ACCUMULATOR_BYTES),
-            region(0, i.src, i.nburst * 64),
+            rows(WRITTEN, i.dst, out, i.nburst, out + i.dst_gap * fractal),
+            rows(READ, i.src, run, i.nburst, run + i.src_gap * BLOCK_BYTES),
         )
 
     def execute(i: Any, memory: Memory) -> None:
-        """Repeat each row."""
+        """Repeat each row, two bytes at a time."""
+        words = _accumulator_bytes(i.dtype) // 32  # in a row
         for burst in range(i.nburst):
-            s = at(memory, i.src) // 4 + burst * 16
-            d = at(memory, i.dst) // 4 + burst * (i.burst_len + i.dst_gap) * 256
+            s = at(memory, i.src) // 2 + burst * (i.burst_len * words + i.src_gap * BLOCK_BYTES // 2)
+            d = at(memory, i.dst) // 2 + burst * (i.burst_len + i.dst_gap) * words * 16
             for row in range(i.burst_len * 16):
-                for lane in range(np.uint64(16)):
-                    memory.i32[np.uint64(d + row * 16) + lane] = memory.i32[np.uint64(s) + lane]
+                copy(memory.u16, d + row * words, memory.u16, s + row // 16 * words, words)
 
 
-@instruction(Pipe.MTE1, ("fp16", "int8"), default_dtype="fp16")
-class load2d(Declaration):
-    """Move `repeat` fractals of 512 bytes from L1 to L0A or L0B, `src_stride` fractals from start to start.
+@instruction(FILLS, ("fp16", "int16", "uint16"), default_dtype="fp16")
+class set_2d(Declaration):
+    """Fill `repeat` times 512 bytes of L1, L0A or L0B with one 16-bit number.
 
-    With `transpose` each fp16 fractal is transposed on the way; the fractals end up contiguous.
+    It is carried as float32. L1 is filled by MTE2, L0A and L0B by MTE1.
 
-    Model: bytes over the path's width behind a head.
-    Source: cube cost model of the vendor's tensor iterator kernel (gen-1): one cycle per fractal into L0A,
-    two into L0B, ten between instructions; transposition for 16-bit types: Ascend C LoadData reference.
+    Model: the time of a load2d of as many fractals into L0B where that is filled, else into L0A; no figure is
+    published for the first generation.
+    Source: Ascend C Fill reference (create_cbuf_matrix): on the first generation a number of 512-byte steps
+    without gaps, of 16-bit types.
     """
 
-    dst = Out(Space.L0A, Space.L0B, align=512)
-    src = In(Space.L1, align=32)
-    repeat = Size(255, low=1)
-    src_stride = Size(65535, default=1)
-    transpose = Flag()
+    dst = Out(Space.L1, Space.L0A, Space.L0B)
+    repeat = Size(32767, low=1)
+    value = Immediate(default=0.0)
+    refuse: ClassVar[dict[str, str]] = {
+        f"dst >> SPACE_SHIFT != {_L1} and dst & 511": "dst in L0A or L0B must be aligned to 512 bytes",
+    }
 
     def cycles(i: Any, costs: Costs) -> int:
-        """Count the fractals at the rate of the path."""
-        into_a = i.dst >> SPACE_SHIFT == _L0A
-        rate = costs.load2d_l0a_bytes_per_cycle if into_a else costs.load2d_l0b_bytes_per_cycle
-        head = costs.load2d_l0a_head_cycles if into_a else costs.load2d_l0b_head_cycles
+        """Count the bytes at the rate of a load."""
+        into_b = i.dst >> SPACE_SHIFT == _L0B
+        rate = costs.load2d_l0b_bytes_per_cycle if into_b else costs.load2d_l0a_bytes_per_cycle
+        head = costs.load2d_l0b_head_cycles if into_b else costs.load2d_l0a_head_cycles
         return ceil_div(i.repeat * FRACTAL_BYTES, rate) + head
 
-    def accesses(i: Any) -> tuple[Region, Region]:
-        """Return the fractals written and read."""
-        return (
-            region(1, i.dst, i.repeat * FRACTAL_BYTES),
-            rows(0, i.src, FRACTAL_BYTES, i.repeat, i.src_stride * FRACTAL_BYTES),
-        )
+    def accesses(i: Any) -> tuple[Region]:
+        """Return the bytes filled."""
+        return (rows(WRITTEN, i.dst, i.repeat * FRACTAL_BYTES, 1, 0),)
 
     def execute(i: Any, memory: Memory) -> None:
-        """Copy each fractal, transposed or not."""
-        for repeat in range(i.repeat):
-            s = at(memory, i.src) // 2 + repeat * i.src_stride * 256
-            d = at(memory, i.dst) // 2 + repeat * 256
-            if i.transpose and i.dtype == FP16:
-                transpose(memory.u16, d, 16, memory.u16, s)
-            else:
-                copy(memory.u16, d, memory.u16, s, 256)
-
-
-@inner
-def _outputs(size: int, pads: int, kernel: int, dilation: int, stride: int) -> int:
-    """Return how many windows fit one axis of the padded feature map."""
-    return (size + pads - (kernel - 1) * dilation - 1) // stride + 1
-
-
-@inner
-def _window_fractal(i: Any, memory: Memory, position: int, k: int, tile: npt.NDArray[np.uint16]) -> None:
-    """Fill tile[256]: 16 output positions from `position`, kernel element and channel group `k`."""
-    kernel = i.filter_h * i.filter_w
-    c1, kh, kw = k // kernel, k % kernel // i.filter_w, k % i.filter_w
-    out_h = _outputs(i.fm_h, i.pad_top + i.pad_bottom, i.filter_h, i.dilation_h, i.stride_h)
-    out_w = _outputs(i.fm_w, i.pad_left + i.pad_right, i.filter_w, i.dilation_w, i.stride_w)
-    source = at(memory, i.src) // 2
-    oh, ow = position // out_w, position % out_w
-    for row in range(16):
-        h = oh * i.stride_h - i.pad_top + kh * i.dilation_h
-        w = ow * i.stride_w - i.pad_left + kw * i.dilation_w
-        if oh < out_h and 0 <= h < i.fm_h and 0 <= w < i.fm_w:
-            first = np.uint64(source + ((c1 * i.fm_h + h) * i.fm_w + w) * 16)
-            for c in range(np.uint64(16)):
-                tile[np.uint64(row * 16) + c] = memory.u16[first + c]
-        else:
-            for c in range(np.uint64(16)):
-                tile[np.uint64(row * 16) + c] = 0
-        ow += 1
-        if ow == out_w:
-            oh, ow = oh + 1, 0
-
-
-@instruction(Pipe.MTE1, ("fp16",))
-class load3d(Declaration):
-    """Unfold convolution windows (img2col) from a feature map in L1 to fractals in L0A or L0B.
-
-    The feature map is (c1, fm_h, fm_w, 16) fp16. A fractal holds 16 output positions (row-major over the
-    output) of one kernel element and channel group k = (c1 * filter_h + kh) * filter_w + kw. The first one is
-    (`position`, `k_start`); `along_m` = 1 repeats along positions, 0 along k; fractals are written
-    `jump` fractals apart. Into L0B each fractal is transposed. Padding and positions past the end are zero.
-
-    Model: stride_w cycles per fractal behind a head.
-    Source: cube cost model of the vendor's tensor iterator kernel (gen-1); limits: Ascend C LoadData 3D.
-    """
-
-    dst = Out(Space.L0A, Space.L0B, align=512)
-    src = In(Space.L1, align=32)
-    fm_h = Size(65535, low=1)
-    fm_w = Size(65535, low=1)
-    pad_left = Size(255)
-    pad_right = Size(255)
-    pad_top = Size(255)
-    pad_bottom = Size(255)
-    filter_h = Size(255, low=1)
-    filter_w = Size(255, low=1)
-    stride_h = Size(63, low=1)
-    stride_w = Size(63, low=1)
-    dilation_h = Size(255, low=1)
-    dilation_w = Size(255, low=1)
-    position = Size((1 << 31) - 1)
-    k_start = Size((1 << 31) - 1)
-    repeat = Size(255, low=1)
-    jump = Size(255, low=1)
-    along_m = Flag(default=None)
-
-    def cycles(i: Any, costs: Costs) -> int:
-        """Count stride_w cycles per fractal."""
-        slots = int(i.repeat * i.stride_w)
-        return slots * costs.load3d_cycles_per_fractal_per_stride + costs.load3d_head_cycles
-
-    def accesses(i: Any) -> tuple[Region, Region]:
-        """Return the fractals written and, of the feature map, the channel groups read."""
-        kernel = i.filter_h * i.filter_w
-        last = i.k_start if i.along_m else i.k_start + i.repeat - 1
-        plane = i.fm_h * i.fm_w * BLOCK_BYTES
-        first_group = i.k_start // kernel
-        return (
-            Region(1, i.dst, FRACTAL_BYTES, i.repeat, i.jump * FRACTAL_BYTES, 1, 0),
-            region(0, i.src + first_group * plane, (last // kernel - first_group + 1) * plane),
-        )
-
-    def execute(i: Any, memory: Memory) -> None:
-        """Write the fractals in order."""
-        tile = np.empty(256, dtype=np.uint16)
-        for repeat in range(i.repeat):
-            position = i.position + (16 * repeat if i.along_m else 0)
-            _window_fractal(i, memory, position, i.k_start + (0 if i.along_m else repeat), tile)
-            destination = at(memory, i.dst) // 2 + repeat * i.jump * 256
-            if i.dst >> SPACE_SHIFT == _L0B:
-                transpose(memory.u16, destination, 16, tile, 0)
-            else:
-                copy(memory.u16, destination, tile, 0, 256)
+        """Write the number."""
+        bits = narrow(np.float32(i.value))
+        if i.dtype in (INT16, UINT16):
+            bits = np.uint16(np.int64(i.value) & 0xFFFF)
+        first = np.uint64(at(memory, i.dst) // 2)
+        for index in range(np.uint64(i.repeat * FRACTAL_BYTES // 2)):
+            memory.u16[first + index] = bits

@@ -8,13 +8,15 @@ import numpy.typing as npt
 from davinci_sim.isa.jit import inner
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 
-
 READ, WRITTEN, FORWARDED = 0, 1, 2
-"""How a range is touched; FORWARDED is a read that the unit itself orders behind earlier writes of its pipe."""
+"""How a range is touched; FORWARDED: a read that the unit itself orders behind earlier writes of its pipe."""
 
 
 class Region(NamedTuple):
-    """`outer` x `inner` runs of `run_bytes`, starting at `handle`; `written` says how: see READ and so on."""
+    """`outer` x `inner` runs of `run_bytes`, starting at `handle`; `written` says how: see READ and so on.
+
+    A region without runs, or of empty ones, touches nothing: so a part that does not apply is said.
+    """
 
     written: int
     handle: int
@@ -35,6 +37,20 @@ def region(written: int, handle: int, run_bytes: int) -> Region:
 def rows(written: int, handle: int, run_bytes: int, count: int, stride_bytes: int) -> Region:
     """Return `count` runs, `stride_bytes` from start to start."""
     return Region(written, handle, run_bytes, count, stride_bytes, 1, 0)
+
+
+@inner
+def grid(
+    written: int,
+    handle: int,
+    run_bytes: int,
+    count: int,
+    stride_bytes: int,
+    outer: int,
+    outer_stride_bytes: int,
+) -> Region:
+    """Return `outer` times `count` runs: the general form."""
+    return Region(written, handle, run_bytes, count, stride_bytes, outer, outer_stride_bytes)
 
 
 @inner

@@ -49,7 +49,7 @@ class Layout(ABC):
 
     def bytes(self, shape: Shape, dtype: DType) -> int:
         """Return the bytes that a tensor of `shape` takes in device memory, padding included."""
-        return math.prod(self.device_shape(shape, dtype)) * dtype.itemsize_bytes
+        return dtype.bytes_of(math.prod(self.device_shape(shape, dtype)))
 
     def pack(self, array: Array) -> Array:
         """Return the array in device order, padded with zeros."""

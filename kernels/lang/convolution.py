@@ -436,6 +436,8 @@ def preset(core: Any, p: Any, b: Any, q: int, biases: int, s: Any) -> None:
     """Fill an accumulator with the bias of its columns."""
     columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
     slot = fill(core, q)
-    broadcast_ub_to_l0c(core, b.c + slot * b.c_slot, biases + (s.n - p.n_start) * 64, columns, fractals)
+    for m in range(fractals):
+        there = b.c + slot * b.c_slot + m * ACCUMULATOR
+        broadcast_ub_to_l0c(core, there, biases + (s.n - p.n_start) * 64, columns, 1, 0, fractals - 1)
     filled(core, q)
     use(core, q)

@@ -179,6 +179,9 @@ def _illegal(state: npt.NDArray[np.int64], place: str) -> IllegalInstruction:
         code = values["dtype"]
         given = DTYPE_NAMES[code] if 0 <= code < len(DTYPE_NAMES) else str(code)
         rule = f"dtype {given} must be one of {', '.join(DTYPE_NAMES[d] for d in declared.dtypes)}"
+    elif wrong > len(declared.fields) + 2:
+        text = declared.refusals[wrong - len(declared.fields) - 3][1]
+        rule = text.format(event_ids=int(state[st.EVENT_IDS]))
     else:
         legal = ", ".join(f"{Space(a).name}->{Space(b).name}" for a, b in declared.routes)
         rule = f"the move must go one of the ways {legal}"

@@ -8,10 +8,11 @@ import pytest
 import kernels.lang
 from davinci_sim import isa
 from davinci_sim.core.costs import costs_of
-from davinci_sim.core.dispatch import count_cycles
+from davinci_sim.core.dispatch import count_cycles, transfer_of
 from davinci_sim.isa import INSTRUCTIONS
 from davinci_sim.isa import state as st
-from davinci_sim.isa.fields import DTYPE_NAMES, ImmediateField, MaskField, Operand
+from davinci_sim.isa.fields import DTYPE_NAMES, Declaration, ImmediateField, MaskField, Operand
+from davinci_sim.isa.instruction import _documentation
 from davinci_sim.memory.dtypes import DTYPES
 from davinci_sim.memory.spaces import Space
 from davinci_sim.platforms import platform
@@ -33,6 +34,28 @@ def test_an_instruction_is_documented(declared):
     first = declared.doc.splitlines()[0]
     assert first.endswith((".", ";"))
     assert len(first) > 10
+
+
+def test_an_instruction_of_a_family_is_documented_with_it():
+    """What its own docstring lacks of model and source comes from the family, then from the module."""
+
+    class Family(Declaration):
+        """Operands.
+
+        Model: that of the family
+        goes on.
+        Source: a page.
+
+        More.
+        """
+
+    class member(Family):  # noqa: N801
+        """Do it.
+
+        Source: another page.
+        """
+
+    assert _documentation(member) == "Do it.\n\nSource: another page.\n\nModel: that of the family\ngoes on."
 
 
 @ALL
@@ -98,14 +121,31 @@ def test_an_element_type_that_is_not_listed_is_refused(declared, machine, legal)
 
 @ALL
 def test_an_instruction_takes_time(declared, machine, legal):
-    """Cycles on its pipe, or bytes on the memory that all cores share; more work never takes less."""
+    """It holds its unit for a cycle or more; more work never takes less."""
     costs = costs_of(platform("ascend910a"))
-    total = []
-    for size in (1, 6):
-        cycles, traffic = count_cycles(machine.emit(declared.emitter, **legal(declared, size)), costs)
-        assert cycles[0] + traffic[0] > 0
-        total.append(cycles[0] + traffic[0])
-    assert total[0] <= total[1]
+    times = [
+        count_cycles(machine.emit(declared.emitter, **legal(declared, size)), costs)[0] for size in (1, 6)
+    ]
+    assert 0 < times[0] <= times[1]
+
+
+@ALL
+def test_what_goes_through_device_memory_takes_bus_time(declared, machine, legal):
+    """An instruction has bus time if, and only if, it declares a transfer and an operand lives in GM."""
+    costs = costs_of(platform("ascend910a"))
+    given = legal(declared)
+    words = machine.emit(declared.emitter, **given)
+    is_outside = any(given[operand.name] >> st.SPACE_SHIFT == Space.GM for operand in declared.operands)
+    assert (transfer_of(words, 0, costs).bus_bytes > 0) == is_outside
+    assert declared.transfer is not None or not is_outside
+
+
+@ALL
+def test_rules_between_operands_say_what_must_be(declared):
+    """A rule names one of the operands, and its condition is not met by legal arguments (see above)."""
+    names = {name for name, _, _ in declared.parameters}
+    for condition, rule in declared.refusals:
+        assert any(name in rule for name in names), (condition, rule)
 
 
 @WITH_DATA

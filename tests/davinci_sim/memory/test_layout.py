@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from davinci_sim.errors import BadShape, ShapeMismatch, UnknownName
-from davinci_sim.memory import DTYPES, F16, F32, I8, LAYOUTS, c0, dtype
+from davinci_sim.memory import BF16, DTYPES, F16, F32, I4, I8, LAYOUTS, c0, dtype, from_device, to_device
 
 MATRIX_LAYOUTS = ["NZ", "ZZ", "ZN"]
 FOUR_AXES = ["NC1HWC0", "FRACTAL_Z"]
@@ -26,7 +29,8 @@ def tensors(draw):
         shape = (*batch, draw(length), draw(length)) if draw(st.booleans()) else (draw(length),)
     element = draw(st.sampled_from(DTYPES))
     rng = np.random.Generator(np.random.Philox(draw(st.integers(0, 2**32))))
-    return name, rng.integers(1, 100, shape).astype(element.numpy)
+    high = 8 if element.bits == 4 else 100
+    return name, rng.integers(1, high, shape).astype(element.numpy)
 
 
 @given(tensors())
@@ -44,8 +48,9 @@ def test_padding_is_zero_and_nothing_is_stored_twice(case):
     name, array = case
     packed = LAYOUTS[name].pack(array)
     assert packed.shape == LAYOUTS[name].device_shape(array.shape, dtype(array.dtype))
-    assert packed.nbytes == LAYOUTS[name].bytes(array.shape, dtype(array.dtype))
-    np.testing.assert_array_equal(np.sort(packed[packed != 0]), np.sort(array.ravel()))
+    assert to_device(packed).nbytes == LAYOUTS[name].bytes(array.shape, dtype(array.dtype))
+    numbers = packed[packed != 0].astype(np.float32)
+    np.testing.assert_array_equal(np.sort(numbers), np.sort(array.astype(np.float32).ravel()))
 
 
 def test_the_published_examples_have_the_published_shapes():
@@ -58,7 +63,7 @@ def test_the_published_examples_have_the_published_shapes():
     assert LAYOUTS["NZ"].device_shape((17, 17), F32) == (2, 2, 16, 16)
 
 
-@pytest.mark.parametrize("element", [F16, I8])
+@pytest.mark.parametrize("element", [F16, I8, BF16, I4])
 def test_each_layout_puts_an_element_where_its_definition_says(element):
     """The index of one element, written out per layout."""
     edge = c0(element)
@@ -68,7 +73,7 @@ def test_each_layout_puts_an_element_where_its_definition_says(element):
     assert LAYOUTS["NZ"].pack(matrix)[column // edge, row // 16, row % 16, column % edge] == 1
     assert LAYOUTS["ZZ"].pack(matrix)[row // 16, column // edge, row % 16, column % edge] == 1
     assert LAYOUTS["ZN"].pack(matrix)[row // edge, column // 16, column % 16, row % edge] == 1
-    images = np.zeros((2, 40, 3, 5), element.numpy)
+    images = np.zeros((2, 80, 3, 5), element.numpy)
     images[1, 37, 2, 4] = 1
     assert LAYOUTS["NC1HWC0"].pack(images)[1, 37 // edge, 2, 4, 37 % edge] == 1
     weights = np.zeros((20, 40, 3, 5), element.numpy)
@@ -114,8 +119,35 @@ def test_a_dtype_has_many_spellings(name):
 
 def test_codes_count_from_zero():
     """Instruction records store the code."""
-    assert [d.code for d in DTYPES] == list(range(7))
-    assert [d.name for d in DTYPES] == ["fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16"]
+    assert [d.code for d in DTYPES] == list(range(9))
+    names = ["fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16", "bf16", "int4"]
+    assert [d.name for d in DTYPES] == names
+
+
+@given(st.sampled_from(DTYPES), st.integers(0, 40), st.integers(0, 99))
+def test_numbers_come_back_from_the_device(element, count, seed):
+    """Device bytes hold them all, two int4 to a byte."""
+    numbers = np.random.default_rng(seed).integers(-8, 8, count).astype(np.int8).astype(element.numpy)
+    raw = to_device(numbers)
+    assert raw.nbytes == element.bytes_of(count)
+    np.testing.assert_array_equal(from_device(raw, element, count), numbers)
+
+
+def test_half_a_byte_has_no_size_in_bytes():
+    """The message says what to ask for."""
+    with pytest.raises(BadShape) as error:
+        _ = I4.itemsize_bytes
+    assert str(error.value) == (
+        "int4: one number takes 4 bits\n  rule: a size in bytes is that of many numbers\n"
+        "  next: ask for bytes_of(count)"
+    )
+    assert LAYOUTS["NZ"].bytes((17, 65), I4) == 2 * 2 * 512
+
+
+def test_the_memory_package_leaves_ml_dtypes_alone():
+    """It is imported when NumPy's bf16 or int4 is first asked for."""
+    code = "import sys, davinci_sim.memory; sys.exit('ml_dtypes' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_an_unknown_dtype_is_answered_with_the_nearest():
@@ -123,7 +155,8 @@ def test_an_unknown_dtype_is_answered_with_the_nearest():
     with pytest.raises(UnknownName) as error:
         dtype("fp61")
     assert str(error.value) == (
-        "unknown dtype 'fp61': did you mean fp16? Known: fp16, fp32, int16, int32, int8, uint16, uint8"
+        "unknown dtype 'fp61': did you mean fp16? Known: bf16, fp16, fp32, int16, int32, int4, int8, "
+        "uint16, uint8"
     )
     with pytest.raises(UnknownName, match=r"^unknown dtype 'float64'"):
         dtype(np.float64)
