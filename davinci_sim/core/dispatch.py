@@ -2,6 +2,8 @@
 
 One case per declared instruction, written from the table of declarations and compiled once. `execute` is
 the compiled path for data; the SimPy reference calls it record by record when a simulated move ends.
+Instructions that few kernels need have loops of their own, compiled when a program has one of them: each
+loop stops at a record that belongs to the other one.
 """
 
 import inspect
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from davinci_sim.errors import InternalError
 from davinci_sim.isa import INSTRUCTIONS, Instruction
 from davinci_sim.isa.instruction import NO_VARIANT
 from davinci_sim.isa.jit import jit
@@ -30,29 +33,41 @@ def _name(function: Callable[..., Any], scope: dict[str, Any]) -> str:
     return name
 
 
-def _families(parts: tuple[str, ...]) -> list[list[Instruction]]:
+RARE_MODULES = frozenset(
+    f"davinci_sim.isa.{name}"
+    for name in ["compare_once", "compare_scalar", "extreme", "fused", "gather", "scatter", "shuffle", "sort"]
+)
+"""Where instructions are declared that are compiled only when a program has one."""
+
+
+def _is_rare(declared: Instruction) -> bool:
+    emitter = declared.emitter
+    return getattr(emitter, "py_func", emitter).__module__ in RARE_MODULES
+
+
+def _families(parts: tuple[str, ...], is_rare: bool) -> list[list[Instruction]]:
     """Group the instructions that share their operands and functions, so that each is compiled once."""
     groups: dict[tuple[Any, ...], list[Instruction]] = {}
-    for declared in INSTRUCTIONS.values():
+    for declared in [one for one in INSTRUCTIONS.values() if _is_rare(one) == is_rare]:
         key = (declared.record, *(getattr(declared, part) for part in parts))
         groups.setdefault(key, []).append(declared)
     return list(groups.values())
 
 
 def _loop(
-    head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...], tail: str
+    head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...], is_rare: bool
 ) -> Any:
-    """Compile a loop over records with one case per family."""
+    """Compile a loop over records with one case per family; at another's record r it returns -2 - r."""
     scope: dict[str, Any] = {"is_inside": is_inside, "VARIANTS": VARIANTS, "__name__": __name__}
     lines = [f"def {head}:", "    for r in range(first, last):", "        op = words[r, 0] & 255"]
     word = "if"
-    for family in _families(parts):
+    for family in _families(parts, is_rare):
         test = " or ".join(f"op == {declared.opcode}" for declared in family)
         lines += [f"        {word} {test}:", f"            i = {_name(family[0].decode, scope)}(words, r)"]
         lines += [f"            {line}" for line in body(family[0], scope)]
         word = "elif"
-    source = "\n".join([*lines, f"    {tail}"]) + "\n"
-    exec(compile(source, __file__, "exec"), scope)
+    lines += ["        else:", "            return -2 - r", "    return -1"]
+    exec(compile("\n".join(lines) + "\n", __file__, "exec"), scope)
     return jit(scope[head.split("(", maxsplit=1)[0]])
 
 
@@ -95,11 +110,13 @@ def _compile_transfer() -> Any:
 
 
 VARIANTS = np.array([NO_VARIANT, *(declared.variant for declared in INSTRUCTIONS.values())], dtype=np.int64)
-_execute_records = _loop(
-    "execute_records(words, first, last, memory)", _execution, ("accesses", "execute"), "return -1"
+_EXECUTE = tuple(
+    _loop(f"execute_{name}(words, first, last, memory)", _execution, ("accesses", "execute"), is_rare)
+    for name, is_rare in (("records", False), ("rare_records", True))
 )
-_count_cycles = _loop(
-    "count_cycles(words, first, last, costs, cycles)", _timing, ("cycles",), "return"
+_COUNT = tuple(
+    _loop(f"count_{name}(words, first, last, costs, cycles)", _timing, ("cycles",), is_rare)
+    for name, is_rare in (("cycles", False), ("rare_cycles", True))
 )
 transfer_of = _compile_transfer()
 """Compiled: (words, record, costs) -> Transfer."""
@@ -107,13 +124,26 @@ HAS_TRANSFER = np.array([False, *(d.transfer is not None for d in INSTRUCTIONS.v
 """By opcode: may an instruction go through the memory that all cores share?"""
 
 
+def _through(loops: tuple[Any, ...], words: Words, first: int, last: int, *others: Any) -> int:
+    """Run records through the loops that know them; return what the last loop says, -1 if all is well."""
+    at, turn, refused = first, 0, 0
+    while True:
+        stopped = int(loops[turn](words, at, last, *others))
+        if stopped >= -1:
+            return stopped
+        refused = refused + 1 if at == -2 - stopped else 0
+        if refused > 1:
+            raise InternalError(f"record {at} has an operation code that no instruction has")
+        at, turn = -2 - stopped, 1 - turn
+
+
 def execute(words: Words, first: int, last: int, memory: Memory) -> int:
     """Execute the data of records first..last in order; return the index of one out of bounds, or -1."""
-    return int(_execute_records(words, first, last, memory))
+    return _through(_EXECUTE, words, first, last, memory)
 
 
 def count_cycles(words: Words, costs: Costs) -> npt.NDArray[np.int32]:
     """Return, per record, the cycles for which it holds its unit; of a GM transfer the least it can."""
     cycles = np.zeros(len(words), dtype=np.int32)
-    _count_cycles(words, 0, len(words), costs, cycles)
+    _through(_COUNT, words, 0, len(words), costs, cycles)
     return cycles

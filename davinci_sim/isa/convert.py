@@ -4,61 +4,80 @@ from typing import Any
 
 import numpy as np
 
-from davinci_sim.isa.fields import UINT8, UINT16, Declaration, Immediate, In, Mask, Out, Size
+from davinci_sim.isa.arithmetic import (
+    AWAY,
+    EVEN,
+    NEAREST,
+    floats_to_ints,
+    ints_to_floats,
+    rounded_to_half,
+    saturate,
+)
+from davinci_sim.isa.banks import unit_of
+from davinci_sim.isa.bits import narrow, widen
+from davinci_sim.isa.fields import FP16, FP32, Declaration, Immediate, In, Mask, Out, Size
 from davinci_sim.isa.instruction import instruction
 from davinci_sim.isa.jit import inner
 from davinci_sim.isa.lanes import (
     BLOCK_BYTES,
     GROUP,
-    REPEAT_BYTES,
     SCRATCH,
     Floats,
-    Ints,
-    Rows,
     are_apart,
-    block_count,
-    highest_lane,
     is_float,
     item_bytes,
-    lanes_region,
     load_floats,
     load_ints,
+    narrow_bf16,
     part,
     span_bytes,
     store_floats,
     store_ints,
+    widen_bf16,
 )
-from davinci_sim.isa.machine import Memory, at
+from davinci_sim.isa.lanewise import Work, dst_rows, shape_of, src0_rows, work_regions, work_time
+from davinci_sim.isa.machine import Costs, Memory
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import Region
-from davinci_sim.isa.vector import vector_cycles
+from davinci_sim.isa.vector import unary_work
 from davinci_sim.memory.spaces import Space
 
 
-@instruction(Pipe.V, ("fp16", "fp32", "int32", "int16", "uint16"))
+@inner
+def _filling(i: Any) -> Work:
+    """Return what a record without a source says."""
+    return Work(
+        i.dtype, i.dtype, i.mask_lo, i.mask_hi, i.repeat, i.dst, i.dst_blk, i.dst_rep,
+        0, i.dst, 0, 0, i.dst, 0, 0,
+    )  # fmt: skip
+
+
+@instruction(Pipe.V, ("fp16", "fp32", "int32", "int16", "uint16", "bf16"))
 class vector_dup(Declaration):
     """dst = value in every lane of the mask; it is carried as float32, so integers are exact to 2 ** 24."""
 
     dst = Out(Space.UB)
     mask = Mask()
+    dst_blk = Size(65535, default=1)
     repeat = Size(255, low=1)
-    dst_blk = Size(255, default=1)
     dst_rep = Size(255, default=8)
     value = Immediate()
-    cycles = vector_cycles
 
-    def accesses(i: Any) -> tuple[Region]:
-        """Return the blocks written."""
-        size = item_bytes(i.dtype)
-        lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
-        return (lanes_region(1, i.dst, lanes, size, i.dst_blk, i.dst_rep, i.repeat),)
+    def cycles(i: Any, costs: Costs) -> int:
+        """Count the repeats."""
+        return work_time(_filling(i), unit_of(costs.vector_cycles[i.opcode, i.dtype], costs))
+
+    def accesses(i: Any) -> tuple[Region, Region]:
+        """Return the bytes written."""
+        found = work_regions(_filling(i), False)
+        return found[0], found[3]
 
     def execute(i: Any, memory: Memory) -> None:
         """Fill the lanes."""
-        lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // item_bytes(i.dtype)) + 1
+        work = _filling(i)
+        lanes, dst = shape_of(work).lanes, dst_rows(work, memory)
         a = np.full(SCRATCH, i.value, dtype=np.float32)
-        x = np.full(SCRATCH, np.int64(i.value), dtype=np.int64)
-        dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
+        x = np.full(1 if is_float(i.dtype) else SCRATCH, np.int64(i.value), dtype=np.int64)
         for repeat in range(0, i.repeat, GROUP):
             rows = part(dst, repeat, min(GROUP, i.repeat - repeat))
             if is_float(i.dtype):
@@ -68,85 +87,93 @@ class vector_dup(Declaration):
 
 
 @inner
-def _saturated(value: float, dtype: int) -> np.int64:
-    """Return an integral float as an integer within the range of the element type; NaN gives 0."""
-    bits = 8 * item_bytes(dtype)
-    low, high = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
-    if dtype in (UINT8, UINT16):
-        low, high = 0.0, 2.0**bits - 1
-    if np.isnan(value):
-        return np.int64(0)
-    return np.int64(min(max(value, low), high))
+def _half(to: int, rounding: int, value: np.float32) -> np.float32:
+    """Return a number rounded to fp16 or bf16 by a mode other than the nearest one."""
+    nearest = np.int64(narrow(value)) if to == FP16 else np.int64(narrow_bf16(value))
+    widened = widen(np.uint16(nearest)) if to == FP16 else widen_bf16(np.uint16(nearest))
+    if rounding == AWAY:  # a tie has a neighbour at the same distance on the other side
+        mirror = np.float32(np.float32(2.0) * value - widened)
+        other = np.int64(narrow(mirror)) if to == FP16 else np.int64(narrow_bf16(mirror))
+        back = widen(np.uint16(other)) if to == FP16 else widen_bf16(np.uint16(other))
+        if back == mirror and abs(other - nearest) == 1:
+            nearest = max(other, nearest)
+    bits = np.uint16(rounded_to_half(rounding, value, int(nearest), widened))
+    return widen(bits) if to == FP16 else widen_bf16(bits)
 
 
 @inner
-def _convert(i: Any, n: int, floats: Floats, ints: Ints) -> None:
-    """Convert n numbers between the scratch arrays that the two types are computed in."""
-    if is_float(i.dtype) and not is_float(i.to):
-        for lane in range(n):
-            ints[lane] = _saturated(np.rint(np.float64(floats[lane])), i.to)
-    elif is_float(i.to) and not is_float(i.dtype):
-        for lane in range(n):
-            floats[lane] = np.float32(ints[lane])
-    elif not is_float(i.dtype):
-        for lane in range(n):
-            ints[lane] = _saturated(np.float64(ints[lane]), i.to)
+def _round_halves(to: int, rounding: int, a: Floats, n: int) -> None:
+    """Round n numbers so that storing them as fp16 or bf16 is exact."""
+    for lane in range(n):
+        a[lane] = _half(to, rounding, a[lane])
 
 
 @inner
-def _conversion_lanes(dtype: int, to: int) -> int:
-    """Return the lanes of a repeat: as many as fit 256 bytes of the wider type, at most 128."""
-    return min(128, REPEAT_BYTES // max(item_bytes(dtype), item_bytes(to)))
+def convert(memory: Memory, work: Work, rounding: int, scale: float) -> None:
+    """Convert from `work.dtype` to `work.to`, one repeat or many at a time."""
+    dtype, to, shape, mask = work.dtype, work.to, shape_of(work), (work.mask_lo, work.mask_hi)
+    dst, src, group = dst_rows(work, memory), src0_rows(work, memory), 1
+    is_apart = are_apart(
+        dst.start, span_bytes(dst, shape.to_blocks), src.start, span_bytes(src, shape.blocks)
+    )
+    if is_apart and shape.numbers == shape.to_blocks * BLOCK_BYTES // item_bytes(to):
+        group = GROUP
+    floats, ints = np.empty(SCRATCH, dtype=np.float32), np.empty(SCRATCH, dtype=np.int64)
+    for repeat in range(0, work.repeat, group):
+        n = min(group, work.repeat - repeat)
+        count, out, source = n * shape.numbers, part(dst, repeat, n), part(src, repeat, n)
+        if is_float(dtype):
+            load_floats(memory, dtype, source, shape.blocks, floats)
+        else:
+            load_ints(memory, dtype, source, shape.blocks, ints)
+            if is_float(to):
+                ints_to_floats(np.float32(scale), ints, floats, count)
+            else:
+                saturate(to, ints, count)
+        if is_float(to):
+            if to != FP32 and rounding not in (NEAREST, EVEN):
+                _round_halves(to, rounding, floats, count)
+            store_floats(memory, to, out, shape.lanes, mask, floats)
+        else:
+            if is_float(dtype):
+                floats_to_ints(rounding, to, floats, ints, count)
+            store_ints(memory, to, out, shape.lanes, mask, ints)
 
 
-@instruction(Pipe.V, ("fp16", "fp32", "int32", "int8", "uint8"))
+@instruction(Pipe.V, ("fp16", "fp32", "int32", "int8", "uint8", "int16", "bf16"))
 class vconv(Declaration):
-    """dst = src converted to the type with code `to`, to nearest even; integers saturate.
+    """dst = src converted to the type with code `to`; integers saturate, a NaN becomes the integer 0.
 
+    `rounding`: 0 and 1 (r) to nearest even, 2 (a) to nearest and ties away from zero, 3 (f) down, 4 (c) up,
+    5 (z) towards zero, 6 (o) to odd: cut off, then the lowest bit set if that lost anything. Integers that
+    become floating-point numbers are multiplied by `scale` (the dequantisation of int32 to fp16, "deq").
     A repeat has as many lanes as fit 256 bytes of the wider type.
 
-    Model: pairs of types that the source lacks convert, too, at the cost of the others.
-    Source: conversion pairs in the vendor's intrinsic list (f322f16, f162f32, s322f32, f162s8 ...).
+    Model: pairs of types and roundings that a platform lacks convert, too, at the cost of the others.
+    Source: conversions in the vendor's intrinsic lists (f322f16, f322f16o, f162s8a, f162s32z, deq ...).
     """
 
     dst = Out(Space.UB)
     src = In(Space.UB)
     mask = Mask()
-    to = Size(6)
+    to = Size(7)
     repeat = Size(255, low=1)
-    dst_blk = Size(255, default=1)
+    dst_blk = Size(65535, default=1)
     src_blk = Size(255, default=1)
     dst_rep = Size(255, default=8)
     src_rep = Size(255, default=8)
-    cycles = vector_cycles
+    rounding = Size(6, default=0)
+    scale = Immediate(1.0)
 
-    def accesses(i: Any) -> tuple[Region, Region]:
-        """Return the blocks written and read."""
-        lanes = highest_lane(i.mask_lo, i.mask_hi, _conversion_lanes(i.dtype, i.to)) + 1
-        return (
-            lanes_region(1, i.dst, lanes, item_bytes(i.to), i.dst_blk, i.dst_rep, i.repeat),
-            lanes_region(0, i.src, lanes, item_bytes(i.dtype), i.src_blk, i.src_rep, i.repeat),
-        )
+    def cycles(i: Any, costs: Costs) -> int:
+        """Count the repeats."""
+        return work_time(unary_work(i, i.to), unit_of(costs.vector_cycles[i.opcode, i.dtype], costs))
+
+    def accesses(i: Any) -> tuple[Region, ...]:
+        """Return the bytes written and read."""
+        found = work_regions(unary_work(i, i.to), False)
+        return found[0], found[1], found[3], found[4]
 
     def execute(i: Any, memory: Memory) -> None:
-        """Convert, one repeat or many at a time."""
-        dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
-        src = Rows(at(memory, i.src), i.src_blk, i.src_rep, i.repeat)
-        size, to_size, group = item_bytes(i.dtype), item_bytes(i.to), 1
-        lanes = highest_lane(i.mask_lo, i.mask_hi, _conversion_lanes(i.dtype, i.to)) + 1
-        blocks, to_blocks = block_count(lanes, size), block_count(lanes, to_size)
-        is_apart = are_apart(dst.start, span_bytes(dst, to_blocks), src.start, span_bytes(src, blocks))
-        if is_apart and blocks * to_size == to_blocks * size:
-            group = GROUP
-        floats, ints = np.empty(SCRATCH, dtype=np.float32), np.empty(SCRATCH, dtype=np.int64)
-        for repeat in range(0, i.repeat, group):
-            n = min(group, i.repeat - repeat)
-            if is_float(i.dtype):
-                load_floats(memory, i.dtype, part(src, repeat, n), blocks, floats)
-            else:
-                load_ints(memory, i.dtype, part(src, repeat, n), blocks, ints)
-            _convert(i, n * blocks * BLOCK_BYTES // size, floats, ints)
-            if is_float(i.to):
-                store_floats(memory, i.to, part(dst, repeat, n), lanes, (i.mask_lo, i.mask_hi), floats)
-            else:
-                store_ints(memory, i.to, part(dst, repeat, n), lanes, (i.mask_lo, i.mask_hi), ints)
+        """Convert the lanes of the mask."""
+        convert(memory, unary_work(i, i.to), i.rounding, np.float64(i.scale))

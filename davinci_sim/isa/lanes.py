@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.isa.bits import narrow, widen
-from davinci_sim.isa.fields import FP16, FP32, INT8, INT16, INT32, UINT8
+from davinci_sim.isa.fields import BF16, FP16, FP32, INT8, INT16, INT32, UINT8
 from davinci_sim.isa.jit import inner
 from davinci_sim.isa.machine import Memory
-from davinci_sim.isa.region import Region
+from davinci_sim.isa.region import Region, region
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -37,7 +37,7 @@ def item_bytes(dtype: int) -> int:
 @inner
 def is_float(dtype: int) -> bool:
     """Tell whether an element type is a floating-point one."""
-    return dtype in (FP16, FP32)
+    return dtype in (FP16, FP32, BF16)
 
 
 @inner
@@ -49,12 +49,25 @@ def lane_is_on(mask_lo: int, mask_hi: int, lane: int) -> bool:
 
 
 @inner
+def _top_bit(word: int) -> int:
+    """Return the number of the highest bit that is set in a word of 64, -1 if none is."""
+    if word < 0:
+        return 63
+    top, rest = -1, word
+    for width in (32, 16, 8, 4, 2, 1):
+        if rest >> width:
+            rest >>= width
+            top += width
+    return top + rest
+
+
+@inner
 def highest_lane(mask_lo: int, mask_hi: int, lanes: int) -> int:
-    """Return the highest lane that the mask lets be written, -1 if none."""
-    for lane in range(lanes - 1, -1, -1):
-        if lane_is_on(mask_lo, mask_hi, lane):
-            return lane
-    return -1
+    """Return the highest lane below `lanes` that the mask lets be written, -1 if none."""
+    high = mask_hi if lanes >= 128 else mask_hi & ((1 << max(0, lanes - 64)) - 1)
+    if high != 0:
+        return 64 + _top_bit(high)
+    return _top_bit(mask_lo if lanes >= 64 else mask_lo & ((1 << lanes) - 1))
 
 
 @inner
@@ -65,6 +78,13 @@ def is_full(mask_lo: int, mask_hi: int, lanes: int) -> bool:
     if lanes < 128:
         return mask_lo == -1 and (mask_hi + 1) & ((1 << (lanes - 64)) - 1) == 0
     return mask_lo == -1 and mask_hi == -1
+
+
+@inner
+def block_mask(mask: tuple[int, int], first: int, lanes: int) -> tuple[int, int]:
+    """Return the part of a mask that belongs to `lanes` lanes from `first` (both multiples of 8)."""
+    word, shift = (mask[0], first) if first < 64 else (mask[1], first - 64)
+    return (word >> shift) & ((1 << lanes) - 1), 0
 
 
 class Rows(NamedTuple):
@@ -108,10 +128,46 @@ def may_group(dst: Rows, src: Rows, blocks: int) -> bool:
 
 
 @inner
-def lanes_region(written: int, handle: int, lanes: int, size: int, blk: int, rep: int, repeat: int) -> Region:
-    """Return the blocks that the first `lanes` of every repeat touch."""
-    blocks = (lanes * size + BLOCK_BYTES - 1) // BLOCK_BYTES
-    return Region(written, handle, BLOCK_BYTES, blocks, blk * BLOCK_BYTES, repeat, rep * BLOCK_BYTES)
+def blocks_region(written: int, handle: int, blocks: int, blk: int, rep: int, repeat: int) -> Region:
+    """Return whole blocks of every repeat; what lies without a gap becomes one run."""
+    stride, run = rep * BLOCK_BYTES, blocks * BLOCK_BYTES
+    if blk != 1:
+        once = min(blocks, 1) if blk == 0 else blocks
+        return Region(written, handle, BLOCK_BYTES, once, blk * BLOCK_BYTES, repeat, stride)
+    if rep == blocks:
+        return region(written, handle, run * repeat)
+    return Region(written, handle, run, 1, 0, 1 if rep == 0 else repeat, stride)
+
+
+@inner
+def lane_regions(
+    written: int, handle: int, lanes: int, size: int, blk: int, rep: int, repeat: int
+) -> tuple[Region, Region]:
+    """Return the bytes of the first `lanes` of every repeat; the first region holds the last byte.
+
+    The second one holds the whole blocks where the last is not filled; it is empty otherwise. A mask with
+    holes counts as if it had none below its highest lane.
+    """
+    whole, rest = lanes * size // BLOCK_BYTES, lanes * size % BLOCK_BYTES
+    blocks = blocks_region(written, handle, whole, blk, rep, repeat)
+    if rest == 0:
+        return blocks, region(written, handle, 0)
+    last = Region(written, handle + whole * blk * BLOCK_BYTES, rest, 1, 0, repeat, rep * BLOCK_BYTES)
+    return last, blocks
+
+
+@inner
+def meets_itself(rows: Rows, blocks: int) -> bool:
+    """Tell whether a repeat may touch blocks that an earlier one touched."""
+    return rows.rep <= (blocks - 1) * rows.blk
+
+
+@inner
+def group_of(dst: Rows, src: Rows, blocks: int, other: Rows) -> int:
+    """Return how many repeats may be executed together, given two sources and equal widths."""
+    if may_group(dst, src, blocks) and may_group(dst, other, blocks):
+        return GROUP
+    return 1
 
 
 @inner
@@ -121,12 +177,25 @@ def block_count(lanes: int, size: int) -> int:
 
 
 @inner
+def widen_bf16(bits: np.uint16) -> np.float32:
+    """Return the float32 value of a bfloat16 bit pattern (exact)."""
+    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+
+
+@inner
+def narrow_bf16(value: np.float32) -> np.uint16:
+    """Return the bfloat16 bit pattern nearest to a float32 value (ties to even)."""
+    bits = np.int64(np.float32(value).view(np.uint32))
+    if np.isnan(value):
+        return np.uint16((bits >> 16) | 0x40)
+    return np.uint16((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
+
+
+@inner
 def load_floats(memory: Memory, dtype: int, rows: Rows, blocks: int, out: Floats) -> None:
     """Fill `out` with the first `blocks` of each repeat."""
     per_block = 8 if dtype == FP32 else 16
-    together = (
-        rows.repeats if rows.blk == 1 and rows.rep == blocks else 1
-    )  # repeats that follow each other without a gap
+    together = rows.repeats if rows.blk == 1 and rows.rep == blocks else 1  # repeats without a gap
     run = together * blocks if rows.blk == 1 else 1
     count = np.uint64(run * per_block)
     for repeat in range(0, rows.repeats, together):
@@ -137,6 +206,9 @@ def load_floats(memory: Memory, dtype: int, rows: Rows, blocks: int, out: Floats
             if dtype == FP32:
                 for lane in range(count):
                     out[to + lane] = memory.f32[first + lane]
+            elif dtype == BF16:
+                for lane in range(count):
+                    out[to + lane] = widen_bf16(memory.u16[first + lane])
             else:
                 for lane in range(count):
                     out[to + lane] = widen(memory.u16[first + lane])
@@ -146,9 +218,7 @@ def load_floats(memory: Memory, dtype: int, rows: Rows, blocks: int, out: Floats
 def load_ints(memory: Memory, dtype: int, rows: Rows, blocks: int, out: Ints) -> None:
     """Fill `out` with the first `blocks` of each repeat."""
     per_block = BLOCK_BYTES // item_bytes(dtype)
-    together = (
-        rows.repeats if rows.blk == 1 and rows.rep == blocks else 1
-    )  # repeats that follow each other without a gap
+    together = rows.repeats if rows.blk == 1 and rows.rep == blocks else 1  # repeats without a gap
     run = together * blocks if rows.blk == 1 else 1
     count = np.uint64(run * per_block)
     for repeat in range(0, rows.repeats, together):
@@ -178,6 +248,8 @@ def store_float(memory: Memory, dtype: int, start: int, value: np.float32) -> No
     """Write one number at byte `start` of `local`, rounded to the element type."""
     if dtype == FP32:
         memory.f32[start // 4] = value
+    elif dtype == BF16:
+        memory.u16[start // 2] = narrow_bf16(value)
     else:
         memory.u16[start // 2] = narrow(value)
 
@@ -201,6 +273,9 @@ def store_floats(
             if dtype == FP32:
                 for lane in range(count):
                     memory.f32[first + lane] = values[source + lane]
+            elif dtype == BF16:
+                for lane in range(count):
+                    memory.u16[first + lane] = narrow_bf16(values[source + lane])
             else:
                 for lane in range(count):
                     memory.u16[first + lane] = narrow(values[source + lane])

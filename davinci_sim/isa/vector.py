@@ -2,11 +2,13 @@
 
 Every instruction works on `repeat` repeats of eight blocks of 32 bytes. `*_blk` is the distance between the
 blocks of a repeat, `*_rep` between repeats, both in blocks; only lanes of the mask are written. Repeats are
-executed in order, so that a destination that is also a source accumulates.
+executed in order, so that a destination that is also a source accumulates. Where element types differ in
+width, a repeat has as many lanes as 256 bytes hold of the wider one.
 
-Cycles: a fixed part per instruction and the platform's cycles per repeat for the instruction and its type.
-Sources: parameters and limits from the Ascend C guide (data block, repeat, mask); the cycles per repeat are
-figures of each platform.
+Cycles: those per repeat for the instruction and its type, or what the banks of UB need (see `banks`).
+Sources: parameters and limits from the Ascend C guide (data block, repeat, mask; at most 255 repeats, source
+block strides and repeat strides, destination block strides up to 65535); the cycles per repeat are figures
+of each platform; the instructions and their types from the intrinsic lists in the vendor's platform files.
 """
 
 from collections.abc import Callable
@@ -14,135 +16,80 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from davinci_sim.isa.arithmetic import (
+    AADD,
+    ABS,
+    ADD,
+    ADD_RELU,
+    ADDS,
+    AND,
+    AXPY,
+    COPY,
+    DIV,
+    EXP,
+    LN,
+    LRELU,
+    MADD,
+    MADD_RELU,
+    MAX,
+    MAXS,
+    MIN,
+    MINS,
+    MLA,
+    MUL,
+    MULS,
+    NOT,
+    OR,
+    REC,
+    RELU,
+    RSQRT,
+    SHL,
+    SHR,
+    SQRT,
+    SUB,
+    SUB_RELU,
+)
+from davinci_sim.isa.banks import unit_of
 from davinci_sim.isa.fields import Declaration, Immediate, In, Mask, Out, Size
 from davinci_sim.isa.instruction import instruction
 from davinci_sim.isa.jit import inner
-from davinci_sim.isa.lanes import (
-    BLOCK_BYTES,
-    GROUP,
-    REPEAT_BYTES,
-    Floats,
-    Ints,
-    Rows,
-    block_count,
-    highest_lane,
-    is_float,
-    item_bytes,
-    lanes_region,
-    load_floats,
-    load_ints,
-    may_group,
-    part,
-    store_floats,
-    store_ints,
-)
-from davinci_sim.isa.machine import Costs, Memory, at
+from davinci_sim.isa.lanewise import Work, binary, binary_reads_dst, unary, work_regions, work_time
+from davinci_sim.isa.machine import Costs, Memory
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import Region
 from davinci_sim.memory.spaces import Space
 
 FLOATS = ("fp16", "fp32")
-NUMBERS = ("fp16", "fp32", "int32")
+SIGNED = ("fp16", "fp32", "int16")
+NUMBERS = ("fp16", "fp32", "int32", "int16")
 BITS = ("int16", "uint16")
-(ADD, SUB, MUL, DIV, MAX, MIN, AND, OR) = range(8)
-(EXP, LN, REC, RSQRT, SQRT, ABS, RELU, NOT) = range(8)
-(ADDS, MULS) = range(2)
 
 
 @inner
-def vector_cycles(i: Any, costs: Costs) -> int:
-    """Count the repeats; short instructions hold the unit for a least time."""
-    return int(max(costs.vector_min_cycles, i.repeat * costs.vector_cycles[i.opcode, i.dtype]))
+def binary_work(i: Any, to: int) -> Work:
+    """Return what a record of two sources says, for results of type `to`."""
+    return Work(
+        i.dtype, to, i.mask_lo, i.mask_hi, i.repeat, i.dst, i.dst_blk, i.dst_rep,
+        2, i.src0, i.src0_blk, i.src0_rep, i.src1, i.src1_blk, i.src1_rep,
+    )  # fmt: skip
 
 
 @inner
-def _binary_lanes(op: int, a: Floats, b: Floats, out: Floats, n: int) -> None:
-    """Fill out[:n] with `a op b`."""
-    if op == ADD:
-        for lane in range(n):
-            out[lane] = a[lane] + b[lane]
-    elif op == SUB:
-        for lane in range(n):
-            out[lane] = a[lane] - b[lane]
-    elif op == MUL:
-        for lane in range(n):
-            out[lane] = a[lane] * b[lane]
-    elif op == DIV:
-        for lane in range(n):
-            out[lane] = a[lane] / b[lane]
-    elif op == MAX:
-        for lane in range(n):
-            out[lane] = a[lane] if a[lane] > b[lane] or np.isnan(a[lane]) else b[lane]
-    else:
-        for lane in range(n):
-            out[lane] = a[lane] if a[lane] < b[lane] or np.isnan(a[lane]) else b[lane]
+def _binary_cycles(i: Any, costs: Costs) -> int:
+    """Count the repeats."""
+    return work_time(binary_work(i, i.dtype), unit_of(costs.vector_cycles[i.opcode, i.dtype], costs))
 
 
 @inner
-def _binary_ints(op: int, a: Ints, b: Ints, out: Ints, n: int) -> None:
-    """Fill out[:n] with `a op b`; what does not fit the element type is cut off when it is stored."""
-    if op == ADD:
-        for lane in range(n):
-            out[lane] = a[lane] + b[lane]
-    elif op == SUB:
-        for lane in range(n):
-            out[lane] = a[lane] - b[lane]
-    elif op == MUL:
-        for lane in range(n):
-            out[lane] = a[lane] * b[lane]
-    elif op == MAX:
-        for lane in range(n):
-            out[lane] = max(a[lane], b[lane])
-    elif op == MIN:
-        for lane in range(n):
-            out[lane] = min(a[lane], b[lane])
-    elif op == AND:
-        for lane in range(n):
-            out[lane] = a[lane] & b[lane]
-    else:
-        for lane in range(n):
-            out[lane] = a[lane] | b[lane]
+def _binary_accesses(i: Any, variant: int) -> tuple[Region, ...]:
+    """Return the bytes written and read."""
+    return work_regions(binary_work(i, i.dtype), binary_reads_dst(variant))
 
 
 @inner
-def _binary(i: Any, memory: Memory, op: int) -> None:
-    """Execute a two-source instruction, one repeat or many at a time."""
-    dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
-    left = Rows(at(memory, i.src0), i.src0_blk, i.src0_rep, i.repeat)
-    right = Rows(at(memory, i.src1), i.src1_blk, i.src1_rep, i.repeat)
-    size, mask, group = item_bytes(i.dtype), (i.mask_lo, i.mask_hi), 1
-    lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
-    blocks = block_count(lanes, size)
-    if may_group(dst, left, blocks) and may_group(dst, right, blocks):
-        group = min(GROUP, i.repeat)
-    if is_float(i.dtype):
-        a, b = np.empty(group * 128, dtype=np.float32), np.empty(group * 128, dtype=np.float32)
-        for repeat in range(0, i.repeat, group):
-            n = min(group, i.repeat - repeat)
-            load_floats(memory, i.dtype, part(left, repeat, n), blocks, a)
-            load_floats(memory, i.dtype, part(right, repeat, n), blocks, b)
-            _binary_lanes(op, a, b, a, n * blocks * BLOCK_BYTES // size)
-            store_floats(memory, i.dtype, part(dst, repeat, n), lanes, mask, a)
-    else:
-        x, y = np.empty(group * 128, dtype=np.int64), np.empty(group * 128, dtype=np.int64)
-        for repeat in range(0, i.repeat, group):
-            n = min(group, i.repeat - repeat)
-            load_ints(memory, i.dtype, part(left, repeat, n), blocks, x)
-            load_ints(memory, i.dtype, part(right, repeat, n), blocks, y)
-            _binary_ints(op, x, y, x, n * blocks * BLOCK_BYTES // size)
-            store_ints(memory, i.dtype, part(dst, repeat, n), lanes, mask, x)
-
-
-@inner
-def _binary_accesses(i: Any) -> tuple[Region, Region, Region]:
-    """Return the blocks written and read."""
-    size = item_bytes(i.dtype)
-    lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
-    return (
-        lanes_region(1, i.dst, lanes, size, i.dst_blk, i.dst_rep, i.repeat),
-        lanes_region(0, i.src0, lanes, size, i.src0_blk, i.src0_rep, i.repeat),
-        lanes_region(0, i.src1, lanes, size, i.src1_blk, i.src1_rep, i.repeat),
-    )
+def _binary(i: Any, memory: Memory, variant: int) -> None:
+    """Execute a two-source instruction."""
+    binary(memory, variant, binary_work(i, i.dtype), 1.0)
 
 
 class Binary(Declaration):
@@ -152,14 +99,14 @@ class Binary(Declaration):
     src0 = In(Space.UB)
     src1 = In(Space.UB)
     mask = Mask()
+    dst_blk = Size(65535, default=1)
     repeat = Size(255, low=1)
-    dst_blk = Size(255, default=1)
     src0_blk = Size(255, default=1)
     src1_blk = Size(255, default=1)
     dst_rep = Size(255, default=8)
     src0_rep = Size(255, default=8)
     src1_rep = Size(255, default=8)
-    cycles = vector_cycles
+    cycles: ClassVar[Callable[..., Any]] = _binary_cycles
     accesses: ClassVar[Callable[..., Any]] = _binary_accesses
     execute: ClassVar[Callable[..., Any]] = _binary
 
@@ -220,58 +167,74 @@ class vor(Binary):
     variant = OR
 
 
-@inner
-def _unary_lanes(op: int, a: Floats, out: Floats, n: int) -> None:
-    """Fill out[:n] with `op(a)`; transcendentals are computed in float64 and rounded once."""
-    if op == ABS:
-        for lane in range(n):
-            out[lane] = abs(a[lane])
-    elif op == RELU:
-        for lane in range(n):
-            out[lane] = a[lane] if a[lane] > 0 or np.isnan(a[lane]) else np.float32(0.0)
-    elif op == REC:
-        for lane in range(n):
-            out[lane] = np.float32(1.0) / a[lane]
-    else:
-        for lane in range(n):
-            x = np.float64(a[lane])
-            if op == EXP:
-                out[lane] = np.exp(x)
-            elif op == LN:
-                out[lane] = np.log(x)
-            elif op == SQRT:
-                out[lane] = np.sqrt(x)
-            else:
-                out[lane] = 1.0 / np.sqrt(x)
+@instruction(Pipe.V, ("fp16",))
+class vaadd(Binary):
+    """dst = (src0 + src1) / 2, rounded once."""
+
+    variant = AADD
+
+
+@instruction(Pipe.V, SIGNED)
+class vaddrelu(Binary):
+    """dst = max(src0 + src1, 0), rounded once (310P and later); a NaN stays one."""
+
+    variant = ADD_RELU
+
+
+@instruction(Pipe.V, SIGNED)
+class vsubrelu(Binary):
+    """dst = max(src0 - src1, 0), rounded once (310P and later); a NaN stays one."""
+
+    variant = SUB_RELU
+
+
+@instruction(Pipe.V, FLOATS)
+class vmla(Binary):
+    """dst = dst + src0 * src1, product and sum computed in float32; see vmla_mixed for fp16 into fp32."""
+
+    variant = MLA
+
+
+@instruction(Pipe.V, FLOATS)
+class vmadd(Binary):
+    """dst = src0 * dst + src1, product and sum computed in float32."""
+
+    variant = MADD
+
+
+@instruction(Pipe.V, FLOATS)
+class vmaddrelu(Binary):
+    """dst = max(src0 * dst + src1, 0), product and sum computed in float32; a NaN stays one."""
+
+    variant = MADD_RELU
 
 
 @inner
-def _unary(i: Any, memory: Memory, op: int) -> None:
-    """Execute a one-source floating-point instruction, one repeat or many at a time."""
-    dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
-    src = Rows(at(memory, i.src), i.src_blk, i.src_rep, i.repeat)
-    size, mask, group = item_bytes(i.dtype), (i.mask_lo, i.mask_hi), 1
-    lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
-    blocks = block_count(lanes, size)
-    if may_group(dst, src, blocks):
-        group = min(GROUP, i.repeat)
-    a = np.empty(group * 128, dtype=np.float32)
-    for repeat in range(0, i.repeat, group):
-        n = min(group, i.repeat - repeat)
-        load_floats(memory, i.dtype, part(src, repeat, n), blocks, a)
-        _unary_lanes(op, a, a, n * blocks * BLOCK_BYTES // size)
-        store_floats(memory, i.dtype, part(dst, repeat, n), lanes, mask, a)
+def unary_work(i: Any, to: int) -> Work:
+    """Return what a record of one source says, for results of type `to`."""
+    return Work(
+        i.dtype, to, i.mask_lo, i.mask_hi, i.repeat, i.dst, i.dst_blk, i.dst_rep,
+        1, i.src, i.src_blk, i.src_rep, i.src, 0, 0,
+    )  # fmt: skip
 
 
 @inner
-def _unary_accesses(i: Any) -> tuple[Region, Region]:
-    """Return the blocks written and read."""
-    size = item_bytes(i.dtype)
-    lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
-    return (
-        lanes_region(1, i.dst, lanes, size, i.dst_blk, i.dst_rep, i.repeat),
-        lanes_region(0, i.src, lanes, size, i.src_blk, i.src_rep, i.repeat),
-    )
+def _unary_cycles(i: Any, costs: Costs) -> int:
+    """Count the repeats."""
+    return work_time(unary_work(i, i.dtype), unit_of(costs.vector_cycles[i.opcode, i.dtype], costs))
+
+
+@inner
+def _unary_accesses(i: Any, variant: int) -> tuple[Region, ...]:
+    """Return the bytes written and read; only vaxpy reads its destination."""
+    found = work_regions(unary_work(i, i.dtype), variant == AXPY)
+    return found[0], found[1], found[3], found[4], found[6], found[7]
+
+
+@inner
+def _unary(i: Any, memory: Memory, variant: int) -> None:
+    """Execute a one-source instruction."""
+    unary(memory, variant, unary_work(i, i.dtype), 0.0)
 
 
 class Unary(Declaration):
@@ -280,13 +243,13 @@ class Unary(Declaration):
     dst = Out(Space.UB)
     src = In(Space.UB)
     mask = Mask()
+    dst_blk = Size(65535, default=1)
     repeat = Size(255, low=1)
-    dst_blk = Size(255, default=1)
     src_blk = Size(255, default=1)
     dst_rep = Size(255, default=8)
     src_rep = Size(255, default=8)
-    cycles = vector_cycles
-    accesses = _unary_accesses
+    cycles: ClassVar[Callable[..., Any]] = _unary_cycles
+    accesses: ClassVar[Callable[..., Any]] = _unary_accesses
     execute: ClassVar[Callable[..., Any]] = _unary
 
 
@@ -332,12 +295,12 @@ class vabs(Unary):
     variant = ABS
 
 
-@instruction(Pipe.V, FLOATS)
+@instruction(Pipe.V, ("fp16", "fp32", "int32"))
 class vrelu(Unary):
     """dst = max(src, 0); a NaN stays one.
 
     Model: fp32 runs as one instruction here; the first generation's list names fp16 only and compilers
-    build the other from a maximum with zeros at the same cost.
+    build the other from a maximum with zeros at the same cost. int32 came with 910B.
     """
 
     variant = RELU
@@ -347,63 +310,80 @@ class vrelu(Unary):
 class vnot(Unary):
     """dst = ~src, bit by bit."""
 
-    def execute(i: Any, memory: Memory) -> None:
-        """Invert the lanes of the mask."""
-        dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
-        src = Rows(at(memory, i.src), i.src_blk, i.src_rep, i.repeat)
-        a = np.empty(128, dtype=np.int64)
-        for repeat in range(i.repeat):
-            load_ints(memory, i.dtype, part(src, repeat, 1), 8, a)
-            for lane in range(128):
-                a[lane] = ~a[lane]
-            store_ints(memory, i.dtype, part(dst, repeat, 1), 128, (i.mask_lo, i.mask_hi), a)
+    variant = NOT
+
+
+@instruction(Pipe.V, ("int16", "uint16", "int32"))
+class vcopy(Unary):
+    """dst = src, bit by bit, with the strides and the mask of a lane-wise instruction (310B and later)."""
+
+    variant = COPY
 
 
 @inner
-def _scalar_lanes(op: int, value: np.float32, a: Floats, n: int) -> None:
-    """Replace a[:n] by `a op value`."""
-    if op == ADDS:
-        for lane in range(n):
-            a[lane] += value
-    else:
-        for lane in range(n):
-            a[lane] *= value
-
-
-@inner
-def _with_scalar(i: Any, memory: Memory, op: int) -> None:
-    """Execute an instruction with one constant, one repeat or many at a time."""
-    dst = Rows(at(memory, i.dst), i.dst_blk, i.dst_rep, i.repeat)
-    src = Rows(at(memory, i.src), i.src_blk, i.src_rep, i.repeat)
-    size, mask, group = item_bytes(i.dtype), (i.mask_lo, i.mask_hi), 1
-    lanes = highest_lane(i.mask_lo, i.mask_hi, REPEAT_BYTES // size) + 1
-    blocks = block_count(lanes, size)
-    if may_group(dst, src, blocks):
-        group = min(GROUP, i.repeat)
-    a = np.empty(group * 128, dtype=np.float32)
-    for repeat in range(0, i.repeat, group):
-        n = min(group, i.repeat - repeat)
-        load_floats(memory, i.dtype, part(src, repeat, n), blocks, a)
-        _scalar_lanes(op, i.value, a, n * blocks * BLOCK_BYTES // size)
-        store_floats(memory, i.dtype, part(dst, repeat, n), lanes, mask, a)
+def _with_scalar(i: Any, memory: Memory, variant: int) -> None:
+    """Execute an instruction with one constant."""
+    unary(memory, variant, unary_work(i, i.dtype), np.float64(i.value))
 
 
 class WithScalar(Unary):
-    """Operands of the instructions with one constant."""
+    """Operands of the instructions with one constant; for integers its fraction is cut off."""
 
     value = Immediate()
     execute = _with_scalar
 
 
-@instruction(Pipe.V, FLOATS)
+@instruction(Pipe.V, NUMBERS)
 class vadds(WithScalar):
-    """dst = src + value."""
+    """dst = src + value (integers: 310P and later)."""
 
     variant = ADDS
 
 
-@instruction(Pipe.V, FLOATS)
+@instruction(Pipe.V, NUMBERS)
 class vmuls(WithScalar):
-    """dst = src * value."""
+    """dst = src * value (integers: 310P and later)."""
 
     variant = MULS
+
+
+@instruction(Pipe.V, NUMBERS)
+class vmaxs(WithScalar):
+    """dst = the larger of src and value; a NaN wins (310P and later)."""
+
+    variant = MAXS
+
+
+@instruction(Pipe.V, NUMBERS)
+class vmins(WithScalar):
+    """dst = the smaller of src and value; a NaN wins (310P and later)."""
+
+    variant = MINS
+
+
+@instruction(Pipe.V, FLOATS)
+class vlrelu(WithScalar):
+    """dst = src where it is not negative, src * value elsewhere (310P and later)."""
+
+    variant = LRELU
+
+
+@instruction(Pipe.V, FLOATS)
+class vaxpy(WithScalar):
+    """dst = dst + src * value, product and sum computed in float32; see vaxpy_mixed for fp16 into fp32."""
+
+    variant = AXPY
+
+
+@instruction(Pipe.V, ("int16", "uint16", "int32"))
+class vshl(WithScalar):
+    """dst = src shifted left by `value` bits, those that do not fit cut off (310B and later)."""
+
+    variant = SHL
+
+
+@instruction(Pipe.V, ("int16", "uint16", "int32"))
+class vshr(WithScalar):
+    """dst = src shifted right by `value` bits; of signed types the sign moves in (310B and later)."""
+
+    variant = SHR

@@ -172,11 +172,21 @@ _VECTOR_REPEAT = {
     ("vrec", "vrsqrt", "vcpadd"): {"fp16": 1, "fp32": 1},
     ("vcadd",): {"fp16": 7, "fp32": 3},
     ("vcmax", "vcmin"): {"fp16": 7, "fp32": 7},
-    ("vcgadd", "vcgmax", "vcgmin"): {"fp16": 7},
-    ("vsel",): {"fp16": 2, "fp32": 2},
-    tuple(f"vcmpv_{test}" for test in ("eq", "ne", "lt", "le", "gt", "ge")): {"fp16": 2, "fp32": 2},
+    ("vcgadd", "vcgmax", "vcgmin"): {"fp16": 7, "fp32": 1},
+    ("vmla", "vmadd", "vmaddrelu"): {"fp16": 6, "fp32": 6},
+    ("vmla_mixed",): {"fp16": 5},
+    ("vsel", "vsel_cmpmask", "vsels"): {"fp16": 2, "fp32": 2},
+    tuple(f"{kind}_{test}" for kind in ("vcmpv", "vcmp") for test in ("eq", "ne", "lt", "le", "gt", "ge")): {
+        "fp16": 2,
+        "fp32": 2,
+    },
+    ("vgather", "vscatter"): {"fp16": 24, "int16": 24, "uint16": 24, "fp32": 12, "int32": 12},
+    ("vgatherb", "vreduce", "vreduce_fixed"): {"fp16": 2, "int16": 2, "uint16": 2, "fp32": 2, "int32": 2},
+    ("vbitsort", "vmrgsort4"): {"fp16": 16},
     ("vconv",): {"fp16": 1, "fp32": 1, "int32": 1, "int8": 1, "uint8": 1},
 }
+
+_SCATTER_FORMS = ("vexp", "vln", "vdiv", "vsqrt", "vrec", "vrsqrt", "vmla", "vmadd", "vmaddrelu")
 
 
 def _vector_figures() -> dict[str, Figure]:
@@ -190,9 +200,16 @@ def _vector_figures() -> dict[str, Figure]:
             for dtype, cycles in cycles_of.items():
                 source = _MSKPP + f"slope per repeat of {instruction} on {dtype}"
                 figures[f"vector_cycles.{instruction}.{dtype}"] = assumed(cycles, "cycles", source)
+    for instructions, cycles_of in _VECTOR_REPEAT.items():  # the scatter forms of the first generation
+        for instruction in instructions:
+            for dtype in cycles_of if instruction in _SCATTER_FORMS else ():
+                figures[f"vector_cycles.scatter_{instruction}.{dtype}"] = assumed(
+                    cycles_of[dtype], "cycles", f"taken from {instruction}; none is published"
+                )
     transpose = "16 rows of 32 bytes in, 16 out, a row a cycle; no figure is published"
     for dtype in ("fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16"):
-        figures[f"vector_cycles.vnchwconv.{dtype}"] = assumed(16, "cycles", transpose)
+        for instruction in ("vnchwconv", "scatter_vnchwconv", "vtranspose"):
+            figures[f"vector_cycles.{instruction}.{dtype}"] = assumed(16, "cycles", transpose)
     return figures
 
 

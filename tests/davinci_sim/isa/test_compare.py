@@ -9,7 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from davinci_sim.isa import INSTRUCTIONS, vcadd, vcgadd, vcgmax, vcgmin, vcmax, vcmin, vcpadd, vnchwconv, vsel
+from davinci_sim.isa import (
+    INSTRUCTIONS,
+    vcadd,
+    vcgadd,
+    vcgmax,
+    vcgmin,
+    vcmax,
+    vcmin,
+    vcpadd,
+    vnchwconv,
+    vsel,
+    vsel_cmpmask,
+    vsels,
+)
 from davinci_sim.memory.dtypes import DTYPES
 from davinci_sim.memory.spaces import Space
 
@@ -105,8 +118,6 @@ def test_a_sum_is_a_tree_of_float32_rounded_once(shared_machine, code, seed, rep
 
 
 GROUPED = [
-    pytest.param(vcmax, 128, np.max, id="vcmax"),
-    pytest.param(vcmin, 128, np.min, id="vcmin"),
     pytest.param(vcgmax, 16, np.max, id="vcgmax"),
     pytest.param(vcgmin, 16, np.min, id="vcgmin"),
     pytest.param(vcgadd, 16, tree, id="vcgadd"),
@@ -163,3 +174,88 @@ def test_a_transpose_may_replace_its_source(machine):
     put(machine, 0, source)
     machine.run(vnchwconv, dst=machine.handle(Space.UB), src=machine.handle(Space.UB), repeat=1, dtype=6)
     assert np.array_equal(get(machine, 0, 256, source.dtype).reshape(16, 16), source.T)
+
+
+@FLOATS
+@pytest.mark.parametrize(("emitter", "pick"), [(vcmax, np.argmax), (vcmin, np.argmin)], ids=["max", "min"])
+@EXAMPLES
+@given(seed=st.integers(0, 99), repeat=st.integers(1, 20), mask=st.integers(1, 128), gap=st.integers(1, 3))
+def test_an_extreme_comes_with_the_first_lane_that_holds_it(
+    shared_machine, code, emitter, pick, seed, repeat, mask, gap
+):
+    """Value and lane lie side by side; NumPy's argmax takes the first of equal ones, and a NaN."""
+    dtype, lanes = DTYPES[code].numpy, 256 // DTYPES[code].itemsize_bytes
+    values = np.random.default_rng(seed).integers(-9, 9, (repeat, lanes)).astype(dtype)
+    values[0, lanes // 2] = np.nan
+    put(shared_machine, 0, values)
+    shared_machine.run(
+        emitter, dst=shared_machine.handle(Space.UB, SECOND), src=shared_machine.handle(Space.UB),
+        repeat=repeat, dtype=code, mask=mask, dst_rep=gap,
+    )  # fmt: skip
+    pairs = get(shared_machine, SECOND, repeat * gap * 2, dtype).reshape(repeat, gap, 2)[:, 0]
+    want = pick(values[:, : min(mask, lanes)], axis=1)
+    found = np.ascontiguousarray(pairs[:, 1]).view(np.uint16 if code == 0 else np.uint32)
+    assert found.tolist() == want.tolist()
+    np.testing.assert_array_equal(pairs[:, 0], values[np.arange(repeat), want])
+
+
+@FLOATS
+@pytest.mark.parametrize("test", TESTS)
+def test_a_comparison_with_a_constant_equals_one_with_a_tensor_of_it(machine, code, test):
+    dtype = DTYPES[code].numpy
+    a = numbers(1, (3, 256 // dtype.itemsize), dtype)
+    put(machine, 0, a)
+    emitter = INSTRUCTIONS[f"vcmpvs_{test}"].emitter
+    place = machine.handle(Space.UB, SECOND)
+    machine.run(emitter, dst=place, src=machine.handle(Space.UB), repeat=3, dtype=code, value=1.0)
+    bits = get(machine, SECOND, a.size // 8, np.dtype(np.uint8))
+    want = TESTS[test](a, dtype.type(1)).reshape(-1)
+    assert np.array_equal(np.unpackbits(bits, bitorder="little").astype(bool), want)
+
+
+@FLOATS
+@pytest.mark.parametrize("test", TESTS)
+def test_a_selection_by_the_compare_mask_uses_the_same_bits_in_every_repeat(machine, code, test):
+    """Vcmp writes 128 bits, zeros for lanes outside of its mask."""
+    dtype, lanes = DTYPES[code].numpy, 256 // DTYPES[code].itemsize_bytes
+    a, b = numbers(1, (2, 3, lanes), dtype)
+    put(machine, 0, a)
+    put(machine, SECOND, b)
+    first, second, bits, out = (machine.handle(Space.UB, byte) for byte in (0, SECOND, THIRD, FOURTH))
+    machine.run(
+        INSTRUCTIONS[f"vcmp_{test}"].emitter, dst=bits, src0=first, src1=second, dtype=code, mask=lanes - 5
+    )
+    machine.run(vsel_cmpmask, dst=out, src0=first, src1=second, sel=bits, repeat=3, dtype=code)
+    holds = TESTS[test](a[0], b[0]) & (np.arange(lanes) < lanes - 5)
+    np.testing.assert_array_equal(get(machine, FOURTH, a.size, dtype).reshape(a.shape), np.where(holds, a, b))
+
+
+@FLOATS
+def test_a_selection_with_a_constant_takes_it_where_the_bit_is_not_set(machine, code):
+    dtype, lanes = DTYPES[code].numpy, 256 // DTYPES[code].itemsize_bytes
+    a = numbers(1, (3, lanes), dtype)
+    bits = np.random.default_rng(1).integers(0, 256, 3 * lanes // 8).astype(np.uint8)
+    put(machine, 0, a)
+    put(machine, THIRD, bits)
+    machine.run(
+        vsels, dst=machine.handle(Space.UB, SECOND), src=machine.handle(Space.UB), repeat=3, dtype=code,
+        sel=machine.handle(Space.UB, THIRD), value=-7.0,
+    )  # fmt: skip
+    chosen = np.unpackbits(bits, bitorder="little").reshape(3, lanes).astype(bool)
+    got = get(machine, SECOND, a.size, dtype).reshape(a.shape)
+    np.testing.assert_array_equal(got, np.where(chosen, a, dtype.type(-7)))
+
+
+@pytest.mark.parametrize(("dst_half", "src_half"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_one_byte_rows_are_transposed_by_halves(machine, dst_half, src_half):
+    """The other half of each destination row stays as it was."""
+    source = np.random.default_rng(1).integers(0, 256, (16, 32)).astype(np.uint8)
+    put(machine, 0, source)
+    put(machine, SECOND, np.zeros((16, 32), np.uint8))
+    machine.run(
+        vnchwconv, dst=machine.handle(Space.UB, SECOND), src=machine.handle(Space.UB), repeat=1, dtype=4,
+        dst_half=dst_half, src_half=src_half,
+    )  # fmt: skip
+    want = np.zeros((16, 32), np.uint8)
+    want[:, dst_half * 16 :][:, :16] = source[:, src_half * 16 :][:, :16].T
+    assert np.array_equal(get(machine, SECOND, 512, source.dtype).reshape(16, 32), want)
