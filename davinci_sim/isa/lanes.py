@@ -196,7 +196,7 @@ def load_floats(memory: Memory, dtype: int, rows: Rows, blocks: int, out: Floats
     """Fill `out` with the first `blocks` of each repeat."""
     per_block = 8 if dtype == FP32 else 16
     together = rows.repeats if rows.blk == 1 and rows.rep == blocks else 1  # repeats without a gap
-    run = together * blocks if rows.blk == 1 else 1
+    run = max(1, together * blocks) if rows.blk == 1 else 1
     count = np.uint64(run * per_block)
     for repeat in range(0, rows.repeats, together):
         row = rows.start // BLOCK_BYTES + repeat * rows.rep
@@ -219,7 +219,7 @@ def load_ints(memory: Memory, dtype: int, rows: Rows, blocks: int, out: Ints) ->
     """Fill `out` with the first `blocks` of each repeat."""
     per_block = BLOCK_BYTES // item_bytes(dtype)
     together = rows.repeats if rows.blk == 1 and rows.rep == blocks else 1  # repeats without a gap
-    run = together * blocks if rows.blk == 1 else 1
+    run = max(1, together * blocks) if rows.blk == 1 else 1
     count = np.uint64(run * per_block)
     for repeat in range(0, rows.repeats, together):
         row = rows.start // BLOCK_BYTES + repeat * rows.rep

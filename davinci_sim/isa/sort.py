@@ -138,9 +138,9 @@ class vmrgsort4(Declaration):
     src2 = In(Space.UB, align=16)
     src3 = In(Space.UB, align=16)
     len0 = Size(4095, low=1)
-    len1 = Size(4095, default=0)
-    len2 = Size(4095, default=0)
-    len3 = Size(4095, default=0)
+    len1 = Size(4095)
+    len2 = Size(4095)
+    len3 = Size(4095)
 
     def cycles(i: Any, costs: Costs) -> int:
         """Count the proposals merged."""
