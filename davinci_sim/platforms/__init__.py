@@ -15,16 +15,28 @@ from davinci_sim.platforms.platform import Platform
 
 __all__ = ["Figure", "Platform", "assumed", "fitted", "measured", "platform", "platform_names", "published"]
 
-_NOT_CHIPS = {"figure", "platform"}
+_NOT_CHIPS = {"check", "figure", "instructions", "platform", "user_file"}
 
 
 def platform_names() -> tuple[str, ...]:
-    """Return the names of all chips, sorted."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_CHIPS))
+    """Return the names of all chips, sorted; files whose names begin with `_` are parts of chips."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in modules if name not in _NOT_CHIPS and not name.startswith("_")))
 
 
 def platform(name: str) -> Platform:  # replaces the submodule of the same name as the package's attribute
-    """Return the chip called `name`; an unknown name is answered with the nearest ones."""
+    """Return the chip called `name`, or that of a user's file; an unknown name is answered with the nearest.
+
+    A name that ends in .toml or .py or has a folder in it is a file. A Python file is code, and is run.
+
+    Raises:
+        UnknownName: there is no such chip.
+        BadPlatform: the file is missing, is wrong, or says something impossible.
+    """
+    from davinci_sim.platforms.user_file import is_file_name, load
+
+    if is_file_name(name):
+        return load(name)
     if name not in platform_names():
         raise unknown("platform", name, platform_names())
     found: Platform = getattr(importlib.import_module(f"{__name__}.{name}"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from davinci_sim.platforms.figure import Figure, assumed, fitted, published
+from davinci_sim.platforms.instructions import from_configuration
 from davinci_sim.platforms.platform import Platform
 
 _INI = "CANN platform configuration file Ascend910A.ini, key "
@@ -130,7 +131,9 @@ _OUTSIDE = {  # moves between a core and L2 or HBM
     "ub_to_gm_bytes_per_cycle": published(64, "B/cycle", _INI + "ub_to_l2_rate and ub_to_ddr_rate"),
     "gm_fast_align_bytes": published(512, "B", _ASCENDC + "best practice: 512-byte aligned GM addresses"),
     "gm_unaligned_percent": published(
-        70, "%", _ASCENDC + "best practice: addresses aligned to 32 bytes only can fall to 70 % of the bandwidth"
+        70,
+        "%",
+        _ASCENDC + "best practice: addresses aligned to 32 bytes only can fall to 70 % of the bandwidth",
     ),
     "gm_atomic_percent": published(50, "%", _GEMM + "atomic addition halves the rate of MTE3"),
     "l2_line_bytes": assumed(512, "B", "the line of the vendor's simulator of 910B1 (CAModel configuration)"),
@@ -213,8 +216,43 @@ def _vector_figures() -> dict[str, Figure]:
     return figures
 
 
+_INTRINSICS = {  # intrinsics: types, as the configuration file lists them
+    (
+        "vadd vsub vmul vmax vmin scatter_vadd scatter_vsub scatter_vmul scatter_vmax scatter_vmin "
+        "broadcast_ub_to_cc"
+    ): "float16 float32 int32",
+    (
+        "vdiv vadds vmuls vexp vln vrec vrsqrt vsqrt vabs vmadd vmaddrelu vcmp vcmpv_eq vcmpv_ne vcmpv_lt "
+        "vcmpv_le vcmpv_gt vcmpv_ge vsel vcadd scatter_vdiv scatter_vmadd scatter_vmaddrelu scatter_vadds "
+        "scatter_vmuls scatter_vexp scatter_vln scatter_vrec scatter_vrsqrt scatter_vsqrt scatter_vabs "
+        "scatter_vsel scatter_vcmp"
+    ): "float16 float32",
+    "vand vor vnot": "int16 uint16",
+    (
+        "vrelu vaadd vcgadd vcpadd vcmax vcmin vcgmax vcgmin vbitsort vmrgsort4 vextract vconcat vrpac "
+        "viou scatter_vrelu"
+    ): "float16",
+    "vaxpy vmla": "f16f16f16 f32f32f32 f32f16f16 float16 float32",
+    "vmulconv scatter_vmulconv": "u8f16f16 s8f16f16",
+    "vadddeqrelu": "f16s32s32",
+    "vconv scatter_vconv": (
+        "f322f16 f162f32 f322f16o f162s8 f162s8a f162s8f f162s8c f162s8z f162u8 f162u8a f162u8f f162u8c "
+        "f162u8z deq s322f32 f162s32r f162s32a f162s32f f162s32c f162s32z f322s32r f322s32a f322s32f "
+        "f322s32c f322s32z u82f16 s82f16 s322f16"
+    ),
+    "vnchwconv scatter_vnchwconv": "int16 uint16 int8 uint8 float16",
+    "vtranspose": "uint16 int16 float16",
+    "vmergech": "int8 uint8 int16 uint16 float16",
+    "rpn_cor rpn_cor_diag": "",
+    "mmad": "u32u8u8 s32s8s8 s32u8s8 f16f16f16 f32f16f16 f16f16u2 u8 s8 f162f16 f162f32 f16u2 u8s8",
+    "scatter_vmla scatter_vaxpy": "f16f16f16 f32f32f32 f32f16f16",
+    "scatter_vector_mov": "int16 uint16 float16",
+    "data_move_l0c2ub": "f16 u16 s16 f32 s32 u32",
+}
+
 ascend910a = Platform(
     "ascend910a",
     "Ascend 910A (2019): 32 AI cores, cube and vector coupled, 1.0 GHz, 32 MB L2, HBM",
     {**_CHIP, **_SIZES, **_ALIGNMENT, **_CUBE, **_INSIDE, **_OUTSIDE, **_CONTROL, **_vector_figures()},
+    from_configuration(_INTRINSICS),
 )

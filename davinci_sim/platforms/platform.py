@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from davinci_sim.errors import nearest, unknown
 from davinci_sim.platforms.figure import Figure
+from davinci_sim.platforms.instructions import THEIRS
 
 CUBE_DTYPES = ("fp16", "bf16", "fp32", "int8", "uint8", "int4")
 """Types that some cube multiplies; a platform's takes those with a figure cube_k_<dtype> (fp16: cube_k)."""
@@ -19,11 +20,21 @@ class Platform:
     """One chip: a name, a sentence, and figures; `p.ub_bytes` is the value of `p.figure("ub_bytes")`.
 
     A platform is data and stays as it is; `with_figures` returns a changed one for a what-if.
+
+    Attributes:
+        name: as in `davinci platform`, or the name of a user's file.
+        description: one line.
+        figures: all numbers by key.
+        instructions: the element types of every instruction that the chip's configuration file lists; empty
+            where nothing is known, which then allows everything.
+        base: the platform that this one was made from by changing figures; None for a chip of the kit.
     """
 
     name: str
     description: str
     figures: Mapping[str, Figure]
+    instructions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    base: Platform | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Freeze the figures; refuse a bare number."""
@@ -35,6 +46,7 @@ class Platform:
                     f"measured, fitted, assumed"
                 )
         object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
+        object.__setattr__(self, "instructions", MappingProxyType(dict(self.instructions)))
 
     def figure(self, key: str) -> Figure:
         """Return a figure with unit and source; an unknown key is answered with the nearest ones."""
@@ -72,7 +84,31 @@ class Platform:
 
     def with_figures(self, name: str, **figures: Figure) -> Platform:
         """Return a platform called `name` with some figures replaced or added."""
-        return Platform(name, self.description, {**self.figures, **figures})
+        return Platform(name, self.description, {**self.figures, **figures}, self.instructions, self)
+
+    @property
+    def overrides(self) -> dict[str, Figure | None]:
+        """Return the base's figure (None: it has none) for every key that this platform changed or added."""
+        if self.base is None:
+            return {}
+        before = self.base.figures
+        return {key: before.get(key) for key, figure in self.figures.items() if before.get(key) != figure}
+
+    def supports(self, instruction: str, dtype: str) -> bool:
+        """Tell whether the chip has an instruction for an element type; True where its file says nothing.
+
+        `dtype` is plain ("fp16"), or with the type of the result ("fp32>fp16"), or rounding ("fp32>fp16:o").
+
+        >>> from davinci_sim.platforms import platform
+        >>> platform("ascend910a").supports("vsqrt", "fp16"), platform("ascend310").supports("vsqrt", "fp16")
+        (True, False)
+        """
+        if not self.instructions or instruction not in THEIRS:
+            return True
+        types = self.instructions.get(instruction)
+        if types is None:
+            return False
+        return not types or dtype in types or dtype in {known.partition(">")[0] for known in types}
 
     # Any: the figures are data, so their types cannot be told from the class.
     def __getattr__(self, key: str) -> Any:
@@ -88,9 +124,9 @@ class Platform:
         """Hash what equality compares."""
         return hash((self.name, self.description, tuple(self.figures.items())))
 
-    def __reduce__(self) -> tuple[type[Platform], tuple[str, str, dict[str, Figure]]]:
+    def __reduce__(self) -> tuple[type[Platform], tuple[Any, ...]]:
         """Let a platform be copied and sent to another process (a mapping proxy alone cannot)."""
-        return Platform, (self.name, self.description, dict(self.figures))
+        return Platform, (self.name, self.description, dict(self.figures), dict(self.instructions), self.base)
 
     def __repr__(self) -> str:
         """Print the name; the figures are many."""

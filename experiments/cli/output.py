@@ -20,7 +20,12 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else."
 )
 platform_option = click.option(
-    "--platform", default="ascend910a", show_default=True, metavar="CHIP", help="See `davinci platform`."
+    "--platform",
+    default="ascend910a",
+    show_default=True,
+    metavar="CHIP",
+    help="A chip's name, or a file of your own: my_chip.toml, or my_chip.py, which is code and is run. "
+    "See `davinci platform`.",
 )
 seed_option = click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of all random numbers."

@@ -9,46 +9,76 @@ import pytest
 
 from davinci_sim.errors import UnknownName
 from davinci_sim.platforms import Figure, Platform, assumed, platform, platform_names, published
+from davinci_sim.platforms._build import unit_of
+from davinci_sim.platforms.check import problems
 
-UNIT_OF_SUFFIX = {
-    "_bytes_per_cycle": "B/cycle",
-    "_bytes_per_repeat": "B",
-    "_bytes": "B",
-    "_cycles": "cycles",
-    "_hz": "Hz",
-    "_flops": "FLOP/s",
-}
 CHIPS = [platform(name) for name in platform_names()]
 EVERY_FIGURE = [(chip, key) for chip in CHIPS for key in chip.figures]
+OWN_OF_A_CHIP = ("vector_cycles.", "cube_")
+PUBLISHED_PEAKS = [
+    (chip, key, dtype)
+    for chip in CHIPS
+    for key, dtype in (("peak_fp16_flops", "fp16"), ("peak_int8_ops", "int8"))
+    if chip.figure(key).provenance == "published"
+]
 
 
-def test_the_910a_is_there():
-    """A file in the folder is a platform."""
-    assert "ascend910a" in platform_names()
-    assert platform("ascend910a").name == "ascend910a"
+def test_the_kit_has_these_chips():
+    """A file in the folder is a platform, unless its name begins with an underscore."""
+    assert platform_names() == (
+        "ascend310", "ascend310p3", "ascend910a", "ascend910b1", "ascend_lite", "ascend_tiny"
+    )  # fmt: skip
+    assert [chip.name for chip in CHIPS] == list(platform_names())
 
 
 @pytest.mark.parametrize(("chip", "key"), EVERY_FIGURE, ids=lambda part: str(getattr(part, "name", part)))
 def test_a_figure_says_its_unit_and_where_it_comes_from(chip, key):
     """The unit agrees with the key's ending, and the source is a sentence, not a code."""
     figure = chip.figure(key)
-    for suffix, unit in UNIT_OF_SUFFIX.items():
-        if key.endswith(suffix):
-            assert figure.unit == unit
-            break
-    if key.startswith("vector_cycles."):
-        assert figure.unit == "cycles"
+    assert figure.unit == unit_of(key)
     assert len(figure.source.split()) >= 4
-    assert figure.value > 0
-    if figure.unit in {"B", "cycles", ""}:
-        assert isinstance(figure.value, int)
 
 
 @pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: chip.name)
-def test_the_derived_peak_is_the_published_peak(chip):
+def test_the_figures_of_a_chip_pass_the_checks_of_users_files(chip):
+    """What a user's file may not say, ours do not either."""
+    assert list(problems(chip)) == []
+
+
+@pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: chip.name)
+def test_every_chip_has_every_figure(chip):
+    """Apart from the types of the cube and the vector instructions that are not the default."""
+    keys = [{k for k in c.figures if not k.startswith(OWN_OF_A_CHIP)} for c in (chip, platform("ascend910a"))]
+    assert keys[0] == keys[1]
+    assert {"cube_m", "cube_k", "cube_n", "vector_cycles.default"} <= set(chip.figures)
+
+
+@pytest.mark.parametrize(
+    ("chip", "key", "dtype"), PUBLISHED_PEAKS, ids=lambda part: str(getattr(part, "name", part))
+)
+def test_the_derived_peak_is_the_published_peak(chip, key, dtype):
     """Cores, cube and clock give the advertised rate within 3 %."""
-    assert chip.peak_flops("fp16") == pytest.approx(chip.peak_fp16_flops, rel=0.03)
-    assert chip.peak_flops("int8") == pytest.approx(chip.peak_int8_ops, rel=0.03)
+    assert chip.peak_flops(dtype) == pytest.approx(chip.figure(key).value, rel=0.03)
+
+
+def test_peaks_are_published_for_three_chips():
+    """So that the test above tests something."""
+    assert {chip.name for chip, _, _ in PUBLISHED_PEAKS} == {"ascend310", "ascend310p3", "ascend910a"}
+
+
+def test_fp32_in_the_cube_runs_at_a_quarter_of_fp16():
+    """The 910B1 multiplies half as deep a fractal in two cycles."""
+    chip = platform("ascend910b1")
+    assert chip.peak_flops("fp32") == chip.peak_flops("fp16") / 4
+    assert chip.peak_flops("bf16") == chip.peak_flops("fp16")
+
+
+def test_the_small_cubes_have_the_rates_of_their_class():
+    """4096 and 512 operations a cycle, against 8192 of the large cube."""
+    rates = {
+        name: platform(name).peak_flops() / platform(name).clock_hz for name in ("ascend_lite", "ascend_tiny")
+    }
+    assert rates == {"ascend_lite": 4096, "ascend_tiny": 512}
 
 
 def test_the_910a_peaks_at_262_teraflops():
@@ -109,6 +139,9 @@ def test_a_platform_is_frozen_and_can_be_varied():
     bigger = chip.with_figures("bigger", ub_bytes=assumed(2 * chip.ub_bytes, "B", "what if UB were doubled"))
     assert (bigger.name, bigger.ub_bytes, chip.ub_bytes) == ("bigger", 524288, 262144)
     assert bigger != chip
+    assert bigger.base is chip
+    assert bigger.overrides == {"ub_bytes": chip.figure("ub_bytes")}
+    assert chip.overrides == {}
 
 
 def test_a_platform_can_be_copied_and_sent_to_another_process():
