@@ -12,9 +12,7 @@ _TILING = "vendor's operator tiling model (cann-ops, cube cycle calculator), fir
 _GEMM = "matmul tiling of the vendor's operator compiler (TBE in CANN 8.1.RC1), constants for 32-core chips: "
 _ASCENDC = "Ascend C documentation, "
 _HOT_CHIPS = "Hot Chips 31 (2019), DaVinci talk: "
-_MSKPP = (
-    "measured on 910B1 and published with msKPP, the vendor's operator modelling tool; none exists for 910A, "
-)
+_MSKPP = "measured on 910B1 and published with msKPP, the vendor's operator modelling tool (none exists for 910A): "
 
 _CHIP = {
     "clock_hz": published(1.0e9, "Hz", _INI + "cube_freq = 1000 MHz"),
@@ -78,7 +76,7 @@ _CUBE = {
     "cube_k_int8": published(32, "", _INI + "DtypeMKN of DT_INT8 = 16, 32, 16"),
     "cube_k_uint8": published(32, "", _INI + "DtypeMKN of DT_UINT8 = 16, 32, 16"),
     "mmad_head_cycles": assumed(
-        4, "cycles", "what a product holds the cube beyond its fractals; " + _MSKPP + "where it is 2"
+        4, "cycles", "what a product holds the cube beyond its fractals; " + _MSKPP + "2"
     ),
     "mmad_drain_cycles": published(
         11, "cycles", _TIK + "an mmad takes one cycle per fractal product plus 15, 4 of them before the next"
@@ -156,9 +154,7 @@ _CONTROL = {
         1, "cycles", "the scalar unit hands out one instruction a cycle; no figure is published"
     ),
     "vector_bytes_per_repeat": published(256, "B", _INI + "vec_calc_size = 128 fp16 lanes of 2 bytes"),
-    "vector_min_cycles": assumed(
-        4, "cycles", _MSKPP + "where an instruction of one repeat takes 3 to 4 cycles"
-    ),
+    "vector_min_cycles": assumed(4, "cycles", _MSKPP + "an instruction of one repeat takes 3 to 4 cycles"),
     "vector_drain_cycles": assumed(
         22,
         "cycles",

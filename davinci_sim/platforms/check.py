@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -35,6 +34,7 @@ PEAK_TOLERANCE = 0.03  # published peaks are rounded
 BUFFERS = ("l0a_bytes", "l0b_bytes", "l0c_bytes", "l1_bytes", "ub_bytes", "gm_bytes", "l2_bytes")
 BITS = {"fp16": 16, "bf16": 16, "fp32": 32, "int8": 8, "uint8": 8, "int4": 4}
 ACCUMULATOR_BYTES = 4
+MOST_EVENT_IDS = 8
 
 
 class BadPlatform(DavinciError):
@@ -83,12 +83,18 @@ def problems(chip: Platform) -> Iterator[Problem]:
             "a chip has every figure",
             'start from platform("ascend910a").with_figures(...)',
         )
-    alone = [problem for key, figure in chip.figures.items() for problem in _of_figure(chip, key, figure)]
+    alone = list(problems_of_figures(chip))
     yield from alone
     if not missing and not alone:  # the rest reckons with the figures
         yield from _of_sizes(chip)
         yield from _of_cube(chip)
         yield from _of_peaks(chip)
+
+
+def problems_of_figures(chip: Platform) -> Iterator[Problem]:
+    """Yield the mistakes that figures show by themselves: in key, unit and value."""
+    for key, figure in chip.figures.items():
+        yield from _of_figure(chip, key, figure)
 
 
 def problem_of_key(key: str, keys: Collection[str]) -> Problem | None:
@@ -156,8 +162,8 @@ def _of_figure(chip: Platform, key: str, figure: Figure) -> Iterator[Problem]:
             f"its unit is {unit or 'none (a plain count)'}",
             f'write unit = "{unit}" and the value in it',
         )
-    elif not math.isfinite(figure.value):
-        yield Problem(key, found, "a figure is a finite number", _instead(reference))
+    elif not _is_reckonable(figure.value):
+        yield Problem(key, found[:40], "a figure is a finite number below 2 ** 63", _instead(reference))
     elif isinstance(figure.value, float) and unit in {"B", "cycles", "B/cycle", "%", ""}:
         yield Problem(
             key, found, f"it counts {unit or 'things'}, so it is a whole number", "write it without a point"
@@ -170,6 +176,8 @@ def _of_figure(chip: Platform, key: str, figure: Figure) -> Iterator[Problem]:
         yield Problem(
             key, found, "it is the part that is left of a bandwidth, 1 to 100 %", _instead(reference)
         )
+    elif figure.value > _most(key, unit):
+        yield Problem(key, found, f"{_most(key, unit)} is the most that can be encoded", _instead(reference))
     elif key in POWERS_OF_TWO and int(figure.value) & (int(figure.value) - 1):
         yield Problem(key, found, "it is a power of two", _instead(reference))
     elif key in FIXED and figure.value != ascend910a.figures[key].value:
@@ -177,8 +185,18 @@ def _of_figure(chip: Platform, key: str, figure: Figure) -> Iterator[Problem]:
         yield Problem(key, found, f"it is {fixed} on every chip: {FIXED[key]}", "remove it")
 
 
+def _is_reckonable(value: int | float) -> bool:
+    """Tell whether a value is finite and fits the integers that cycles are counted with."""
+    return abs(value) < 2**63  # false for NaN
+
+
 def _least(key: str) -> int:
     return 0 if key.endswith(MAY_BE_ZERO) else 1
+
+
+def _most(key: str, unit: str) -> int:
+    """Return the bounds of the encoding: addresses of 48 bits, event ids of 3."""
+    return MOST_EVENT_IDS if key == "event_ids_per_pipe_pair" else 2**48 if unit == "B" else 2**63
 
 
 def _instead(reference: Figure | None) -> str:
@@ -233,32 +251,38 @@ def _of_cube(chip: Platform) -> Iterator[Problem]:
 
 
 def _of_feeding(chip: Platform, dtype: str, tile: tuple[int, int, int, int]) -> Iterator[Problem]:
-    """Compare the cube's rate with what MTE1 loads for the best tile, its operands in two buffers each.
-
-    A step of k takes rows * columns products and loads rows and columns once; both grow with the tile, which
-    L0A and L0B (halved) and L0C bound.
-    """
+    """Compare the cube's rate with what MTE1 loads for the best tile, its operands in two buffers each."""
     m, k, n, cycles = tile
-    row_bytes = max(1, k * BITS[dtype] // 8)
-    most_rows = max(1, int(chip.l0a_bytes) // 2 // row_bytes // m)
-    most_columns = max(1, int(chip.l0b_bytes) // 2 // row_bytes // n)
-    accumulators = int(chip.l0c_bytes) // (m * n * ACCUMULATOR_BYTES)
-    best, best_rows, best_columns = 0.0, 1, 1
-    for rows in range(1, min(most_rows, accumulators) + 1):
-        columns = min(most_columns, accumulators // rows)
-        load = rows * m * row_bytes / chip.load2d_l0a_bytes_per_cycle
-        load += columns * n * row_bytes / chip.load2d_l0b_bytes_per_cycle
-        if rows * columns * cycles / load > best:
-            best, best_rows, best_columns = rows * columns * cycles / load, rows, columns
-    if best < 1:
+    a_cycles = m * k * BITS[dtype] / 8 / chip.load2d_l0a_bytes_per_cycle
+    b_cycles = n * k * BITS[dtype] / 8 / chip.load2d_l0b_bytes_per_cycle
+    rows, columns = _best_tile(chip, dtype, tile, a_cycles / b_cycles)
+    ratio = (rows * a_cycles + columns * b_cycles) / (rows * columns * cycles)
+    if ratio > 1:
         yield Problem(
             f"cube of {m} x {k} x {n} in {dtype}",
             "",
-            f"L0 feeds the cube: with the best tile, {best_rows * m} x {best_columns * n}, loading takes "
-            f"{1 / best:.1f} times as long as multiplying ({chip.load2d_l0a_bytes_per_cycle} and "
+            f"L0 feeds the cube: with the best tile, {rows * m} x {columns * n}, loading takes "
+            f"{ratio:.1f} times as long as multiplying ({chip.load2d_l0a_bytes_per_cycle} and "
             f"{chip.load2d_l0b_bytes_per_cycle} B/cycle into L0A and L0B)",
             "make the cube smaller, or load2d_l0a_bytes_per_cycle, load2d_l0b_bytes_per_cycle or L0 larger",
         )
+
+
+def _best_tile(chip: Platform, dtype: str, tile: tuple[int, int, int, int], a_to_b: float) -> tuple[int, int]:
+    """Return the rows and columns of products that need the least loading for each product.
+
+    A step of k multiplies rows * columns times and loads rows + columns times, so both grow until half of
+    L0A, half of L0B or L0C is full. Where L0C is, rows * columns is fixed and the least of rows * a +
+    columns * b lies at rows = sqrt(rows * columns * b / a).
+    """
+    m, k, n, _ = tile
+    most_rows = max(1, int(chip.l0a_bytes) * 4 // (m * k * BITS[dtype]))
+    most_columns = max(1, int(chip.l0b_bytes) * 4 // (n * k * BITS[dtype]))
+    room = max(1, int(chip.l0c_bytes) // (m * n * ACCUMULATOR_BYTES))
+    turns = (room // most_columns, int((room / a_to_b) ** 0.5), most_rows)
+    tried = {min(max(1, turn + more), most_rows, room) for turn in turns for more in (0, 1)}
+    shapes = [(rows, min(most_columns, room // rows)) for rows in sorted(tried)]
+    return min(shapes, key=lambda shape: (shape[0] * a_to_b + shape[1]) / (shape[0] * shape[1]))
 
 
 def _of_peaks(chip: Platform) -> Iterator[Problem]:

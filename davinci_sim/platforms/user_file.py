@@ -19,11 +19,19 @@ import runpy
 import tomllib
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from davinci_sim.errors import nearest
-from davinci_sim.platforms.check import PEAKS, BadPlatform, check, problem_of_key, problems
+from davinci_sim.platforms.check import (
+    PEAKS,
+    BadPlatform,
+    check,
+    problem_of_key,
+    problems,
+    problems_of_figures,
+)
 from davinci_sim.platforms.figure import PROVENANCES, Figure, assumed
 from davinci_sim.platforms.platform import Platform
 
@@ -65,7 +73,7 @@ def load(name: str, within: tuple[Path, ...] = ()) -> Platform:
         )
     if path.suffix == ".py":
         chip = _from_python(path)
-        _check_name(chip.name, name)
+        _check_name(str(chip.name), name)
         check(chip, name)
         return chip
     if path.suffix == ".toml":
@@ -155,9 +163,11 @@ class _Toml:
         figures = {key: self._figure(base, key, value) for key, value in _flat(listed)}
         name = self._text("name", self.path.stem)
         _check_name(name, self._where("name"))
-        chip = _with_derived_peaks(base.with_figures(name, **figures), figures)
         description = self._text("description", f"{base.name} with {_count(len(figures), 'figure')} changed")
-        chip = Platform(name, description, chip.figures, chip.instructions, base)
+        chip = Platform(name, description, {**base.figures, **figures}, base.instructions, base)
+        for problem in problems_of_figures(chip):
+            raise problem.error(self._where(problem.key))
+        chip = replace(_with_derived_peaks(chip, figures), base=base)
         for problem in problems(chip):
             raise problem.error(self._where(problem.key))
         return chip
@@ -268,17 +278,12 @@ def _count(number: int, noun: str) -> str:
 
 def _with_derived_peaks(chip: Platform, given: Mapping[str, Figure]) -> Platform:
     """Return the chip with the peaks that its cores, cube and clock give, unless the file states them."""
-    shapes = ("ai_cores", "clock_hz", "cube_")
-    if not any(key.startswith(shapes) for key in given):
+    if not any(key.startswith(("ai_cores", "clock_hz", "cube_")) for key in given):
         return chip
-    derived = {}
-    for key, dtype in PEAKS.items():
-        whole = all(
-            given[k].value > 0
-            for k in given
-            if k.startswith(shapes) and isinstance(given[k].value, int | float)
-        )
-        if key not in given and whole and dtype in chip.cube_tiles:
-            source = "follows from the cores, the cube and the clock of this file"
-            derived[key] = assumed(chip.peak_flops(dtype), chip.figures[key].unit, source)
+    source = "follows from the cores, the cube and the clock of this file"
+    derived = {
+        key: assumed(chip.peak_flops(dtype), chip.figures[key].unit, source)
+        for key, dtype in PEAKS.items()
+        if key not in given and dtype in chip.cube_tiles
+    }
     return chip.with_figures(chip.name, **derived)

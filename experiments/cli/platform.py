@@ -47,8 +47,8 @@ def platform(name: str | None, as_json: bool) -> None:
 
     if name is None:
         chips = [platforms.platform(known) for known in platforms.platform_names()]
-        result = {"platforms": [_summary(chip) for chip in chips]}
-        report(as_json, result, lambda console: _show_names(console, chips))
+        listing = {"platforms": [_summary(chip) for chip in chips]}
+        report(as_json, listing, lambda console: _show_names(console, chips))
         return
     chip = platforms.platform(name)
     result = {

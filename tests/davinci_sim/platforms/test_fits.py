@@ -1,7 +1,7 @@
 """The fitted figures of the 910B1 against the points that they were fitted to.
 
 KiB moved and GiB/s measured on 910B1, from the tables of msKPP, the vendor's operator modelling tool. A move
-of n bytes takes a head and n bytes at the rate of the path, or of what it shares with others, if that is slower.
+of n bytes takes a head and n bytes at the rate of the path, or of what it shares if that is slower.
 """
 
 from __future__ import annotations

@@ -64,6 +64,15 @@ def test_peaks_follow_the_cores_unless_the_file_says_them(tmp_path):
     assert chip.figure("peak_fp16_flops").provenance == "assumed"
 
 
+def test_a_cube_may_be_as_large_as_l0_feeds_it(tmp_path):
+    """A tile of 256 x 256 is loaded in 48 cycles a step of k; a cube of 32 x 32 multiplies it in 64."""
+    (tmp_path / "large.toml").write_text(
+        figure("cube_m", 32, "") + f'cube_n = {{ value = 32, unit = "", {WHY}'
+    )
+    chip = platform(str(tmp_path / "large.toml"))
+    assert chip.peak_flops() == 4 * platform("ascend910a").peak_flops()
+
+
 def test_a_python_file_defines_a_chip(tmp_path):
     (tmp_path / "own.py").write_text(
         "from davinci_sim.platforms import assumed, platform\n"
@@ -166,7 +175,7 @@ def test_a_python_file_defines_a_chip(tmp_path):
         ),
         pytest.param(
             figure("clock_hz", "nan", "Hz"),
-            "own.toml:3: clock_hz = nan Hz\n  rule: a figure is a finite number\n"
+            "own.toml:3: clock_hz = nan Hz\n  rule: a figure is a finite number below 2 ** 63\n"
             "  next: give a possible value, as 1000000000.0 Hz",
             id="nan",
         ),
@@ -193,6 +202,12 @@ def test_a_python_file_defines_a_chip(tmp_path):
             "bandwidth, 1 to 100 %\n"
             "  next: give a possible value, as 70 %",
             id="more than everything",
+        ),
+        pytest.param(
+            figure("event_ids_per_pipe_pair", 9, ""),
+            "own.toml:3: event_ids_per_pipe_pair = 9\n  rule: 8 is the most that can be encoded\n"
+            "  next: give a possible value, as 4",
+            id="more than a record holds",
         ),
         pytest.param(
             figure("gm_fast_align_bytes", 96, "B"),
