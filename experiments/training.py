@@ -133,10 +133,11 @@ def train(plan: Plan, console: Console | None = None) -> Training:
 
 
 def _chip(name: str) -> Any:
-    """Return the simulated chip called `name`."""
+    """Return the simulated chip called `name`, or that of a user's file."""
     from davinci_sim.platforms import platform_names
+    from davinci_sim.platforms.user_file import is_file_name
 
-    if name not in platform_names():
+    if name not in platform_names() and not is_file_name(name):
         raise unknown("device", name, ["host", *platform_names()])
     from davinci_sim.chip import Chip
 

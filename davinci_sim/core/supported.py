@@ -29,31 +29,35 @@ def unsupported(words: npt.NDArray[np.int64], platform: Platform) -> list[Unsupp
     >>> unsupported(np.zeros((0, 8), dtype=np.int64), platform("ascend310"))
     []
     """
-    kinds = words[:, 0] & 0xFF00FF  # opcode and element type
-    _, first = np.unique(kinds, return_index=True)
+    kinds = words[:, 0] & 255 | words[:, 0] >> 8 & 0xFF00  # opcode and element type
+    first = np.full(1 << 16, -1)
+    first[kinds[::-1]] = np.arange(len(words))[
+        ::-1
+    ]  # of equal kinds the last assignment stays: the first record
     found = []
-    for record in sorted(int(index) for index in first):
+    for record in sorted(first[first >= 0].tolist()):
         declared = BY_OPCODE[int(kinds[record]) & 255]
-        dtype = DTYPE_NAMES[int(kinds[record]) >> 16]
-        for at, types in _types(declared, dtype, words, np.flatnonzero(kinds == kinds[record])):
+        dtype = DTYPE_NAMES[int(kinds[record]) >> 8]
+        for at, types in _types(declared, dtype, words, kinds, record):
             if not platform.supports(declared.name, types):
                 found.append(Unsupported(at, declared.name, types))
     return sorted(found)
 
 
 def _types(
-    declared: Instruction, dtype: str, words: npt.NDArray[np.int64], records: npt.NDArray[np.intp]
+    declared: Instruction, dtype: str, words: npt.NDArray[np.int64], kinds: npt.NDArray[np.int64], record: int
 ) -> list[tuple[int, str]]:
-    """Return the types as a platform names them, with the first record of each."""
+    """Return the types as a platform names them, each with its first record, for the kind of `record`."""
     if declared.name == "mmad" and dtype in _RESULTS:
-        return [(int(records[0]), f"{dtype}>{_RESULTS[dtype]}")]
-    if "to" not in (field.name for field in declared.fields):
-        return [(int(records[0]), dtype)]
-    place = next(
-        offset for field, offset in zip(declared.fields, declared.offsets, strict=True) if field.name == "to"
-    )
+        return [(record, f"{dtype}>{_RESULTS[dtype]}")]
+    places = {item.name: offset for item, offset in zip(declared.fields, declared.offsets, strict=True)}
+    if "to" not in places:
+        return [(record, dtype)]
+    place = places["to"]
+    records = np.flatnonzero(kinds == kinds[record])
     to = words[records, 1 + place // 8] >> (8 * (place % 8)) & 255
-    codes, first = np.unique(to, return_index=True)
+    codes, at = np.unique(to, return_index=True)
     return [
-        (int(records[at]), f"{dtype}>{DTYPE_NAMES[int(code)]}") for code, at in zip(codes, first, strict=True)
+        (int(records[index]), f"{dtype}>{DTYPE_NAMES[code]}")
+        for code, index in zip(codes.tolist(), at, strict=True)
     ]

@@ -12,7 +12,7 @@ _TILING = "vendor's operator tiling model (cann-ops, cube cycle calculator), fir
 _GEMM = "matmul tiling of the vendor's operator compiler (TBE in CANN 8.1.RC1), constants for 32-core chips: "
 _ASCENDC = "Ascend C documentation, "
 _HOT_CHIPS = "Hot Chips 31 (2019), DaVinci talk: "
-_MSKPP = "measured on 910B1 and published with msKPP, the vendor's operator modelling tool (none exists for 910A): "
+_MSKPP = "measured on 910B1, table of msKPP, the vendor's operator modelling tool (none exists for 910A): "
 
 _CHIP = {
     "clock_hz": published(1.0e9, "Hz", _INI + "cube_freq = 1000 MHz"),

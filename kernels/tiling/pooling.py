@@ -176,6 +176,6 @@ def estimate(shape: PoolShape, t: PoolTiling, platform: Platform) -> float:
     elements = shape.kh * shape.kw
     repeats = t.rows * ceil_div(t.cols, LANES) * shape.unit
     instructions = 3 * elements * ceil_div(t.cols, LANES) * shape.unit
-    vector = 5 * elements * repeats + int(platform.vector_head_cycles) * instructions
+    vector = 5 * elements * repeats + int(platform.vector_min_cycles) * instructions
     busiest = max(loads, vector, stores, (read + written) / rate)
     return loads + vector + (tiles - 1) * busiest + stores

@@ -55,7 +55,10 @@ def test_standard_output_holds_one_object_and_nothing_else():
 
 def test_a_mistake_leaves_with_2_and_one_message():
     done = shell("platform", "ascend910", "--json")
-    message = "error: unknown platform 'ascend910': did you mean ascend910a? Known: ascend910a\n"
+    message = (
+        "error: unknown platform 'ascend910': did you mean ascend910a or ascend910b1 or ascend310? Known: "
+        "ascend310, ascend310p3, ascend910a, ascend910b1, ascend_lite, ascend_tiny\n"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
@@ -164,9 +167,9 @@ def test_training_on_the_host_tells_loss_and_accuracy(few_digits, answer):
         (("train", "lenet", "--data", "digits"), "unknown model 'lenet': did you mean lenet5? Known: "),
         (("train", "lenet5", "--data", "digit"), "unknown data set 'digit': did you mean digits? Known: "),
         (("train", "lenet5", "--data", "digits", "--device", "ascend910"),
-         "unknown device 'ascend910': did you mean ascend910a? Known: "),
+         "unknown device 'ascend910': did you mean ascend910a or ascend910b1 or ascend310? Known: "),
         (("kernel", "run", "matmul", "--shape", SMALL, "--platform", "asend910a"),
-         "unknown platform 'asend910a': did you mean ascend910a? Known: "),
+         "unknown platform 'asend910a': did you mean ascend910a or ascend910b1 or ascend310? Known: "),
         (("experiment", "run", "no such thing"), "unknown experiment 'no such thing'"),
     ],
 )  # fmt: skip
