@@ -13,7 +13,7 @@ from davinci_sim.errors import unknown
 if TYPE_CHECKING:
     from kernels.lang.kernel import Kernel
 
-_NOT_FAMILIES = {"lang", "tiling", "run", "roofline", "tolerance", "compiled", "rules"}
+_NOT_FAMILIES = {"lang", "tiling", "run", "roofline", "tolerance", "compiled", "rules", "check"}
 
 
 class _Kernels(ModuleType):

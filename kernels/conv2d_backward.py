@@ -131,14 +131,14 @@ def open_filter_pipeline(core: Any, p: Any, x: int, dy: int, dw: int) -> Any:
     inner = min(p.groups, (p.n0 + elements - 2) // elements + 1)
     dy_offset = inner * seen * window.w * BLOCK
     tile_slot = dy_offset + p.m0 * p.rows * window.ow * BLOCK + FRACTAL  # the last fractal is read as a whole
-    tile = alloc(core, L1, SLOTS * tile_slot)
+    tile = alloc(core, L1, SLOTS * tile_slot, SLOTS)
     a_slot, b_slot, c_slot = p.m0 * p.k0 * FRACTAL, p.k0 * p.n0 * FRACTAL, p.m0 * p.n0 * ACCUMULATOR
     a, b, c = (
-        alloc(core, L0A, SLOTS * a_slot),
-        alloc(core, L0B, SLOTS * b_slot),
-        alloc(core, L0C, SLOTS * c_slot),
+        alloc(core, L0A, SLOTS * a_slot, SLOTS),
+        alloc(core, L0B, SLOTS * b_slot, SLOTS),
+        alloc(core, L0C, SLOTS * c_slot, SLOTS),
     )
-    u = alloc(core, UB, SLOTS * max(UB_FRACTALS, p.m0) * ACCUMULATOR)
+    u = alloc(core, UB, SLOTS * max(UB_FRACTALS, p.m0) * ACCUMULATOR, SLOTS)
     qx, qa = queue(core, MTE2, MTE1, SLOTS), queue(core, MTE1, M, SLOTS)
     qc, qu = queue(core, M, V, SLOTS), queue(core, V, MTE3, SLOTS)
     return FilterBuffers(

@@ -243,7 +243,7 @@ def stream_unary(core: Any, op: int, x: int, y: int, n: int, dtype: int, tile: i
     """Compute y[n] = op(x[n]) for this block's share."""
     size = size_of(core, dtype)
     unit, tile = LINE // size, max(1, tile // 128) * 128
-    ub_x, ub_y = alloc(core, UB, slots * tile * size), alloc(core, UB, slots * tile * size)
+    ub_x, ub_y = alloc(core, UB, slots * tile * size, slots), alloc(core, UB, slots * tile * size, slots)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     end = share_end(core, n, unit)
     for i in range(share_start(core, n, unit), end, tile):
@@ -361,8 +361,9 @@ def stream_choice(
     unit, tile = LINE // size, max(1, tiling.tile // 128) * 128
     pitch = tile * size
     zero, bits = alloc(core, UB, 32), alloc(core, UB, 255 * 16)
-    ub_test, ub_x = alloc(core, UB, slots * pitch), alloc(core, UB, slots * pitch)
-    ub_y, ub_z = zero if positive != 0 else alloc(core, UB, slots * pitch), alloc(core, UB, slots * pitch)
+    ub_test, ub_x = alloc(core, UB, slots * pitch, slots), alloc(core, UB, slots * pitch, slots)
+    ub_y = zero if positive != 0 else alloc(core, UB, slots * pitch, slots)
+    ub_z = alloc(core, UB, slots * pitch, slots)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     vector_dup(core, zero, 1, 0.0, shape.dtype, 32 // size)
     end = share_end(core, shape.n, unit)
@@ -449,7 +450,7 @@ def cast(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] (out_dtype) = x[n] (dtype), to nearest even; integers saturate."""
     size, to_size = size_of(core, shape.dtype), size_of(core, shape.out_dtype)
     tile, slots = max(1, tiling.tile // 128) * 128, tiling.slots
-    ub_x, ub_y = alloc(core, UB, slots * tile * size), alloc(core, UB, slots * tile * to_size)
+    ub_x, ub_y = alloc(core, UB, slots * tile * size, slots), alloc(core, UB, slots * tile * to_size, slots)
     scratch = alloc(core, UB, tile * 4)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     end = share_end(core, shape.n, 128)

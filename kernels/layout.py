@@ -189,7 +189,7 @@ def nchw_to_nc1hwc0(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     size, area = size_of(core, shape.dtype), shape.h * shape.w
     positions = max(1, tiling.positions // RUN) * RUN
     pitch, slots, groups = positions * size, tiling.slots, (shape.c + 15) // 16
-    ub_in, ub_out = alloc(core, UB, slots * 16 * pitch), alloc(core, UB, slots * 16 * pitch)
+    ub_in, ub_out = alloc(core, UB, slots * 16 * pitch, slots), alloc(core, UB, slots * 16 * pitch, slots)
     scratch = alloc(core, UB, scratch_bytes(core, shape.dtype, positions))
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     pieces = (area + positions - 1) // positions
@@ -273,7 +273,7 @@ def separate_packed(core: Any, x: int, y: int, n: int, c: int, area: int, dtype:
     room = (images * 16 + batch - 1) // batch * batch + 32
     p = packing_buffers(core, area, dtype, room)
     plane_bytes, slot_bytes = 16 * row_bytes, 16 * p.width * size_of(core, dtype)
-    ub_in, ub_out = alloc(core, UB, slots * slot_bytes), alloc(core, UB, room * row_bytes)
+    ub_in, ub_out = alloc(core, UB, slots * slot_bytes, slots), alloc(core, UB, room * row_bytes)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, 1)
     end, have = share_end(core, n, images), 0
     for plane in range(share_start(core, n, images) * groups, end * groups):
@@ -306,7 +306,8 @@ def separate_rows(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     positions, groups = max(1, tiling.positions // RUN) * RUN, (c + 15) // 16
     room = positions + RUN  # a rest of fewer positions joins the piece before
     pitch = room * size
-    ub_in, ub_out = alloc(core, UB, slots * 16 * pitch), alloc(core, UB, slots * (16 * pitch + 512))
+    ub_in = alloc(core, UB, slots * 16 * pitch, slots)
+    ub_out = alloc(core, UB, slots * (16 * pitch + 512), slots)
     mixing, scratch = alloc(core, UB, scratch_bytes(core, shape.dtype, room)), alloc(core, UB, 1024)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     pieces = max(1, (area - RUN + positions - 1) // positions)

@@ -174,7 +174,8 @@ def nd_to_nz(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     size, m, n = size_of(core, shape.dtype), shape.m, shape.n
     rows, columns = max(1, tiling.rows // 16) * 16, max(1, tiling.columns // 16) * 16
     pitch, height = columns * size, (m + 15) // 16 * 16
-    ub_in, ub_out = alloc(core, UB, tiling.slots * rows * pitch), alloc(core, UB, tiling.slots * rows * pitch)
+    ub_in = alloc(core, UB, tiling.slots * rows * pitch, tiling.slots)
+    ub_out = alloc(core, UB, tiling.slots * rows * pitch, tiling.slots)
     q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, tiling.slots)
     unit = 16 // size  # rows that fill a slot of the bus
     end = share_end(core, height, unit)
@@ -225,7 +226,7 @@ def separate_packed_rows(core: Any, x: int, y: int, m: int, n: int, size: int, s
     period, pitch = row_period(core, row_bytes), pitch_bytes(core, row_bytes)
     rows = 16 * period
     tile = rows * groups * 16 * size
-    ub_in, spread = alloc(core, UB, slots * tile), alloc(core, UB, rows * pitch)
+    ub_in, spread = alloc(core, UB, slots * tile, slots), alloc(core, UB, rows * pitch)
     ub_out, scratch = (
         alloc(core, UB, rows * row_bytes),
         alloc(core, UB, compact_scratch_bytes(core, row_bytes)),
@@ -258,8 +259,8 @@ def separate_exact_rows(core: Any, x: int, y: int, shape: Any, tiling: Any) -> N
     height, period = (m + 15) // 16 * 16, row_period(core, n * size)
     room = (columns + 32) * size  # a rest of less than two blocks joins the tile before
     made_bytes = rows * (room + BLOCK)
-    ub_in, scratch = alloc(core, UB, slots * rows * room), alloc(core, UB, 1024)
-    ub_out = alloc(core, UB, slots * made_bytes)
+    ub_in, scratch = alloc(core, UB, slots * rows * room, slots), alloc(core, UB, 1024)
+    ub_out = alloc(core, UB, slots * made_bytes, slots)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     pieces, end = max(1, (n - 32 + columns - 1) // columns), share_end(core, m, period)
     for row in range(share_start(core, m, period), end, rows):

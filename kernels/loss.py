@@ -122,13 +122,14 @@ def _grad_reference(shape: LossShape, logits: Array, labels: Array, dloss: Array
 
 def _loss_operands(shape: LossShape) -> tuple[Operand, ...]:
     logits = Operand("logits", (shape.m, shape.n), FP32, "NZ")
-    return logits, Operand("labels", (shape.m,), INT32), output("loss", (shape.m,), FP32)
+    labels = Operand("labels", (shape.m,), INT32, padding_bytes=-4 * shape.m % 64)  # read 16 at a time
+    return logits, labels, output("loss", (shape.m,), FP32)
 
 
 def _grad_operands(shape: LossShape) -> tuple[Operand, ...]:
     logits, labels, _ = _loss_operands(shape)
     dlogits = output("dlogits", (shape.m, shape.n), FP32, "NZ")
-    return logits, labels, Operand("dloss", (shape.m,), FP32), dlogits
+    return logits, labels, Operand("dloss", (shape.m,), FP32, padding_bytes=-4 * shape.m % 64), dlogits
 
 
 @emits
@@ -251,7 +252,7 @@ def softmax_cross_entropy(core: Any, logits: int, labels: int, loss: int, shape:
     """loss[m] = log(sum over n of exp(logits[m, n])) - logits[m, labels[m]]; no such column: the maximum."""
     fractals, rows = (shape.n + 15) // 16, (shape.m + 15) // 16 * 16
     pitch = fractals * FRACTAL_BYTES
-    ub_in, x = alloc(core, UB, tiling.slots * (pitch + 64)), alloc(core, UB, pitch)
+    ub_in, x = alloc(core, UB, tiling.slots * (pitch + 64), tiling.slots), alloc(core, UB, pitch)
     numbers, picked, bits = alloc(core, UB, 4096), alloc(core, UB, 4096 + LINE), alloc(core, UB, 128)
     scratch, columns = alloc(core, UB, AT_ONCE * 2048), alloc(core, UB, 4 * LINE)
     kept, total, label, ub_out = columns, columns + LINE, columns + 2 * LINE, columns + 3 * LINE
@@ -312,7 +313,7 @@ def softmax_cross_entropy_grad(
     fractals, rows = (shape.n + 15) // 16, (shape.m + 15) // 16 * 16
     pitch, taken_bytes = fractals * FRACTAL_BYTES, fractals * FRACTAL_BYTES + 128
     ub_in, x, ub_out = (
-        alloc(core, UB, tiling.slots * taken_bytes),
+        alloc(core, UB, tiling.slots * taken_bytes, tiling.slots),
         alloc(core, UB, pitch),
         alloc(core, UB, pitch),
     )

@@ -117,7 +117,7 @@ def _operands(shape: MatmulShape) -> tuple[Operand, ...]:
 
 def _operands_with_bias(shape: MatmulShape) -> tuple[Operand, ...]:
     a, b, c = _operands(shape)
-    return a, b, Operand("bias", (shape.n,), FP32), c
+    return a, b, Operand("bias", (shape.n,), FP32, padding_bytes=-4 * shape.n % 64), c
 
 
 @dataclass(frozen=True)
@@ -386,12 +386,12 @@ def tile_buffers(core: Any, x: Any, m0: int, k0: int, n0: int, l1_k: int, slots:
     l1_a_bytes, l1_b_bytes = m0 * l1_k * x.item, l1_k * n0 * x.item
     l0a_bytes, l0b_bytes, l0c_bytes = m0 * k0 * 2, k0 * n0 * 2, m0 * n0 * 4
     ub_bytes = min(m0 * n0, max(m0 * 16, STAGE_ELEMENTS)) * item
-    l1_a = alloc(core, L1, slots * l1_a_bytes)
-    l1_b = alloc(core, L1, slots * l1_b_bytes)
-    l0a = alloc(core, L0A, slots * l0a_bytes)
-    l0b = alloc(core, L0B, slots * l0b_bytes)
-    l0c = alloc(core, L0C, slots * l0c_bytes)
-    ub = alloc(core, UB, slots * ub_bytes)
+    l1_a = alloc(core, L1, slots * l1_a_bytes, slots)
+    l1_b = alloc(core, L1, slots * l1_b_bytes, slots)
+    l0a = alloc(core, L0A, slots * l0a_bytes, slots)
+    l0b = alloc(core, L0B, slots * l0b_bytes, slots)
+    l0c = alloc(core, L0C, slots * l0c_bytes, slots)
+    ub = alloc(core, UB, slots * ub_bytes, slots)
     ub_bias = alloc(core, UB, n0 * 4)
     ub_cut = alloc(core, UB, 5 * CUT_ROWS * 64 if x.item == 4 else 0)
     places = (l1_a, l1_b, l0a, l0b, l0c, ub, ub_bias, ub_cut)

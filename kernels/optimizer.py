@@ -86,7 +86,8 @@ def apply_momentum(  # noqa: PLR0913, PLR0917 - an operand each
     tile, slots = max(1, tiling.tile // 128) * 128, tiling.slots
     pitch = tile * SIZE
     raw, rates, scratch = alloc(core, UB, 128), alloc(core, UB, 2 * RATE_BYTES), alloc(core, UB, 2048)
-    ub_in, ub_out = alloc(core, UB, slots * 3 * pitch), alloc(core, UB, slots * 2 * pitch)
+    ub_in = alloc(core, UB, slots * 3 * pitch, slots * 3)
+    ub_out = alloc(core, UB, slots * 2 * pitch, slots * 2)
     q_rates, q_in = queue(core, MTE2, V, 1), queue(core, MTE2, V, slots)
     q_out = queue(core, V, MTE3, slots)
     fill(core, q_rates)

@@ -308,8 +308,8 @@ def max_pool(core: Any, x: int, y: int, argmax: int, shape: Any, tiling: Any) ->
         LANES * p.stride * p.unit * BLOCK if lanes_of(core, p) == LANES else 0
     )  # comparisons have no mask
     window_bytes = p.rows * p.cols * p.unit * BLOCK
-    ux = alloc(core, UB, tiling.slots * (seen + beyond))
-    uy = alloc(core, UB, tiling.slots * 2 * window_bytes)
+    ux = alloc(core, UB, tiling.slots * (seen + beyond), tiling.slots)
+    uy = alloc(core, UB, tiling.slots * 2 * window_bytes + LANES * p.unit * BLOCK)  # and read beyond the last
     space = work_space(core, p, 0)
     for slot in range(tiling.slots):
         flat_dup(core, ux + slot * (seen + beyond) + seen, 0.0, beyond // 4, FP32)
@@ -429,7 +429,8 @@ def max_pool_grad(core: Any, dy: int, argmax: int, dx: int, shape: Any, tiling: 
     high, wide = min(p.h, (rows - 1) * p.stride + high), min(p.w, (cols - 1) * p.stride + wide)
     dx_bytes = high * wide * p.unit * BLOCK
     in_bytes = (2 * rows * cols + LANES) * p.unit * BLOCK  # comparisons have no mask: they read beyond
-    uin, ux = alloc(core, UB, tiling.slots * in_bytes), alloc(core, UB, tiling.slots * dx_bytes)
+    uin = alloc(core, UB, tiling.slots * in_bytes, tiling.slots)
+    ux = alloc(core, UB, tiling.slots * dx_bytes, tiling.slots)
     space = work_space(core, p, SUM_BYTES)
     qin, qout = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, tiling.slots)
     for ahead in range(tiling.slots - 1):

@@ -178,7 +178,7 @@ def reduce_rows(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, fac
     size, n, dtype = size_of(core, shape.dtype), shape.n, shape.dtype
     rows, columns = max(1, tiling.rows // EDGE) * EDGE, max(1, tiling.columns // LANES) * LANES
     pitch = pitch_bytes(core, min(columns, n) * size)
-    ub_x = alloc(core, UB, tiling.slots * rows * pitch)
+    ub_x = alloc(core, UB, tiling.slots * rows * pitch, tiling.slots)
     wide = alloc(core, UB, rows * pitch * 2 if dtype == FP16 else 0)
     kept, values, ub_y = alloc(core, UB, rows * LINE), alloc(core, UB, rows * 4), alloc(core, UB, rows * 4)
     scratch = alloc(core, UB, rows // EDGE * 3072 if op == MAX else 0)
@@ -209,7 +209,7 @@ def reduce_columns(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, 
     size, n, dtype = size_of(core, shape.dtype), shape.n, shape.dtype
     rows, columns = max(1, tiling.rows // EDGE) * EDGE, max(1, tiling.columns // LANES) * LANES
     pitch = columns * size
-    ub_x = alloc(core, UB, tiling.slots * rows * pitch)
+    ub_x = alloc(core, UB, tiling.slots * rows * pitch, tiling.slots)
     wide = alloc(core, UB, rows * pitch * 2 if dtype == FP16 else 0)
     kept, ub_y = alloc(core, UB, columns * 4), alloc(core, UB, columns * 4)
     q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, 1)
@@ -320,7 +320,7 @@ def bias_add_grad(core: Any, dy: int, db: int, shape: Any, tiling: Any) -> None:
     rows = max(1, tiling.rows // 4) * 4
     height = (shape.m + EDGE - 1) // EDGE * EDGE
     pitch = rows * 64  # bytes of a tile: 16 columns of fp32 a row
-    ub_x, kept = alloc(core, UB, tiling.slots * pitch), alloc(core, UB, 2 * LINE)
+    ub_x, kept = alloc(core, UB, tiling.slots * pitch, tiling.slots), alloc(core, UB, 2 * LINE)
     q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, 2)
     columns = (shape.n + EDGE - 1) // EDGE
     for column in range(share_start(core, columns, 1), share_end(core, columns, 1)):

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip import Chip, Task
+from davinci_sim.core.checks import HazardsFound
 from davinci_sim.core.trace import Trace
 from davinci_sim.errors import ShapeMismatch, unknown
 from davinci_sim.isa.fields import FP16, FP32, INT32
+from davinci_sim.platforms import Platform
 from kernels.lang.kernel import Kernel, Operand
 from kernels.lang.shapes import Shape, Tiling
 
@@ -58,10 +60,17 @@ def run(
     chip: Chip,
     tiling: Tiling | None = None,
     engine: str = "fast",
+    check: bool = False,
 ) -> tuple[Arrays, Trace | None]:
-    """Compute a kernel on a chip and return its outputs; the reference engine gives the trace, too."""
+    """Compute a kernel on a chip and return its outputs; the reference engine gives the trace, too.
+
+    Raises:
+        HazardsFound: with `check`, the checkers found something; nothing was computed.
+    """
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
+    if check:
+        refuse_hazards(kernel, shape, inputs, chip.platform, tiling)
     placed = place(kernel, shape, inputs, chip, tiling)
     trace = None
     if engine == "reference":
@@ -69,6 +78,17 @@ def run(
     else:
         chip.run(placed.task)
     return placed.outputs(), trace
+
+
+def refuse_hazards(
+    kernel: Kernel, shape: Shape, inputs: Arrays, platform: Platform, tiling: Tiling | None = None
+) -> None:
+    """Raise HazardsFound with everything that the checkers find in a kernel on these inputs."""
+    from kernels.check import check
+
+    findings = check(kernel, shape, platform, tiling, inputs)
+    if findings:
+        raise HazardsFound(kernel.name, findings)
 
 
 def random_inputs(kernel: Kernel, shape: Shape, seed: int) -> Arrays:

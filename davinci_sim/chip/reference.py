@@ -14,7 +14,6 @@ from davinci_sim.chip.memory import SharedMemory
 from davinci_sim.chip.records import Rows, blocks_of, new_rows, offsets_of, trace_of
 from davinci_sim.core.costs import costs_of
 from davinci_sim.core.local import new_memory
-from davinci_sim.core.order import flag_of
 from davinci_sim.core.program import Program
 from davinci_sim.core.reference import Core
 from davinci_sim.core.trace import Trace

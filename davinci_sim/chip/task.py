@@ -10,12 +10,24 @@ from davinci_sim.core.program import Program
 
 
 @dataclass(frozen=True)
+class Tensor:
+    """An operand in GM: `nbytes` from address `start`, and `padding_bytes` behind them that may be read."""
+
+    name: str
+    start: int
+    nbytes: int
+    is_output: bool = False
+    padding_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Task:
     """One launch: a program per block, and what its time depends on.
 
     `key` identifies everything that the time depends on (kernel, tiling, shapes, types); tasks with equal
     keys take the same time. `words` holds the blocks' programs one after another, block b from
-    `offsets[b]` to `offsets[b + 1]`, each in a legal order of execution.
+    `offsets[b]` to `offsets[b + 1]`, each in a legal order of execution. `tensors` says where operands lie in
+    GM, and `buffers[b]` what block b has allocated on chip (rows of space, start, nbytes, slots, location).
     """
 
     name: str
@@ -25,6 +37,8 @@ class Task:
     offsets: npt.NDArray[np.int64]
     stream: int = 0
     operands: dict[str, int] = field(default_factory=dict)
+    tensors: tuple[Tensor, ...] = ()
+    buffers: tuple[npt.NDArray[np.int64], ...] = ()
 
     @property
     def block_dim(self) -> int:

@@ -9,7 +9,7 @@ numbers here, as it would on the chip.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import simpy

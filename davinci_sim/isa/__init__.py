@@ -180,6 +180,7 @@ __all__ = [
     "scatter_vrsqrt",
     "scatter_vsqrt",
     "scatter_vsub",
+    "set_2d",
     "set_flag",
     "vaadd",
     "vabs",

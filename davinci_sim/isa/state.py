@@ -28,9 +28,13 @@ QUEUE_COUNT = EVENT_IDS + 1
 NEXT_EVENT = QUEUE_COUNT + 1  # next free event id of pipe pair (src, dst): 7 x 7
 QUEUES = NEXT_EVENT + 49  # rows of QUEUE_WIDTH
 QUEUE_WIDTH, MAX_QUEUES = 8, 24
-STATE_SIZE = QUEUES + QUEUE_WIDTH * MAX_QUEUES
+USED_EVENT = QUEUES + QUEUE_WIDTH * MAX_QUEUES  # first event id of each pipe pair that no queue had: 7 x 7
+BUFFER_COUNT = USED_EVENT + 49
+BUFFERS = BUFFER_COUNT + 1  # rows of BUFFER_WIDTH: space, start, nbytes, slots, location
+BUFFER_WIDTH, MAX_BUFFERS = 5, 64
+STATE_SIZE = BUFFERS + BUFFER_WIDTH * MAX_BUFFERS
 
-NO_ERROR, REJECTED, NO_SPACE, NO_EVENT_ID, TOO_MANY_QUEUES = 0, 1, 2, 3, 4
+NO_ERROR, REJECTED, NO_SPACE, NO_EVENT_ID, TOO_MANY_QUEUES, TOO_MANY_BUFFERS = 0, 1, 2, 3, 4, 5
 
 
 class CoreState(NamedTuple):
@@ -55,6 +59,13 @@ def begin_block(core: CoreState, block_idx: int, block_dim: int) -> None:
     core.state[CAPACITY : EVENT_IDS + 1] = kept
     core.state[BLOCK_IDX], core.state[BLOCK_DIM] = block_idx, block_dim
     core.state[MASK_LO : MASK_HI + 1] = -1
+
+
+def buffers_of(core: CoreState) -> npt.NDArray[np.int64]:
+    """Return what the block has allocated on chip: rows of space, start, nbytes, slots and location."""
+    count = int(core.state[BUFFER_COUNT])
+    rows = core.state[BUFFERS : BUFFERS + BUFFER_WIDTH * count]
+    return rows.reshape(count, BUFFER_WIDTH).copy()
 
 
 @apart

@@ -92,11 +92,14 @@ def taken_over(keys: Iterable[str]) -> dict[str, Figure]:
 
 
 def start_of_tasks(clock_hz: float) -> dict[str, Figure]:
-    """Return the start of a task: the time fitted on the 910A in cycles of another clock."""
-    found = ascend910a.figures["task_start_cycles"]
-    cycles = round(found.value * clock_hz / ascend910a.clock_hz)
-    source = "the time fitted on the 910A, in cycles of this clock: " + found.source
-    return {"task_start_cycles": assumed(cycles, "cycles", source)}
+    """Return what starting tasks and blocks takes: the times of the 910A in cycles of another clock."""
+    figures = {}
+    for key in ("task_start_cycles", "block_start_cycles", "host_launch_cycles"):
+        found = ascend910a.figures[key]
+        cycles = round(found.value * clock_hz / ascend910a.clock_hz)
+        source = f"the time {found.provenance} for the 910A, in cycles of this clock: {found.source}"
+        figures[key] = assumed(cycles, "cycles", source)
+    return figures
 
 
 def vector_figures(

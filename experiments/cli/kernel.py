@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from experiments.cli.check import check_kernel
 from experiments.cli.output import examples, json_option, note, platform_option, report, seed_option
 
 if TYPE_CHECKING:
@@ -23,11 +24,14 @@ FILE = click.Path(path_type=Path)
 
 
 @click.group(
-    short_help="List the kernels; run one, timed and checked.",
+    short_help="List the kernels; run one, timed and checked; find its hazards.",
     epilog=examples("davinci kernel list", "davinci kernel run add --shape n=1000000 --dtype fp32"),
 )
 def kernel() -> None:
-    """List the tiled kernels, or run one on a simulated chip."""
+    """List the tiled kernels, run one on a simulated chip, or check one for hazards."""
+
+
+kernel.add_command(check_kernel)
 
 
 @kernel.command(

@@ -111,9 +111,9 @@ def stream_binary(core: Any, w: Any, b: int, unit: int, pattern: int) -> None:
     """Compute c = a op b in shares of whole units; for NUMBER and ROW, b is a full block or tile in UB."""
     size, n = size_of(core, w.dtype), w.rows * w.columns
     pitch = pitch_bytes(core, w.tile * size)
-    ub_a = alloc(core, UB, w.slots * pitch)
-    ub_b = alloc(core, UB, w.slots * pitch) if pattern == SAME else b
-    ub_c = alloc(core, UB, w.slots * pitch)
+    ub_a = alloc(core, UB, w.slots * pitch, w.slots)
+    ub_b = alloc(core, UB, w.slots * pitch, w.slots) if pattern == SAME else b
+    ub_c = alloc(core, UB, w.slots * pitch, w.slots)
     q_in, q_out = queue(core, MTE2, V, w.slots), queue(core, V, MTE3, w.slots)
     end = share_end(core, n, unit)
     for i in range(share_start(core, n, unit), end, w.tile):
@@ -203,9 +203,9 @@ def column_binary(core: Any, w: Any) -> None:
     group = 1 if period == 1 else 16 * period
     height = max(1, min(w.tile * size // pitch, MAX_ROWS) // group) * group
     tile, values = height * pitch, pitch_bytes(core, height * size + BLOCK)
-    ub_a, ub_b = alloc(core, UB, w.slots * tile), alloc(core, UB, w.slots * values)
+    ub_a, ub_b = alloc(core, UB, w.slots * tile, w.slots), alloc(core, UB, w.slots * values, w.slots)
     full, scratch = alloc(core, UB, (height + 16) * BLOCK), alloc(core, UB, (height + 15) // 16 * 2048)
-    ub_c = alloc(core, UB, w.slots * tile)
+    ub_c = alloc(core, UB, w.slots * tile, w.slots)
     padded = alloc(core, UB, tile if period > 1 else 0)
     packing = alloc(core, UB, compact_scratch_bytes(core, row_bytes) if period > 1 else 0)
     q_in, q_out = queue(core, MTE2, V, w.slots), queue(core, V, MTE3, w.slots)

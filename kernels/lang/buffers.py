@@ -5,9 +5,15 @@ from typing import Any
 from davinci_sim.isa.state import (
     BLOCK_DIM,
     BLOCK_IDX,
+    BUFFER_COUNT,
+    BUFFER_WIDTH,
+    BUFFERS,
     CAPACITY,
+    LOCATION,
+    MAX_BUFFERS,
     NO_SPACE,
     SPACE_SHIFT,
+    TOO_MANY_BUFFERS,
     TOP,
     refuse,
 )
@@ -19,10 +25,26 @@ L0C_ALIGN, L0_ALIGN, BLOCK = 1024, 512, 32
 
 
 @emits
-def alloc(core: Any, space: int, nbytes: int) -> int:
+def note_buffer(core: Any, space: int, start: int, nbytes: int, slots: int) -> None:
+    """Write a buffer into the table that the checkers read; an empty one is left out."""
+    number = core.state[BUFFER_COUNT]
+    if nbytes <= 0:
+        return
+    if number >= MAX_BUFFERS:
+        refuse(core.state, TOO_MANY_BUFFERS, space, number, 0)
+        return
+    core.state[BUFFER_COUNT] = number + 1
+    row = BUFFERS + number * BUFFER_WIDTH
+    core.state[row], core.state[row + 1], core.state[row + 2] = space, start, nbytes
+    core.state[row + 3], core.state[row + 4] = slots, core.state[LOCATION]
+
+
+@emits
+def alloc(core: Any, space: int, nbytes: int, slots: int = 1) -> int:
     """Hand out the next `nbytes` of a space, aligned as the space wants it; return the handle.
 
     When the space is full the kernel is refused: the error names the buffer, needed and available bytes.
+    The checkers hold every instruction to one buffer, or to one of the `slots` equal parts of it.
     """
     align = BLOCK
     if space == L0C:
@@ -34,6 +56,7 @@ def alloc(core: Any, space: int, nbytes: int) -> int:
     if end > core.state[CAPACITY + space]:
         refuse(core.state, NO_SPACE, space, nbytes, core.state[CAPACITY + space] - start)
     core.state[TOP + space] = end
+    note_buffer(core, space, start, nbytes, slots)
     return int((space << SPACE_SHIFT) | start)
 
 

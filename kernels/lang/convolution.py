@@ -136,16 +136,16 @@ def open_pipeline(core: Any, p: Any, source: int, weights: int, result: int) -> 
     x_slot = p.map_groups * most_rows * p.window.w * BLOCK
     w_slot = p.chunk * kernel_size * p.n0 * FRACTAL
     resident = (p.n_end - p.n_start + p.n0 - 1) // p.n0 * ((p.groups + p.chunk - 1) // p.chunk)
-    x = alloc(core, L1, SLOTS * x_slot)
+    x = alloc(core, L1, SLOTS * x_slot, SLOTS)
     w = alloc(core, L1, (SLOTS if p.streams else resident) * w_slot)
     a_slot, b_slot, c_slot = p.m0 * p.k0 * FRACTAL, p.kb * p.n0 * FRACTAL, p.m0 * p.n0 * ACCUMULATOR
     a, b, c = (
-        alloc(core, L0A, SLOTS * a_slot),
-        alloc(core, L0B, SLOTS * b_slot),
-        alloc(core, L0C, SLOTS * c_slot),
+        alloc(core, L0A, SLOTS * a_slot, SLOTS),
+        alloc(core, L0B, SLOTS * b_slot, SLOTS),
+        alloc(core, L0C, SLOTS * c_slot, SLOTS),
     )
     u_slot = p.m0 * p.n0 * 16 * p.unit * BLOCK
-    u = alloc(core, UB, SLOTS * u_slot)
+    u = alloc(core, UB, SLOTS * u_slot, SLOTS)
     stage, qs = u, 0
     if p.spread > 1:
         stage = alloc(core, UB, (SLOTS + 1) * STAGE_BYTES)

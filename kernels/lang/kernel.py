@@ -1,14 +1,15 @@
 """A kernel: its NumPy reference, its tiling space and the function that emits, tied together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba.core.errors import NumbaError
 
-from davinci_sim.chip.task import Task
+from davinci_sim.chip.task import Task, Tensor
+from davinci_sim.core.barriers import with_barriers
 from davinci_sim.core.local import space_bytes
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import BY_OPCODE, Program, handle_text
@@ -30,13 +31,17 @@ FIRST_CAPACITY = 4096  # records; grows to what a program needs
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that a kernel reads or writes in GM: logical shape, element type and layout there."""
+    """A tensor that a kernel reads or writes in GM: logical shape, element type and layout there.
+
+    A kernel may read up to `padding_bytes` behind the tensor: the chip hands out multiples of 512 bytes.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: int
     layout: str = "ND"
     is_output: bool = False
+    padding_bytes: int = 0
 
     @property
     def dtype_name(self) -> str:
@@ -80,7 +85,7 @@ class Kernel:
     macs: Callable[[Any], int] | None
     emit: Any
     source: str
-    buffers: dict[int, str] = field(default_factory=dict)
+    barriers: bool = True
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -97,20 +102,38 @@ class Kernel:
             IllegalInstruction: an instruction breaks one of its rules.
             Deadlock: a program waits for a flag that nobody sets.
         """
-        tiling = tiling or self.tiling_type.default(shape, platform)
-        blocks = tiling.blocks(shape, platform)
-        addresses = [handles[operand.name] for operand in self.operands(shape)]
-        programs = tuple(
-            self._program(shape, tiling, addresses, platform, block, blocks) for block in range(blocks)
-        )
-        ordered = [program.words[legal_order(program)] for program in programs]
+        emitted = self.emitted(shape, handles, platform, tiling)
+        ordered = [program.words[legal_order(program)] for program in emitted.programs]
         offsets = np.cumsum([0, *map(len, ordered)])
-        key = (self.name, str(shape), str(tiling), platform.name)
-        return Task(self.name, key, programs, np.concatenate(ordered), offsets, operands=dict(handles))
+        return replace(emitted, words=np.concatenate(ordered), offsets=offsets)
+
+    def emitted(
+        self, shape: Shape, handles: dict[str, int], platform: Platform, tiling: Tiling | None = None
+    ) -> Task:
+        """Emit like `task`, but leave out the order of execution, which a wrong program may not have.
+
+        Raises:
+            BadTiling: a buffer does not fit, or events run out.
+            IllegalInstruction: an instruction breaks one of its rules.
+        """
+        tiling = tiling or self.tiling_type.default(shape, platform)
+        blocks, operands = tiling.blocks(shape, platform), self.operands(shape)
+        addresses = [handles[operand.name] for operand in operands]
+        made = [self._program(shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
+        nothing, offsets = np.empty((0, 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
+        tensors = (
+            Tensor(o.name, handles[o.name], o.nbytes, o.is_output, o.padding_bytes) for o in operands
+        )
+        return Task(
+            self.name, (self.name, str(shape), str(tiling), platform.name),
+            tuple(program for program, _ in made), nothing, offsets, operands=dict(handles),
+            tensors=tuple(tensors), buffers=tuple(buffers for _, buffers in made),
+        )  # fmt: skip
 
     def _program(
         self, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform, block: int, blocks: int
-    ) -> Program:
+    ) -> tuple[Program, npt.NDArray[np.int64]]:
+        """Return the program of one block and its buffers."""
         capacity = FIRST_CAPACITY
         while True:
             core = _states.get(platform, capacity)
@@ -123,8 +146,10 @@ class Kernel:
                 raise self._refusal(core.state, shape, tiling)
             count = int(core.state[st.COUNT])
             if count <= len(core.words):
-                words = core.words[:count].copy()
-                return Program(words, _sources(words))
+                words = core.words[:count]
+                words = with_barriers(words) if self.barriers else words
+                words = words.copy() if np.may_share_memory(words, core.words) else words
+                return Program(words, _sources(words)), st.buffers_of(core)
             capacity = count
 
     def _uncompilable(self, error: NumbaError) -> DavinciError:
@@ -158,6 +183,8 @@ class Kernel:
             )
         if kind == st.TOO_MANY_QUEUES:
             return BadTiling(f"{case}: at most {st.MAX_QUEUES} queues can be opened\n{place}")
+        if kind == st.TOO_MANY_BUFFERS:
+            return BadTiling(f"{case}: at most {st.MAX_BUFFERS} buffers can be allocated\n{place}")
         return _illegal(state, place)
 
 
@@ -228,11 +255,13 @@ def kernel(
     operands: Callable[[Any], tuple[Operand, ...]],
     reference: Callable[..., tuple[npt.NDArray[Any], ...]],
     macs: Callable[[Any], int] | None = None,
+    barriers: bool = True,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Declare a kernel: the decorated function emits one block's share.
 
     The function takes (core, one GM handle per operand, shape, tiling), where shape and tiling are named
-    tuples of integers. `macs(shape)` counts the cube's multiplications for the roofline.
+    tuples of integers. `macs(shape)` counts the cube's multiplications for the roofline. Barriers within the
+    vector and the cube unit are put where they are needed; `barriers=False` leaves that to the kernel.
     """
 
     def declare(function: Callable[..., None]) -> Kernel:
@@ -247,6 +276,7 @@ def kernel(
             macs=macs,
             emit=emission(emitting),
             source=source,
+            barriers=barriers,
         )
         if declared.name in KERNELS and KERNELS[declared.name].source != source:
             raise InternalError(f"two kernels are called {declared.name}")

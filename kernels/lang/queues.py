@@ -26,6 +26,7 @@ from davinci_sim.isa.state import (
     QUEUE_WIDTH,
     QUEUES,
     TOO_MANY_QUEUES,
+    USED_EVENT,
     refuse,
 )
 from kernels.lang.emits import emits
@@ -50,7 +51,11 @@ def events(core: Any, src: int, dst: int, count: int) -> int:
 
 @emits
 def queue(core: Any, src: int, dst: int, slots: int) -> int:
-    """Open a queue that pipe `src` fills and pipe `dst` uses; all its slots are free."""
+    """Open a queue that pipe `src` fills and pipe `dst` uses; all its slots are free.
+
+    Where event ids of a closed queue are used anew, `dst` first waits until `src` has closed that queue:
+    otherwise `dst` might set a flag again that `src` has yet to take.
+    """
     number = core.state[QUEUE_COUNT]
     if number >= MAX_QUEUES:
         refuse(core.state, TOO_MANY_QUEUES, number, 1, 0)
@@ -61,6 +66,11 @@ def queue(core: Any, src: int, dst: int, slots: int) -> int:
     core.state[row + _FORWARD] = events(core, src, dst, slots)
     core.state[row + _BACKWARD] = events(core, dst, src, slots)
     core.state[row + _FILLED], core.state[row + _USED] = 0, 0
+    used = USED_EVENT + dst * PIPES + src
+    if core.state[row + _BACKWARD] < core.state[used]:
+        set_flag(core, src, dst, core.state[row + _FORWARD])
+        wait_flag(core, src, dst, core.state[row + _FORWARD])
+    core.state[used] = max(core.state[used], core.state[row + _BACKWARD] + slots)
     for slot in range(slots):
         set_flag(core, dst, src, core.state[row + _BACKWARD] + slot)
     return int(number)

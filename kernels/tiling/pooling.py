@@ -102,7 +102,8 @@ class PoolTiling(Tiling):
         seen = ((rows - 1) * shape.stride + shape.kh) * ((cols - 1) * shape.stride + shape.kw)
         beyond = LANES * shape.stride if shape.stride * shape.unit <= MAX_STRIDE_BLOCKS else 0
         slot = (seen + beyond + 2 * rows * cols) * shape.unit * BLOCK_BYTES
-        return self.slots * slot + shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES
+        work = shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + LANES * shape.unit * BLOCK_BYTES
+        return self.slots * slot + work
 
     def moved(self, shape: PoolShape) -> tuple[float, float]:
         """Return the bytes that a tile reads and writes, in a transfer each."""

@@ -86,3 +86,13 @@ def misplaced(core, x, y, shape, tiling):
     """Move from device memory to a place that data_move does not reach."""
     row = alloc(core, L0A, 512)
     data_move(core, row, x, 1, 1)
+
+
+@kernel(RowShape, WholeTiling, operands, lambda shape, x: (x + x,))
+def racing(core, x, y, shape, tiling):
+    """y[n] = x[n] + x[n], but the vector unit does not wait for x."""
+    row = alloc(core, UB, shape.n * 4)
+    data_move(core, row, x, 1, (shape.n * 4 + 31) // 32)
+    flat_binary(core, 0, row, row, row, shape.n, shape.dtype)
+    pipe_barrier(core, 10)
+    data_move(core, y, row, 1, (shape.n * 4 + 31) // 32)

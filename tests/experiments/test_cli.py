@@ -38,8 +38,8 @@ def test_help_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("platform",), ("kernel",), ("kernel", "list"), ("kernel", "run"), ("train",), ("experiment",),
-     ("experiment", "list"), ("experiment", "run")],
+    [(), ("platform",), ("kernel",), ("kernel", "list"), ("kernel", "run"), ("kernel", "check"), ("train",),
+     ("experiment",), ("experiment", "list"), ("experiment", "run")],
 )  # fmt: skip
 def test_every_help_shows_an_example(davinci, command):
     result = davinci(*command, "--help")

@@ -1,0 +1,75 @@
+"""`davinci kernel check`: races, bytes out of bounds or never written, and unbalanced flags of one kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.cli.output import examples, json_option, platform_option, report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from davinci_sim.core.checks import Finding
+
+
+@click.command(
+    "check",
+    short_help="Check one kernel for hazards.",
+    epilog=examples(
+        "davinci kernel check matmul --shape m=256,k=256,n=256",
+        "davinci kernel check my_kernels.py:scale --shape n=5000 --json",
+    ),
+)
+@click.argument("name")
+@click.option(
+    "--shape", default="", metavar="KEY=N,...", help="Axes of the problem, as `kernel list` prints them."
+)
+@click.option("--dtype", metavar="TYPE", help="Element type: fp16, fp32, ... (default: the kernel's own).")
+@click.option(
+    "--tiling", default="", metavar="KEY=N,...", help="Tile sizes that differ from the default ones."
+)
+@platform_option
+@json_option
+def check_kernel(name: str, shape: str, dtype: str | None, tiling: str, platform: str, as_json: bool) -> None:
+    """Check kernel NAME, or NAME in a file of yours given as file.py:NAME, for hazards.
+
+    memcheck finds bytes outside of a buffer or tensor, racecheck what flags and barriers do not order,
+    initcheck reads of bytes that nobody wrote, synccheck flags that do not balance. A finding exits with 1.
+    """
+    from davinci_sim.memory.dtypes import dtype as dtype_of
+    from davinci_sim.platforms import platform as platform_of
+    from experiments.cli.parse import shape_of, tiling_of
+    from experiments.user_files import find_kernel
+    from kernels.check import check
+
+    chip = platform_of(platform)
+    if dtype is not None:
+        dtype_of(dtype)
+    found = find_kernel(name)
+    problem = shape_of(found, shape, dtype)
+    tiles = tiling_of(found, tiling, problem, chip)
+    findings = check(found, problem, chip, tiles)
+    result = {
+        "kernel": found.name,
+        "platform": chip.name,
+        "shape": str(problem),
+        "tiling": str(tiles or found.tiling_type.default(problem, chip)),
+        "findings": [finding.as_json() for finding in findings],
+    }
+    report(as_json, result, lambda console: _show(console, result, findings))
+    if findings:
+        raise click.exceptions.Exit(1)
+
+
+def _show(console: Console, result: dict[str, Any], findings: list[Finding]) -> None:
+    """Print every finding, or that there is none."""
+    from rich.markup import escape
+
+    console.print(
+        escape(f"{result['kernel']} {result['shape']}, {result['tiling']}, on {result['platform']}")
+    )
+    for finding in findings:
+        console.print(escape(finding.message), soft_wrap=True)
+    console.print("no findings" if not findings else f"findings: {len(findings)}")

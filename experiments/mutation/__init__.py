@@ -1,0 +1,1 @@
+"""Seed bugs into the shipped kernels and count who catches them."""
