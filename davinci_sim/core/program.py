@@ -70,7 +70,7 @@ class Program:
 
 
 def parse(text: str) -> Program:
-    """Read a printed program back to equal records.
+    """Read a printed program back to equal records; operands that have a default may be left out.
 
     Raises:
         DavinciError: a line is no instruction, or an operand is no number.
@@ -129,7 +129,7 @@ def _printed(declared: Instruction, values: dict[str, int | float]) -> list[str]
 def _encoded(declared: Instruction, pipe: str, values: dict[str, str], location: int) -> list[int]:
     payload = bytearray(56)
     for item, offset in zip(declared.fields, declared.offsets, strict=True):
-        text = values[item.name]
+        text = values[item.name] if item.default is None else values.get(item.name, str(item.default))
         if isinstance(item, MaskField):
             payload[offset : offset + 16] = int(text, 16).to_bytes(16, "little")
         elif isinstance(item, Operand):
