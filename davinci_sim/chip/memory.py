@@ -9,7 +9,7 @@ import numpy as np
 import simpy
 
 from davinci_sim.chip.engine.fluid import fair_rates
-from davinci_sim.chip.engine.l2 import L2, hbm_bytes
+from davinci_sim.chip.engine.l2 import L2, pass_through
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,13 +42,13 @@ class Port:
         self.updated = 0  # cycle up to which `remaining_bytes` counts
         self.plan = 0  # number of the current plan; older wake-ups are void
 
-    def admit(self, sizes_and_limits: Sequence[tuple[int, int]]) -> list[simpy.Event]:
-        """Let transfers of (bytes, bytes per cycle) in; return the events that happen at their ends."""
+    def admit(self, size_bytes: int, limit_bytes_per_cycle: int) -> simpy.Event:
+        """Let a transfer in; return the event that it is through."""
         self._progress()
-        flights = [Flight(size, limit, self.env.event()) for size, limit in sizes_and_limits]
-        self.flights += flights
+        flight = Flight(size_bytes, limit_bytes_per_cycle, self.env.event())
+        self.flights.append(flight)
         self._share()
-        return [flight.done for flight in flights]
+        return flight.done
 
     def _progress(self) -> None:
         """Let the flights advance to the present."""
@@ -86,8 +86,9 @@ class Port:
 class SharedMemory:
     """L2 and HBM behind it.
 
-    All bytes of a transfer pass L2; what L2 does not hold, and what it has to write back for it, passes HBM.
-    A transfer is through when both are.
+    All bytes of a transfer pass L2; what L2 does not hold is fetched from HBM, and a transfer is through when
+    both are. Modified lines that had to leave for it go to HBM afterwards: the transfer does not wait for
+    them, the next one of the same pipe does (a write buffer of one transfer per pipe).
     """
 
     def __init__(self, env: simpy.Environment, platform: Platform, costs: Costs, cache: L2) -> None:
@@ -96,17 +97,24 @@ class SharedMemory:
         self.l2 = Port(env, int(platform.l2_chip_bytes_per_cycle))
         self.hbm = Port(env, int(platform.hbm_bytes_per_cycle))
         self.l2_limits = (int(platform.l2_read_bytes_per_cycle), int(platform.l2_write_bytes_per_cycle))
-        self.hbm_limit = int(platform.gm_read_bytes_per_cycle)
+        self.hbm_limits = (int(platform.gm_read_bytes_per_cycle), int(platform.gm_write_bytes_per_cycle))
+        self.write_backs: dict[tuple[int, int], simpy.Event] = {}  # the last one, by core and pipe
 
-    def admit(self, transfers: Sequence[tuple[Transfer, simpy.Event]]) -> None:
-        """Let transfers in, in this order; each event happens when its transfer is through."""
-        fetched = [hbm_bytes(self.cache, transfer, self.costs) for transfer, _ in transfers]
-        passing = self.l2.admit([(t.bus_bytes, self.l2_limits[t.is_write]) for t, _ in transfers])
-        missing = iter(self.hbm.admit([(size, self.hbm_limit) for size in fetched if size > 0]))
-        for (_, through), size, passed in zip(transfers, fetched, passing, strict=True):
-            waits = passed & next(missing) if size > 0 else passed
-            self.env.process(self._announce(waits, through))
+    def admit(self, arrivals: Sequence[tuple[tuple[int, int], Transfer, simpy.Event]]) -> None:
+        """Let transfers in, in this order: (core, pipe), transfer, and the event that it is through."""
+        for place, transfer, through in arrivals:
+            fetched, leaving = pass_through(self.cache, transfer, self.costs)
+            waits = [self.l2.admit(transfer.bus_bytes, self.l2_limits[transfer.is_write])]
+            if fetched > 0:
+                waits.append(self.hbm.admit(fetched, self.hbm_limits[transfer.is_write]))
+            if place in self.write_backs:
+                waits.append(self.write_backs.pop(place))
+            self.env.process(self._pass(place, waits, leaving, through))
 
-    def _announce(self, waits: simpy.Event, through: simpy.Event) -> simpy.events.ProcessGenerator:
-        yield waits
+    def _pass(
+        self, place: tuple[int, int], waits: list[simpy.Event], leaving: int, through: simpy.Event
+    ) -> simpy.events.ProcessGenerator:
+        yield self.env.all_of(waits)
         through.succeed()
+        if leaving > 0:
+            self.write_backs[place] = self.hbm.admit(leaving, self.hbm_limits[1])

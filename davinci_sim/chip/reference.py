@@ -134,8 +134,8 @@ class _Surroundings:
 
     def transfer(self, core: int, pipe: Pipe, transfer: Transfer) -> simpy.Event:
         """Let a transfer into the memory at the end of this cycle; return the event of its end."""
-        through = self.chip.env.event()
-        self.chip.end_of_cycle.add("transfer", (core, pipe), (transfer, through), self.chip.memory.admit)
+        place, through = (core, int(pipe)), self.chip.env.event()
+        self.chip.end_of_cycle.add("transfer", place, (place, transfer, through), self.chip.memory.admit)
         return through
 
     def set_twice(self, core: int, program: Program, record: int, flag: simpy.Store) -> None:

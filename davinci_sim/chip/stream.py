@@ -14,10 +14,10 @@ Queued = tuple[Task, tuple[int, ...], int]
 
 @dataclass(frozen=True)
 class Event:
-    """What had been launched into a stream when the event was recorded; `after` is None for nothing."""
+    """What the stream had to get done when the event was recorded: tasks of a batch, by number."""
 
     batch: int
-    after: int | None
+    after: tuple[int, ...]
 
 
 @dataclass
@@ -46,22 +46,20 @@ class Stream:
     def __init__(self, streams: Streams, number: int) -> None:
         """Belong to a chip's streams."""
         self._streams, self.number = streams, number
-        self._last = Event(streams.batch, None)
-        self._waits: set[int] = set()
+        self._event = Event(streams.batch, ())
 
     def launch(self, task: Task) -> None:
         """Queue a task behind those that were launched here before."""
-        streams = self._streams
-        after = set(self._waits)
-        if self._last.batch == streams.batch and self._last.after is not None:
-            after.add(self._last.after)
-        self._last, self._waits = Event(streams.batch, len(streams.queued)), set()
-        host_cycle = (len(streams.queued) + 1) * streams.host_launch_cycles
-        streams.queued.append((task, tuple(sorted(after)), host_cycle))
+        streams, number = self._streams, len(self._streams.queued)
+        host_cycle = (number + 1) * streams.host_launch_cycles
+        streams.queued.append((task, self.record().after, host_cycle))
+        self._event = Event(streams.batch, (number,))
 
     def record(self) -> Event:
-        """Return the event that all that was launched here so far has ended."""
-        return self._last
+        """Return the event that all that was launched here so far, or waited for, has ended."""
+        if self._event.batch != self._streams.batch:  # those ran to their ends
+            self._event = Event(self._streams.batch, ())
+        return self._event
 
     def wait(self, event: Event) -> None:
         """Let what is launched here from now on start only after the event.
@@ -74,8 +72,8 @@ class Stream:
                 f"stream {self.number}: the event belongs to batch {event.batch}, the chip is at "
                 f"{self._streams.batch}\n  rule: an event is waited for on the chip that recorded it"
             )
-        if event.batch == self._streams.batch and event.after is not None:
-            self._waits.add(event.after)
+        if event.batch == self._streams.batch:
+            self._event = Event(event.batch, tuple(sorted({*self.record().after, *event.after})))
 
     def __repr__(self) -> str:
         """Print the number."""

@@ -87,6 +87,7 @@ def shares(records: Records, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.f
     """Return which part of each interval between `edges` (in cycles) the records of one pipe take, 0 to 1."""
     if not len(records):
         return np.zeros(len(edges) - 1)
+    records = records[np.argsort(records["start"], kind="stable")]  # np.interp wants ascending edges
     spans = np.stack([records["start"], records["end"]], axis=1)
     done = np.cumsum(spans[:, 1] - spans[:, 0])
     busy_until = np.stack([done - (spans[:, 1] - spans[:, 0]), done], axis=1)  # at each start, at each end

@@ -46,13 +46,17 @@ class Fluid(NamedTuple):
     total: int
 
 
+def classes_of(limits: list[int]) -> Numbers:
+    """Return the class of each limit: equal ones share one, and classes ascend."""
+    return np.unique(limits, return_inverse=True)[1].astype(np.int64)
+
+
 def new_fluid(limits: list[int], total: int, most: int) -> Fluid:
-    """Return a memory with nothing in flight; at most `most` transfers at once."""
-    if limits != sorted(limits):
-        raise ValueError(f"the limits of the classes must ascend: {limits}")
-    zeros = [np.zeros(len(limits), dtype=np.int64) for _ in range(3)]
-    flights = np.zeros((len(limits), most + 1), dtype=np.int64)
-    return Fluid(np.array(limits, dtype=np.int64), *zeros, flights, np.zeros(1, dtype=np.int64), total)
+    """Return a memory with nothing in flight; at most `most` transfers at once, each with one of `limits`."""
+    different = np.unique(limits).astype(np.int64)
+    counts, rates, served = np.zeros((3, different.size), dtype=np.int64)
+    flights = np.zeros((different.size, most + 1), dtype=np.int64)
+    return Fluid(different, counts, rates, served, flights, np.zeros(1, dtype=np.int64), total)
 
 
 @inlined

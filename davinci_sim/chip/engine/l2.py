@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from davinci_sim.isa.bus import unaligned_bursts
 from davinci_sim.isa.jit import inlined, jit
 from davinci_sim.isa.machine import Costs, Transfer
 
@@ -43,8 +44,8 @@ def in_order(l2: L2) -> npt.NDArray[np.int32]:
 
 
 @inlined
-def _touch(l2: L2, line: int, is_write: int) -> int:
-    """Bring one line in; return how many lines the device memory has to move for it (0, 1 or 2)."""
+def _touch(l2: L2, line: int, is_write: int) -> tuple[int, int]:
+    """Bring one line in; return how many lines are fetched for it (0 or 1) and how many modified ones leave."""
     sets, ways = l2.lines.shape
     row, held = line % sets, -1
     for way in range(ways):  # no way out in the middle: the whole set is compared at once
@@ -52,32 +53,33 @@ def _touch(l2: L2, line: int, is_write: int) -> int:
             held = way
     if held >= 0:
         l2.lines[row, held] |= is_write
-        return 0
+        return 0, 0
     way = l2.oldest[row]
     l2.oldest[row] = (way + 1) % ways
     leaving = l2.lines[row, way]
     l2.lines[row, way] = line << 1 | is_write
-    moved = 0 if is_write else 1
-    return moved + 1 if leaving != EMPTY and leaving & 1 else moved
+    return 1 - is_write, 1 if leaving != EMPTY and leaving & 1 else 0
 
 
 @jit
-def hbm_bytes(l2: L2, transfer: Transfer, costs: Costs) -> int:
-    """Let a transfer pass the cache; return the bytes of bus time that it takes on the device memory.
+def pass_through(l2: L2, transfer: Transfer, costs: Costs) -> tuple[int, int]:
+    """Let a transfer pass the cache; return the bytes of bus time to fetch for it, and those to write back.
 
     Missing lines are fetched, modified ones that have to go are written back. Bursts that begin beside a
-    fast boundary use the memory as badly as they use their own path.
+    fast boundary use the memory as badly as they use their own path. Without a cache, all is the transfer's.
     """
     if l2.lines.shape[0] == 0:
-        return transfer.bus_bytes
-    moved, last = 0, -1
+        return transfer.bus_bytes, 0
+    fetched, leaving, last = 0, 0, -1
     for run in range(transfer.count):
         start = transfer.address + run * transfer.stride_bytes
         for line in range(start // l2.line_bytes, (start + transfer.run_bytes - 1) // l2.line_bytes + 1):
             if line != last:
-                moved += _touch(l2, line, transfer.is_write)
-                last = line
-    size = moved * l2.line_bytes
-    if (transfer.address | transfer.stride_bytes) & (costs.gm_fast_align_bytes - 1) and transfer.count > 0:
-        size = size * 100 // costs.gm_unaligned_percent
-    return size
+                missing, old = _touch(l2, line, transfer.is_write)
+                fetched, leaving, last = fetched + missing, leaving + old, line
+    size = fetched * l2.line_bytes
+    if size > 0:
+        align, percent = costs.gm_fast_align_bytes, costs.gm_unaligned_percent
+        slow = unaligned_bursts(transfer.address, transfer.count, transfer.stride_bytes, align)
+        size += size * slow * (100 - percent) // (percent * transfer.count)
+    return size, leaving * l2.line_bytes

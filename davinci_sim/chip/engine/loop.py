@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from davinci_sim.chip.engine.fluid import Fluid, fair_rates, land, next_landing, progress, take_off
 from davinci_sim.chip.engine.heap import NEVER, pop, push
-from davinci_sim.chip.engine.l2 import L2, hbm_bytes
+from davinci_sim.chip.engine.l2 import L2, pass_through
 from davinci_sim.chip.engine.scoreboard import (
     CLEAR,
     CLOCK,
@@ -43,6 +43,9 @@ from davinci_sim.isa.pipes import Pipe
 Numbers = npt.NDArray[np.int64]
 IDLE = -1
 FLAG_BITS = 16
+BLOCK_BITS = 24
+WRITE_BACK = 1 << 15
+"""Added to a transfer's number: the lines that had to leave L2 for it, on their way to the device memory."""
 _S = int(Pipe.S)
 # columns of Launches.state: blocks that have not ended, launches that have to end before
 BLOCKS_LEFT, WAITS = range(2)
@@ -52,10 +55,13 @@ class Memory(NamedTuple):
     """The memory that the cores share: two fluids in a row and the cache between them."""
 
     transfers: Numbers  # [row, 6]: the fields of Transfer
-    pending: Numbers  # [core << 4 | pipe]: fluids that a transfer is still in
+    pending: Numbers  # [core << 4 | pipe]: flights that the transfer still waits for
+    leaving: Numbers  # [core << 4 | pipe]: bytes to write back when the transfer is through
+    writing: Numbers  # [core << 4 | pipe]: 1 while a write-back is on its way
     l2: Fluid
     hbm: Fluid
-    class_of: Numbers  # [is_write]: class in l2
+    l2_class: Numbers  # [is_write]
+    hbm_class: Numbers  # [is_write]
     cache: L2
     costs: Costs
 
@@ -72,7 +78,7 @@ class Launches(NamedTuple):
     followers: Numbers  # launches that wait for this one
     span: Numbers  # [launch, 2]: when it started and ended
     starts: Numbers  # heap of cycle << 20 | launch
-    due: Numbers  # heap of cycle << 32 | block: blocks that are to stand in line
+    due: Numbers  # heap of cycle << BLOCK_BITS | block: blocks that are to stand in line
     line: Numbers  # [block]: blocks that wait for a core, in order
     line_ends: Numbers  # [2]: first and behind the last of the line
 
@@ -105,6 +111,19 @@ def _go_on(system: System, core: int) -> None:
 
 
 @inlined
+def _through(system: System, number: int, now: int) -> None:
+    """End a transfer, and send off what had to leave L2 for it."""
+    memory, core, pipe = system.memory, number >> 4, number & 15
+    r = travelling(system.cores, core, pipe)
+    least = system.records.start[r] + system.records.end[r]
+    arrive(system.cores, system.records, core, pipe, max(now, least))
+    if memory.leaving[number] > 0:
+        memory.writing[number] = 1
+        take_off(memory.hbm, memory.hbm_class[1], memory.leaving[number], number | WRITE_BACK)
+    _go_on(system, core)
+
+
+@inlined
 def _land_all(system: System, fluid: Fluid, now: int) -> bool:
     """End the flights of one fluid that are through; tell whether there were any."""
     memory, landed = system.memory, False
@@ -112,13 +131,13 @@ def _land_all(system: System, fluid: Fluid, now: int) -> bool:
         number = land(fluid, c)
         while number >= 0:
             landed = True
-            memory.pending[number] -= 1
-            if memory.pending[number] == 0:
-                core, pipe = number >> 4, number & 15
-                r = travelling(system.cores, core, pipe)
-                least = system.records.start[r] + system.records.end[r]
-                arrive(system.cores, system.records, core, pipe, max(now, least))
-                _go_on(system, core)
+            if number & WRITE_BACK:
+                number ^= WRITE_BACK
+                memory.writing[number] = 0
+            if memory.pending[number] > 0:
+                memory.pending[number] -= 1
+                if memory.pending[number] == 0:
+                    _through(system, number, now)
             number = land(fluid, c)
     return landed
 
@@ -133,12 +152,12 @@ def _admit_all(system: System, now: int) -> bool:
         r = travelling(system.cores, number >> 4, number & 15)
         t = memory.transfers[system.records.ready[r]]
         transfer = Transfer(t[0], t[1], t[2], t[3], t[4], t[5])
-        fetched = hbm_bytes(memory.cache, transfer, memory.costs)
-        memory.pending[number] = 1
-        take_off(memory.l2, memory.class_of[transfer.is_write], transfer.bus_bytes, number)
+        fetched, memory.leaving[number] = pass_through(memory.cache, transfer, memory.costs)
+        memory.pending[number] = 1 + memory.writing[number]
+        take_off(memory.l2, memory.l2_class[transfer.is_write], transfer.bus_bytes, number)
         if fetched > 0:
-            memory.pending[number] = 2
-            take_off(memory.hbm, 0, fetched, number)
+            memory.pending[number] += 1
+            take_off(memory.hbm, memory.hbm_class[transfer.is_write], fetched, number)
         admitted = True
     return admitted
 
@@ -198,11 +217,11 @@ def _start_launches(launches: Launches, now: int) -> None:
         launches.span[launch, 0] = now
         first = launches.first_block[launch]
         for block in range(first, launches.first_block[launch + 1]):
-            push(launches.due, (now + (block - first) * launches.block_cycles[launch]) << 32 | block)
+            push(launches.due, (now + (block - first) * launches.block_cycles[launch]) << BLOCK_BITS | block)
         if launches.state[launch, BLOCKS_LEFT] == 0:
             _end_launch(launches, launch, now)
-    while launches.due[0] > 0 and launches.due[1] >> 32 == now:
-        launches.line[launches.line_ends[1]] = pop(launches.due) & 0xFFFFFFFF
+    while launches.due[0] > 0 and launches.due[1] >> BLOCK_BITS == now:
+        launches.line[launches.line_ends[1]] = pop(launches.due) & ((1 << BLOCK_BITS) - 1)
         launches.line_ends[1] += 1
 
 
@@ -232,7 +251,7 @@ def _next_cycle(system: System) -> int:
     """Return the next cycle in which something happens."""
     shared = min(next_landing(system.memory.l2), next_landing(system.memory.hbm))
     own = min(_least(system.cores.presented, 16), _least(system.blocks.ends, 16))
-    return min(shared, own, _least(system.launches.starts, 20), _least(system.launches.due, 32))
+    return min(shared, own, _least(system.launches.starts, 20), _least(system.launches.due, BLOCK_BITS))
 
 
 @inlined
@@ -270,16 +289,13 @@ def run(system: System) -> None:
     while now < NEVER:
         progress(memory.l2, now)
         progress(memory.hbm, now)
-        l2_changed = _land_all(system, memory.l2, now)
-        hbm_changed = _land_all(system, memory.hbm, now)
+        through = _land_all(system, memory.l2, now)
+        landed = _land_all(system, memory.hbm, now)
         _end_blocks(system, now)
         _start_launches(launches, now)
         _assign(system, now)
-        if _admit_all(system, now):
-            l2_changed = hbm_changed = True
-        if l2_changed:
+        if _admit_all(system, now) or through or landed:
             _share(memory.l2)
-        if hbm_changed:
             _share(memory.hbm)
         now = _next_cycle(system)
     for core in range(system.blocks.on_core.shape[0]):

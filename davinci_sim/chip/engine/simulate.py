@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip import faults
-from davinci_sim.chip.engine.fluid import new_fluid
+from davinci_sim.chip.engine.fluid import classes_of, new_fluid
 from davinci_sim.chip.engine.l2 import L2
 from davinci_sim.chip.engine.loop import FLAG_BITS, IDLE, Blocks, Launches, Memory, System, run
 from davinci_sim.chip.engine.scoreboard import LEFT_SET, NO_FAULT, SET_TWICE, Records, new_cores
@@ -95,14 +95,19 @@ def _transfers(
 
 
 def _memory(platform: Platform, costs: Costs, table: Numbers, cache: L2, cores: int) -> Memory:
-    write, read = int(platform.l2_write_bytes_per_cycle), int(platform.l2_read_bytes_per_cycle)
+    l2_limits = [int(platform.l2_read_bytes_per_cycle), int(platform.l2_write_bytes_per_cycle)]
+    hbm_limits = [int(platform.gm_read_bytes_per_cycle), int(platform.gm_write_bytes_per_cycle)]
     most = cores * PIPE_SLOTS
+    pending, leaving, writing = np.zeros((3, most), dtype=np.int64)
     return Memory(
         transfers=table,
-        pending=np.zeros(most, dtype=np.int64),
-        l2=new_fluid(sorted((write, read)), int(platform.l2_chip_bytes_per_cycle), most),
-        hbm=new_fluid([int(platform.gm_read_bytes_per_cycle)], int(platform.hbm_bytes_per_cycle), most),
-        class_of=np.array([0, 1] if read < write else [1, 0], dtype=np.int64),
+        pending=pending,
+        leaving=leaving,
+        writing=writing,
+        l2=new_fluid(l2_limits, int(platform.l2_chip_bytes_per_cycle), most),
+        hbm=new_fluid(hbm_limits, int(platform.hbm_bytes_per_cycle), 2 * most),
+        l2_class=classes_of(l2_limits),
+        hbm_class=classes_of(hbm_limits),
         cache=cache,
         costs=costs,
     )
@@ -117,7 +122,8 @@ def _launches(launches: Sequence[Launch]) -> Launches:
         for earlier in set(launch.after):
             followers[earlier].append(number)
     return Launches(
-        state=np.array([[n, len(set(x.after))] for n, x in zip(blocks, launches, strict=True)], dtype=np.int64),
+        state=np.array([[n, len(set(x.after))] for n, x in zip(blocks, launches, strict=True)],
+                       dtype=np.int64).reshape(-1, 2),  # fmt: skip
         first_block=np.cumsum([0, *blocks], dtype=np.int64),
         start_cycles=np.array([launch.start_cycles for launch in launches], dtype=np.int64),
         block_cycles=np.array([launch.block_cycles for launch in launches], dtype=np.int64),

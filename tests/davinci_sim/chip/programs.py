@@ -56,7 +56,7 @@ def emit(core, emitter, arguments):
         emitter(core, *operands, repeat=repeat, mask=128, dtype=0)
     elif emitter is data_move:
         dst, src, bursts, burst, src_gap, dst_gap, dtype = arguments
-        data_move(core, dst, src, bursts, burst, src_gap, dst_gap, dtype)
+        data_move(core, dst, src, bursts, burst, src_gap, dst_gap, dtype=dtype)
     else:
         emitter(core, *arguments)
 

@@ -166,7 +166,7 @@ def landings_of_port(flights: list[Flight], total: int) -> list[int]:
     def admit(start):
         yield env.timeout(start)
         mine = [number for number, flight in enumerate(flights) if flight.start == start]
-        through = port.admit([(flights[number].size, flights[number].limit) for number in mine])
+        through = [port.admit(flights[number].size, flights[number].limit) for number in mine]
         for number, event in zip(mine, through, strict=True):
             env.process(land_one(number, event))
 
