@@ -163,8 +163,10 @@ class MatmulTiling(Tiling):
         k = round_up(shape.k, EDGE)
         m0, n0 = min(self.m0, round_up(shape.m, EDGE)), min(self.n0, round_up(shape.n, EDGE))
         cube = m0 * n0 * k / 4096 + -(-k // self.k0) * int(platform.mmad_head_cycles)
-        load = (m0 + n0) * k * 2 / int(platform.gm_read_bytes_per_cycle) + 2 * int(platform.gm_read_head_cycles)
-        store = m0 * n0 * 4 / int(platform.gm_write_bytes_per_cycle)
+        share = int(platform.l2_chip_bytes_per_cycle) / int(platform.ai_cores)
+        path = min(int(platform.l2_read_bytes_per_cycle), share)
+        load = (m0 + n0) * k * 2 / path + 2 * int(platform.gm_read_head_cycles)
+        store = m0 * n0 * 4 / min(int(platform.l2_write_bytes_per_cycle), share)
         return (
             -(-self._tiles(shape) // int(platform.ai_cores)) * max(cube, load, store)
             + store

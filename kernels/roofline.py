@@ -71,8 +71,8 @@ def roofline(kernel: Kernel, shape: Shape, platform: Platform, task: Task | None
 def _memory_cycles(read: int, written: int, platform: Platform, cores: int) -> int:
     """Return the longest of: reading over all paths, writing over all paths, both over the shared memory."""
     return max(
-        read // int(platform.gm_read_bytes_per_cycle * cores),
-        written // int(platform.gm_write_bytes_per_cycle * cores),
+        read // int(platform.l2_read_bytes_per_cycle * cores),
+        written // int(platform.l2_write_bytes_per_cycle * cores),
         (read + written) // int(platform.hbm_bytes_per_cycle),
     )
 

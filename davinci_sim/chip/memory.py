@@ -96,17 +96,16 @@ class SharedMemory:
         self.env, self.costs, self.cache = env, costs, cache
         self.l2 = Port(env, int(platform.l2_chip_bytes_per_cycle))
         self.hbm = Port(env, int(platform.hbm_bytes_per_cycle))
-        self.l2_limits = (int(platform.l2_read_bytes_per_cycle), int(platform.l2_write_bytes_per_cycle))
-        self.hbm_limits = (int(platform.gm_read_bytes_per_cycle), int(platform.gm_write_bytes_per_cycle))
+        self.limits = (int(platform.l2_read_bytes_per_cycle), int(platform.l2_write_bytes_per_cycle))
         self.write_backs: dict[tuple[int, int], simpy.Event] = {}  # the last one, by core and pipe
 
     def admit(self, arrivals: Sequence[tuple[tuple[int, int], Transfer, simpy.Event]]) -> None:
         """Let transfers in, in this order: (core, pipe), transfer, and the event that it is through."""
         for place, transfer, through in arrivals:
             fetched, leaving = pass_through(self.cache, transfer, self.costs)
-            waits = [self.l2.admit(transfer.bus_bytes, self.l2_limits[transfer.is_write])]
+            waits = [self.l2.admit(transfer.bus_bytes, self.limits[transfer.is_write])]
             if fetched > 0:
-                waits.append(self.hbm.admit(fetched, self.hbm_limits[transfer.is_write]))
+                waits.append(self.hbm.admit(fetched, self.limits[transfer.is_write]))
             if place in self.write_backs:
                 waits.append(self.write_backs.pop(place))
             self.env.process(self._pass(place, waits, leaving, through))
@@ -117,4 +116,4 @@ class SharedMemory:
         yield self.env.all_of(waits)
         through.succeed()
         if leaving > 0:
-            self.write_backs[place] = self.hbm.admit(leaving, self.hbm_limits[1])
+            self.write_backs[place] = self.hbm.admit(leaving, self.limits[1])

@@ -34,8 +34,6 @@ CONFIGURATION_KEYS = {
     "l1_to_ub_bytes_per_cycle": "l1_to_ub_rate",
     "ub_to_l1_bytes_per_cycle": "ub_to_l1_rate",
     "l0c_to_ub_bytes_per_cycle": "l0_c_to_ub_rate",
-    "gm_read_bytes_per_cycle": "ddr_read_rate (one core)",
-    "gm_write_bytes_per_cycle": "ddr_write_rate (one core)",
     "l2_read_bytes_per_cycle": "l2_read_rate (one core)",
     "l2_write_bytes_per_cycle": "l2_write_rate (one core)",
     "gm_to_l1_bytes_per_cycle": "l2_read_rate (the core's own path to L2)",

@@ -25,7 +25,9 @@ _CHIP = {
     "gm_bytes": assumed(
         32 * 2**30, "B", "the ini leaves memory_size empty; boards with this chip carry 32 GiB of HBM"
     ),
-    "hbm_bytes_per_cycle": published(1100, "B/cycle", _GEMM + "1100 GB/s of HBM for the chip, at 1.0 GHz"),
+    "hbm_bytes_per_cycle": published(
+        1024, "B/cycle", _INI + "ddr_read_rate = ddr_write_rate = 32 for each of the 32 cores; peak 1200"
+    ),
     "l2_chip_bytes_per_cycle": published(3300, "B/cycle", _GEMM + "3300 GB/s of L2 for the chip, at 1.0 GHz"),
     "block_start_cycles": fitted(
         82,
@@ -115,8 +117,6 @@ _INSIDE = {  # moves between the buffers of one core
 }
 
 _OUTSIDE = {  # moves between a core and L2 or HBM
-    "gm_read_bytes_per_cycle": published(32, "B/cycle", _INI + "ddr_read_rate, one core"),
-    "gm_write_bytes_per_cycle": published(32, "B/cycle", _INI + "ddr_write_rate, one core"),
     "l2_read_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate, one core"),
     "l2_write_bytes_per_cycle": published(86, "B/cycle", _INI + "l2_write_rate, one core"),
     "gm_read_head_cycles": published(

@@ -109,7 +109,6 @@ _INSIDE = {
 }
 
 _OUTSIDE = {
-    **configured(_FILE, gm_read_bytes_per_cycle=32, gm_write_bytes_per_cycle=32),
     "l2_read_bytes_per_cycle": fitted(
         170, "B/cycle", _MSKPP + "GM to L1, 9 sizes; the ini's l2_read_rate, 110, is that of one vector core"
     ),

@@ -96,8 +96,6 @@ ascend_lite = Platform(
             l1_to_ub_bytes_per_cycle=128,
             ub_to_l1_bytes_per_cycle=256,
             l0c_to_ub_bytes_per_cycle=512,
-            gm_read_bytes_per_cycle=40,
-            gm_write_bytes_per_cycle=40,
         ),
         "gm_bytes": assumed(
             4 * 2**30, "B", "the configuration file leaves memory_size empty: the host's DDR"

@@ -300,7 +300,7 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     pieces = ceil_div(ceil_div(t.rows * p.ow, EDGE), t.m0)
     stores = pieces * ceil_div(share, t.n0)
     rate = int(platform.hbm_bytes_per_cycle) / (t.tile_cores * t.channel_cores)
-    reading = min(int(platform.gm_read_bytes_per_cycle), rate)
+    reading = min(int(platform.l2_read_bytes_per_cycle), rate)
     map_bytes = p.groups * p.rows_seen(t.rows) * p.w * BLOCK_BYTES / p.spread**2
     weight_bytes = p.depth * share * FRACTAL_BYTES
     moves = p.groups if p.stride > p.row_stride else 1  # where rows are skipped, every plane is a transfer

@@ -169,7 +169,7 @@ def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
     loads = m0 * (positions + int(platform.load2d_l0a_head_cycles) * steps)
     unfolds = n0 * positions * shape.stride + int(platform.load3d_head_cycles) * min(t.k0, n0) * steps
     rate = int(platform.hbm_bytes_per_cycle) / t.blocks(shape, platform)
-    rate = min(int(platform.gm_read_bytes_per_cycle), rate)
+    rate = min(int(platform.l2_read_bytes_per_cycle), rate)
     x_bytes = inner_groups(shape, t.n0) * seen_rows(shape, t.rows) * shape.w * BLOCK_BYTES
     dy_bytes = t.m0 * t.rows * shape.ow * BLOCK_BYTES
     moves = inner_groups(shape, t.n0) if shape.skips_rows and shape.stride > 1 else 1

@@ -172,7 +172,7 @@ def estimate(shape: PoolShape, t: PoolTiling, platform: Platform) -> float:
     tiles = ceil_div(shape.planes * ceil_div(shape.oh, t.rows) * ceil_div(shape.ow, t.cols), t.cores)
     read, written = t.moved(shape)
     rate = int(platform.hbm_bytes_per_cycle) / t.cores
-    path = min(int(platform.gm_read_bytes_per_cycle), rate)
+    path = min(int(platform.l2_read_bytes_per_cycle), rate)
     loads, stores = transfer(read, platform, path), 2 * transfer(written / 2, platform, path)
     elements = shape.kh * shape.kw
     repeats = t.rows * ceil_div(t.cols, LANES) * shape.unit

@@ -9,9 +9,11 @@ import pytest
 from davinci_sim.chip.simulate import simulate
 from davinci_sim.core.program import Program, parse
 from davinci_sim.core.trace import Trace
-from davinci_sim.platforms import Platform, platform
+from davinci_sim.platforms import Platform, assumed, platform
 
-CHIP = platform("ascend910a")
+CHIP = platform("ascend910a").with_figures(
+    "narrow", hbm_bytes_per_cycle=assumed(32, "B/cycle", "a test: a block a cycle from the device memory")
+)
 ADD = "PIPE_V vadd dst=UB+0x{d:x} src0=UB+0x{a:x} src1=UB+0x{b:x} mask=" + "f" * 32
 ADD += " repeat={n} dst_blk=1 src0_blk=1 src1_blk=1 dst_rep=8 src0_rep=8 src1_rep=8 dtype=fp32"
 LOAD = "PIPE_MTE2 data_move dst={space}+0x{d:x} src=GM+0x{s:x} nburst=1 burst_len={n}"
@@ -90,6 +92,12 @@ def words() -> type[Words]:
     return Words
 
 
+@pytest.fixture(scope="session")
+def narrow() -> Platform:
+    """Return a 910A whose device memory gives one block a cycle, so that L2 is seen by one core alone."""
+    return CHIP
+
+
 @pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Return the name of an engine; a test that asks for it runs on both."""
@@ -98,7 +106,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def trace_of(engine: str) -> Callable[..., Trace]:
-    """Return a function that runs lines on one core of the 910A, or of a changed one, on either engine."""
+    """Return a function that runs lines on one core of the 910A, with a narrow memory, or of another chip, on either engine."""
 
     def run(*lines: str, chip: Platform = CHIP) -> Trace:
         return simulate([program(*lines)], chip, engine=engine)

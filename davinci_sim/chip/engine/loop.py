@@ -60,8 +60,7 @@ class Memory(NamedTuple):
     writing: Numbers  # [core << 4 | pipe]: 1 while a write-back is on its way
     l2: Fluid
     hbm: Fluid
-    l2_class: Numbers  # [is_write]
-    hbm_class: Numbers  # [is_write]
+    class_of: Numbers  # [is_write]: class in both fluids
     cache: L2
     costs: Costs
 
@@ -119,7 +118,7 @@ def _through(system: System, number: int, now: int) -> None:
     arrive(system.cores, system.records, core, pipe, max(now, least))
     if memory.leaving[number] > 0:
         memory.writing[number] = 1
-        take_off(memory.hbm, memory.hbm_class[1], memory.leaving[number], number | WRITE_BACK)
+        take_off(memory.hbm, memory.class_of[1], memory.leaving[number], number | WRITE_BACK)
     _go_on(system, core)
 
 
@@ -154,10 +153,10 @@ def _admit_all(system: System, now: int) -> bool:
         transfer = Transfer(t[0], t[1], t[2], t[3], t[4], t[5])
         fetched, memory.leaving[number] = pass_through(memory.cache, transfer, memory.costs)
         memory.pending[number] = 1 + memory.writing[number]
-        take_off(memory.l2, memory.l2_class[transfer.is_write], transfer.bus_bytes, number)
+        take_off(memory.l2, memory.class_of[transfer.is_write], transfer.bus_bytes, number)
         if fetched > 0:
             memory.pending[number] += 1
-            take_off(memory.hbm, memory.hbm_class[transfer.is_write], fetched, number)
+            take_off(memory.hbm, memory.class_of[transfer.is_write], fetched, number)
         admitted = True
     return admitted
 

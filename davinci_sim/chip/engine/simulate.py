@@ -95,8 +95,7 @@ def _transfers(
 
 
 def _memory(platform: Platform, costs: Costs, table: Numbers, cache: L2, cores: int) -> Memory:
-    l2_limits = [int(platform.l2_read_bytes_per_cycle), int(platform.l2_write_bytes_per_cycle)]
-    hbm_limits = [int(platform.gm_read_bytes_per_cycle), int(platform.gm_write_bytes_per_cycle)]
+    limits = [int(platform.l2_read_bytes_per_cycle), int(platform.l2_write_bytes_per_cycle)]
     most = cores * PIPE_SLOTS
     pending, leaving, writing = np.zeros((3, most), dtype=np.int64)
     return Memory(
@@ -104,10 +103,9 @@ def _memory(platform: Platform, costs: Costs, table: Numbers, cache: L2, cores: 
         pending=pending,
         leaving=leaving,
         writing=writing,
-        l2=new_fluid(l2_limits, int(platform.l2_chip_bytes_per_cycle), most),
-        hbm=new_fluid(hbm_limits, int(platform.hbm_bytes_per_cycle), 2 * most),
-        l2_class=classes_of(l2_limits),
-        hbm_class=classes_of(hbm_limits),
+        l2=new_fluid(limits, int(platform.l2_chip_bytes_per_cycle), most),
+        hbm=new_fluid(limits, int(platform.hbm_bytes_per_cycle), 2 * most),
+        class_of=classes_of(limits),
         cache=cache,
         costs=costs,
     )

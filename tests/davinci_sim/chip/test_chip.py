@@ -98,7 +98,7 @@ def test_remembered_times_equal_fresh_ones(words, data):
 
 
 @pytest.mark.parametrize(("remember", "runs"), [(True, 2), (False, 4)])
-def test_equal_tasks_in_equal_states_of_l2_are_simulated_once(words, monkeypatch, remember, runs):
+def test_equal_tasks_in_equal_states_of_l2_are_simulated_once(narrow, words, monkeypatch, remember, runs):
     """The first run fills L2, the second finds everything there and leaves it so, as do all that follow."""
     counted = []
 
@@ -108,7 +108,7 @@ def test_equal_tasks_in_equal_states_of_l2_are_simulated_once(words, monkeypatch
 
     original = remembered.simulate_launches
     monkeypatch.setattr(remembered, "simulate_launches", simulate_launches)
-    chip = Chip(remember_times=remember)
+    chip = Chip(narrow, remember_times=remember)
     task = task_of(words.program(words.load(1024)))
     first, *others = [chip.cycles(task) for _ in range(4)]
     assert len(set(others)) == 1
@@ -116,9 +116,9 @@ def test_equal_tasks_in_equal_states_of_l2_are_simulated_once(words, monkeypatch
     assert len(counted) == runs
 
 
-def test_a_task_whose_tensors_lie_elsewhere_is_another_one(words):
+def test_a_task_whose_tensors_lie_elsewhere_is_another_one(narrow, words):
     """Its operands say where they lie; L2 holds those of the first only."""
-    chip, tasks = Chip(), []
+    chip, tasks = Chip(narrow), []
     for handle in (0, 1 << 20):
         task = task_of(words.program(words.load(1024, s=handle)))
         tasks.append(Task(task.name, task.key, task.programs, task.words, task.offsets, 0, {"x": handle}))
@@ -127,19 +127,19 @@ def test_a_task_whose_tensors_lie_elsewhere_is_another_one(words):
     assert chip.time(tasks[0]).cycles < cold.cycles
 
 
-def test_an_emptied_l2_makes_a_task_as_slow_as_the_first_time(words):
-    chip, task = Chip(), task_of(words.program(words.load(1024)))
+def test_an_emptied_l2_makes_a_task_as_slow_as_the_first_time(narrow, words):
+    chip, task = Chip(narrow), task_of(words.program(words.load(1024)))
     cold, warm = chip.time(task), chip.time(task)
     chip.empty_l2()
     assert warm.cycles < cold.cycles
     assert chip.time(task) == cold
 
 
-def test_what_a_trace_leaves_in_l2_is_there_for_the_next_task(words, engine):
+def test_what_a_trace_leaves_in_l2_is_there_for_the_next_task(narrow, words, engine):
     """128 KiB from the memory, then from L2 over the core's own path."""
-    chip, task = Chip(engine=engine), task_of(words.program(words.load(4096)))
+    chip, task = Chip(narrow, engine=engine), task_of(words.program(words.load(4096)))
     figures = chip.platform
-    assert chip.trace(task).cycles == 1 + 131072 // figures.gm_read_bytes_per_cycle
+    assert chip.trace(task).cycles == 1 + 131072 // figures.hbm_bytes_per_cycle
     assert chip.time(task).cycles == (
         1 + figures.gm_read_head_cycles + -(-131072 // figures.gm_to_ub_bytes_per_cycle)
     )

@@ -102,16 +102,16 @@ def test_broken_programs_are_refused_alike(blocks, data):
     assert_alike([Launch(tuple(blocks))], CHIP)
 
 
-def test_what_l2_holds_changes_the_time_and_survives(words):
+def test_what_l2_holds_changes_the_time_and_survives(narrow, words):
     """The same load is quicker when L2 holds its bytes."""
     program = words.program(words.load(4000))
-    cache = new_l2(CHIP)
+    cache = new_l2(narrow)
     cold, warm = (
-        simulate_launches([Launch((program,))], CHIP, "fast", cache).cycles for _ in range(2)
+        simulate_launches([Launch((program,))], narrow, "fast", cache).cycles for _ in range(2)
     )
-    assert cold == 1 + -(-128000 // 512) * 512 // CHIP.gm_read_bytes_per_cycle
-    assert warm == 1 + CHIP.gm_read_head_cycles + -(-128000 // CHIP.gm_to_ub_bytes_per_cycle)
-    assert_alike([Launch((program,))], CHIP, cache)
+    assert cold == 1 + -(-128000 // 512) * 512 // narrow.hbm_bytes_per_cycle
+    assert warm == 1 + narrow.gm_read_head_cycles + -(-128000 // narrow.gm_to_ub_bytes_per_cycle)
+    assert_alike([Launch((program,))], narrow, cache)
 
 
 @pytest.mark.parametrize("engine", ["fast", "reference"])

@@ -126,13 +126,13 @@ def test_without_l2_every_transfer_passes_the_memory_as_it_is():
 
 
 def test_on_a_chip_without_l2_the_second_time_takes_as_long_as_the_first(words, engine):
-    """Bytes read and bytes written pass at the rate of the device memory."""
-    chip = with_l2(0, 16)
+    """Bytes read and bytes written share the rate of the device memory."""
+    chip = with_l2(0, 16).with_figures("narrow", hbm_bytes_per_cycle=assumed(64, "B/cycle", "a test"))
     programs = (words.program(words.load(1024)), words.program(words.store(1024, d=1 << 20)))
     cache = new_l2(chip)
     for _ in range(2):
         trace = simulate_launches([Launch(programs)], chip, engine, cache)
-        assert trace.records["end"].tolist() == [1 + 32768 // chip.gm_read_bytes_per_cycle] * 2
+        assert trace.records["end"].tolist() == [1 + 32768 // (64 // 2)] * 2
 
 
 def test_a_chip_without_l2_computes_its_remembered_times(words):
@@ -146,14 +146,14 @@ def test_a_transfer_does_not_wait_for_what_it_drives_out_but_the_next_one_does(w
     """An L2 full of modified lines: the first load is as quick as with an empty one; the second, of one
     block, ends when the lines that the first drove out are written back.
     """
-    chip = with_l2(256, 16)
+    chip = with_l2(256, 16).with_figures("narrow", hbm_bytes_per_cycle=assumed(32, "B/cycle", "a test"))
     loads = words.program(words.load(4096, s=1 << 20), words.load(1, s=1 << 20))
     cache = new_l2(chip)
     simulate_launches([Launch((words.program(words.store(4096)),))], chip, engine, cache)
     behind = simulate_launches([Launch((loads,))], chip, engine, cache).records["end"]
     alone = simulate_launches([Launch((loads,))], chip, engine).records["end"]
     assert behind[0] == alone[0]
-    assert behind[1] == behind[0] + 131072 // chip.gm_write_bytes_per_cycle > alone[1]
+    assert behind[1] == behind[0] + 131072 // chip.hbm_bytes_per_cycle > alone[1]
 
 
 accesses = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6), st.booleans()), max_size=60)

@@ -21,6 +21,7 @@ PLATFORM = platform("ascend910a").with_figures(
     task_start_cycles=assumed(START, "cycles", "a test"),
     block_start_cycles=assumed(0, "cycles", "a test"),
     ai_cores=assumed(CORES, "", "a test"),
+    hbm_bytes_per_cycle=assumed(32, "B/cycle", "a test: a block a cycle"),
 )
 SUMS = 200
 TAKES = PLATFORM.dispatch_cycles + SUMS + PLATFORM.vector_drain_cycles
@@ -255,7 +256,7 @@ def test_tasks_leave_what_they_read_in_l2_for_those_behind_them(chip, words):
     stream.launch(load)
     spans = chip.synchronize().spans
     cold, warm = (end - start for start, end in spans)
-    assert cold == PLATFORM.dispatch_cycles + 131072 // PLATFORM.gm_read_bytes_per_cycle
+    assert cold == PLATFORM.dispatch_cycles + 131072 // PLATFORM.hbm_bytes_per_cycle
     least = PLATFORM.gm_read_head_cycles + -(-131072 // PLATFORM.gm_to_ub_bytes_per_cycle)
     assert warm == PLATFORM.dispatch_cycles + least
     assert chip.time(load).cycles == warm

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from davinci_sim.chip import Chip
+from davinci_sim.platforms import assumed, platform
 from kernels.lang import (
     FP32,
     MTE2,
@@ -29,6 +30,9 @@ from kernels.lang.kernel import KERNELS
 from kernels.run import run
 
 LOADED, ADDED = 1, 2
+NARROW = platform("ascend910a").with_figures(
+    "narrow", hbm_bytes_per_cycle=assumed(32, "B/cycle", "a test: the load ends long after it starts")
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ X = np.arange(4096, dtype=np.float32)
 
 def computed(flags, engine):
     """Return y as an engine computes it."""
-    outputs, _ = run(INCREMENT, Chain(len(X), flags), {"x": X}, Chip(), engine=engine)
+    outputs, _ = run(INCREMENT, Chain(len(X), flags), {"x": X}, Chip(NARROW), engine=engine)
     return outputs["y"]
 
 

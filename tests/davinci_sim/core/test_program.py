@@ -67,8 +67,8 @@ def test_a_record_has_64_bytes_that_read_as_columns(words):
 
 def test_a_printed_record_names_pipe_operands_and_source(words):
     assert words.program(words.load(4, "L1", 64, 16)).text() == (
-        "PIPE_MTE2 data_move    dst=L1+0x40 src=GM+0x10 nburst=1 burst_len=4 src_gap=0 dst_gap=0 dtype=uint8"
-        "  # kernel.py:1\n"
+        "PIPE_MTE2 data_move    dst=L1+0x40 src=GM+0x10 nburst=1 burst_len=4 src_gap=0 dst_gap=0 atomic=0"
+        " dtype=uint8  # kernel.py:1\n"
     )
 
 
@@ -76,7 +76,7 @@ def test_a_printed_record_names_pipe_operands_and_source(words):
     ("line", "message"),
     [
         ("hello", "program text, line 1: 'hello' is no `PIPE_x name key=value ...`"),
-        ("PIPE_V vad dtype=fp32", "unknown instruction 'vad': did you mean vand or vadd or vcadd? Known: "),
+        ("PIPE_V vad dtype=fp32", "unknown instruction 'vad': did you mean vand or vadd or vmadd? Known: "),
         (
             "PIPE_M set_flag src=1 dst=2 dtype=int32",
             "program text, line 1: PIPE_M set_flag src=1 dst=2 dtype=int32\n"

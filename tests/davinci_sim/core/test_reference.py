@@ -16,7 +16,9 @@ from davinci_sim.errors import Deadlock, IllegalInstruction
 from davinci_sim.platforms import Platform, platform
 from davinci_sim.platforms.figure import assumed
 
-CHIP = platform("ascend910a")
+CHIP = platform("ascend910a").with_figures(
+    "narrow", hbm_bytes_per_cycle=assumed(32, "B/cycle", "a test: a block a cycle from the device memory")
+)
 DRAIN = CHIP.vector_drain_cycles
 DISPATCH = CHIP.dispatch_cycles
 
@@ -42,7 +44,7 @@ def held(repeats: int) -> int:
 
 def fetched(blocks: int) -> int:
     """Return the cycles of a lone load of blocks (whole lines of L2) that L2 does not hold."""
-    return blocks * 32 // CHIP.gm_read_bytes_per_cycle
+    return blocks * 32 // CHIP.hbm_bytes_per_cycle
 
 
 def changed(**figures: int) -> Platform:
