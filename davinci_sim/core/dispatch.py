@@ -16,7 +16,7 @@ import numpy.typing as npt
 from davinci_sim.errors import InternalError
 from davinci_sim.isa import INSTRUCTIONS, Instruction
 from davinci_sim.isa.instruction import NO_VARIANT
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import inlined, jit, uncounted_jit
 from davinci_sim.isa.machine import Costs, Memory, Transfer
 from davinci_sim.isa.region import is_inside
 
@@ -31,6 +31,35 @@ def _name(function: Callable[..., Any], scope: dict[str, Any]) -> str:
     name = f"f{len(scope)}_{function.__name__}"
     scope[name] = function
     return name
+
+
+TWINS = 1 << 10
+"""Records that are remembered while cycles are counted: a power of two."""
+_LIKE_ITS_TWIN = (
+    "twin = twin_of(words, r, twins)",
+    "if 0 <= twin < r:",
+    "    cycles[r] = cycles[twin]",
+    "    continue",
+)
+
+
+@inlined
+def twin_of(words: Words, r: int, twins: Words) -> int:
+    """Return an earlier record of the same words (a kernel's loops issue the same ones again), or -1.
+
+    Each is remembered until another falls on its place; a record that asks twice is its own twin.
+    """
+    key = words[r, 0]
+    for word in range(1, 8):
+        key = key * 0x9E3779B1 + words[r, word]
+    place = (key ^ (key >> 29)) & (TWINS - 1)
+    twin = twins[place]
+    twins[place] = r
+    if twin >= 0:
+        for word in range(8):
+            if words[twin, word] != words[r, word]:
+                return -1
+    return int(twin)
 
 
 RARE_MODULES = frozenset(
@@ -55,11 +84,18 @@ def _families(parts: tuple[str, ...], is_rare: bool) -> list[list[Instruction]]:
 
 
 def _loop(
-    head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...], is_rare: bool
-) -> Any:
-    """Compile a loop over records with one case per family; at another's record r it returns -2 - r."""
-    scope: dict[str, Any] = {"is_inside": is_inside, "VARIANTS": VARIANTS, "__name__": __name__}
-    lines = [f"def {head}:", "    for r in range(first, last):", "        op = words[r, 0] & 255"]
+    head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...], is_rare: bool,
+    before: tuple[str, ...] = (), compiler: Callable[[Any], Any] = jit,
+) -> Any:  # fmt: skip
+    """Compile a loop over records with one case per family; at another's record r it returns -2 - r.
+
+    The lines `before` come first in the body of the loop.
+    """
+    scope: dict[str, Any] = {
+        "is_inside": is_inside, "VARIANTS": VARIANTS, "twin_of": twin_of, "__name__": __name__
+    }  # fmt: skip
+    lines = [f"def {head}:", "    for r in range(first, last):"]
+    lines += [f"        {line}" for line in (*before, "op = words[r, 0] & 255")]
     word = "if"
     for family in _families(parts, is_rare):
         test = " or ".join(f"op == {declared.opcode}" for declared in family)
@@ -68,7 +104,7 @@ def _loop(
         word = "elif"
     lines += ["        else:", "            return -2 - r", "    return -1"]
     exec(compile("\n".join(lines) + "\n", __file__, "exec"), scope)
-    return jit(scope[head.split("(", maxsplit=1)[0]])
+    return compiler(scope[head.split("(", maxsplit=1)[0]])
 
 
 def _execution(declared: Instruction, scope: dict[str, Any]) -> list[str]:
@@ -106,7 +142,7 @@ def _transfer_source() -> tuple[str, dict[str, Any]]:
 def _compile_transfer() -> Any:
     source, scope = _transfer_source()
     exec(compile(source, __file__, "exec"), scope)
-    return jit(scope["transfer_of"])
+    return uncounted_jit(scope["transfer_of"])
 
 
 VARIANTS = np.array([NO_VARIANT, *(declared.variant for declared in INSTRUCTIONS.values())], dtype=np.int64)
@@ -115,7 +151,10 @@ _EXECUTE = tuple(
     for name, is_rare in (("records", False), ("rare_records", True))
 )
 _COUNT = tuple(
-    _loop(f"count_{name}(words, first, last, costs, cycles)", _timing, ("cycles",), is_rare)
+    _loop(
+        f"count_{name}(words, first, last, costs, cycles, twins)", _timing, ("cycles",), is_rare,
+        _LIKE_ITS_TWIN, uncounted_jit,
+    )  # fmt: skip
     for name, is_rare in (("cycles", False), ("rare_cycles", True))
 )
 transfer_of = _compile_transfer()
@@ -145,5 +184,6 @@ def execute(words: Words, first: int, last: int, memory: Memory) -> int:
 def count_cycles(words: Words, costs: Costs) -> npt.NDArray[np.int32]:
     """Return, per record, the cycles for which it holds its unit; of a GM transfer the least it can."""
     cycles = np.zeros(len(words), dtype=np.int32)
-    _through(_COUNT, words, 0, len(words), costs, cycles)
+    twins = np.full(TWINS, -1, dtype=np.int64)
+    _through(_COUNT, words, 0, len(words), costs, cycles, twins)
     return cycles

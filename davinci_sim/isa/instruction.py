@@ -116,10 +116,10 @@ def instruction(
             doc=_documentation(cls),
             record=record,
             decode=decode,
-            cycles=_part(cls, "cycles"),
+            cycles=_part(cls, "cycles", allocates=False),
             accesses=_part(cls, "accesses"),
             execute=_part(cls, "execute"),
-            transfer=_part(cls, "transfer") if hasattr(cls, "transfer") else None,
+            transfer=_part(cls, "transfer", allocates=False) if hasattr(cls, "transfer") else None,
             variant=getattr(cls, "variant", NO_VARIANT),
             emitter=None,
             refusals=tuple(getattr(cls, "refuse", {}).items()),
@@ -166,12 +166,12 @@ def _paragraph(text: str, label: str) -> str:
     return "\n".join(lines)
 
 
-def _part(cls: type, part: str) -> Callable[..., Any]:
-    """Return a declared function compiled."""
+def _part(cls: type, part: str, allocates: bool = True) -> Callable[..., Any]:
+    """Return a declared function compiled; one that makes no arrays is quicker without counting references."""
     function: Callable[..., Any] | None = getattr(cls, part, None)
     if function is None:
         raise InternalError(f"instruction {cls.__name__} declares no {part}()")
-    return apart(getattr(function, "py_func", function))
+    return apart(getattr(function, "py_func", function), allocates=allocates)
 
 
 def _offsets(fields: tuple[Field, ...], name: str) -> Iterator[int]:
@@ -205,7 +205,7 @@ def _decoder(cls: type, record: type, fields: tuple[Field, ...], offsets: tuple[
     """Return the function from words and a row to the named tuple; one per set of operands."""
     known = [declared.decode for declared in INSTRUCTIONS.values() if declared.record is record]
     source = _decoder_source(record.__name__, fields, offsets)
-    return known[0] if known else apart(_made(source, cls, {record.__name__: record}))
+    return known[0] if known else apart(_made(source, cls, {record.__name__: record}), allocates=False)
 
 
 def _own_fields(cls: type) -> bool:

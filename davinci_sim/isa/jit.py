@@ -183,6 +183,11 @@ def inner(function: F) -> F:
     return function if config.DISABLE_JIT else cast(F, Compiled(function, {**_OPTIONS, **_NO_WAY_IN}))
 
 
+def uncounted_jit(function: F) -> F:
+    """Compile what Python calls without counting references to arrays; the function may not make arrays."""
+    return function if config.DISABLE_JIT else cast(F, Compiled(function, {**_OPTIONS, "_nrt": False}))
+
+
 def uncounted(function: F) -> F:
     """Compile like `inner`, without counting references to arrays, which costs more than a small loop does.
 

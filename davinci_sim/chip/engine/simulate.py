@@ -17,24 +17,26 @@ from davinci_sim.core.dispatch import HAS_TRANSFER, count_cycles, transfer_of
 from davinci_sim.core.order import SET, WAIT, flag_of
 from davinci_sim.core.program import Program
 from davinci_sim.core.trace import Trace
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import uncounted_jit
 from davinci_sim.isa.machine import Costs
+from davinci_sim.isa.pipes import Pipe
 from davinci_sim.platforms import Platform
 
 Numbers = npt.NDArray[np.int64]
 PIPE_SLOTS = 16
+_MTE2, _MTE3 = int(Pipe.MTE2), int(Pipe.MTE3)  # the pipes that reach device memory
 
 
-@jit
+@uncounted_jit
 def _payload(words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], ready: Numbers, table: Numbers,
              rows: int) -> int:  # fmt: skip
     """Fill ready[record] with a hand-off's flag, a transfer's row in the table, or -1; return the rows used."""
     for r in range(words.shape[0]):
-        op = words[r, 0] & 255
+        op, pipe = words[r, 0] & 255, (words[r, 0] >> 8) & 255
         ready[r] = -1
-        if op in (SET, WAIT):
+        if op == SET or op == WAIT:
             ready[r] = flag_of(words[r, 1])
-        elif has_transfer[op]:
+        elif (pipe == _MTE2 or pipe == _MTE3) and has_transfer[op]:
             t = transfer_of(words, r, costs)
             if t.bus_bytes > 0:
                 table[rows, 0], table[rows, 1], table[rows, 2] = t.address, t.run_bytes, t.count
