@@ -15,7 +15,7 @@ from davinci_sim.chip.stream import Stream, Streams
 from davinci_sim.chip.task import Task
 from davinci_sim.core.dispatch import execute
 from davinci_sim.core.local import new_memory
-from davinci_sim.core.reference import out_of_bounds
+from davinci_sim.core.program import out_of_bounds
 from davinci_sim.core.trace import Trace
 from davinci_sim.errors import out_of_space, unknown
 from davinci_sim.isa.machine import Memory

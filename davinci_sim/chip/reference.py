@@ -130,6 +130,7 @@ class _Surroundings:
 
     def __init__(self, chip: ReferenceChip, core: int, first_row: int) -> None:
         self.chip, self.first_row = chip, first_row
+        self.gm_bytes = int(chip.platform.gm_bytes)
         self.core = core
 
     def transfer(self, core: int, pipe: Pipe, transfer: Transfer) -> simpy.Event:

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from davinci_sim.chip.engine.l2 import L2, copy_of, in_order
+from davinci_sim.chip.engine.l2 import L2, content_of, l2_with
 from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.simulate import simulate_launches
 from davinci_sim.chip.task import Task
 from davinci_sim.core.trace import Trace
 from davinci_sim.platforms import Platform
+
+Content = npt.NDArray[np.int32]
 
 MOST_CONTENTS = 2048
 """Contents of L2 that are kept, a quarter of a megabyte each for 32 MB; beyond, all is forgotten."""
@@ -40,8 +43,9 @@ class Clockwork:
     def __init__(self, platform: Platform, cache: L2, engine: str, remember: bool) -> None:
         """Start with the content of L2 as given."""
         self.platform, self.engine, self.remember = platform, engine, remember
-        self._contents: dict[bytes, L2] = {}  # state -> content of L2
+        self._contents: dict[bytes, Content] = {}  # digest -> content of L2
         self._times: dict[tuple[object, ...], tuple[TaskTime, bytes]] = {}
+        self._state = b""
         self.cache = cache
 
     def time(self, task: Task) -> TaskTime:
@@ -64,13 +68,14 @@ class Clockwork:
     @property
     def cache(self) -> L2:
         """A copy of what L2 holds now; who changes it puts it back."""
-        return copy_of(self._contents[self._state])
+        return l2_with(self._contents[self._state], self.platform)
 
     @cache.setter
-    def cache(self, content: L2) -> None:
+    def cache(self, cache: L2) -> None:
         if not self.remember or len(self._contents) >= MOST_CONTENTS:
             self._contents, self._times = {}, {}
-        self._state = state_of(content)
+        content = content_of(cache)
+        self._state = hashlib.blake2b(content.tobytes(), digest_size=16).digest()
         self._contents.setdefault(self._state, content)
 
 
@@ -78,8 +83,3 @@ def time_of(trace: Trace) -> TaskTime:
     """Return what is worth remembering of a trace."""
     busy = {pipe: int(numbers["busy_cycles"]) for pipe, numbers in trace.pipes().items()}
     return TaskTime(trace.cycles, busy)
-
-
-def state_of(cache: L2) -> bytes:
-    """Return a digest of all that the future of a cache depends on."""
-    return hashlib.blake2b(np.ascontiguousarray(in_order(cache)).tobytes(), digest_size=16).digest()

@@ -1,5 +1,7 @@
 """Read a platform's figures into the numbers that instructions are timed with."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from davinci_sim.isa import INSTRUCTIONS
@@ -15,6 +17,7 @@ _DRAINS = {
 }
 
 
+@lru_cache(maxsize=32)
 def costs_of(platform: Platform) -> Costs:
     """Return the costs of a platform; `vector_cycles[opcode, dtype]` falls back to its default figure."""
     tables = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.errors import DavinciError, unknown
+from davinci_sim.errors import DavinciError, IllegalInstruction, unknown
 from davinci_sim.isa import INSTRUCTIONS, PIPE_NAMES, Instruction
 from davinci_sim.isa.fields import DTYPE_NAMES, ImmediateField, MaskField, Operand
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
@@ -101,6 +101,14 @@ def parse(text: str) -> Program:
                 f"  rule: {name} is printed as {_form(INSTRUCTIONS[name])}\n  found: {error!r}"
             ) from None
     return Program(np.array(rows, dtype=np.int64).reshape(-1, 8), sources)
+
+
+def out_of_bounds(program: Program, record: int) -> IllegalInstruction:
+    """Build the error for an instruction that leaves its memory space."""
+    return IllegalInstruction(
+        f"{program.line(record)}\n  rule: every operand must stay inside its memory space\n"
+        "  next: check the sizes, strides and the buffer that the operand belongs to"
+    )
 
 
 def _form(declared: Instruction) -> str:

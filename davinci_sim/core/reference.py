@@ -16,9 +16,8 @@ import simpy
 
 from davinci_sim.core.dispatch import HAS_TRANSFER, count_cycles, execute, transfer_of
 from davinci_sim.core.order import BARRIER, SET, WAIT, flag_of
-from davinci_sim.core.program import Program
-from davinci_sim.errors import IllegalInstruction
-from davinci_sim.isa.machine import Costs, Memory, Transfer
+from davinci_sim.core.program import Program, out_of_bounds
+from davinci_sim.isa.machine import Costs, Memory, Transfer, end_of
 from davinci_sim.isa.pipes import QUEUED_PIPES, Pipe
 
 Steps = Generator[simpy.Event, Any, None]
@@ -27,6 +26,8 @@ HAND_OFFS = (SET, WAIT, BARRIER)
 
 class Surroundings(Protocol):
     """The chip around a core, as far as the core needs it."""
+
+    gm_bytes: int
 
     def transfer(self, core: int, pipe: Pipe, transfer: Transfer) -> simpy.Event:
         """Return the event that happens when a transfer has passed the memory that all cores share."""
@@ -131,7 +132,11 @@ class Core:
         if not HAS_TRANSFER[self.ops[record]]:
             return None
         found: Transfer = transfer_of(self.program.words, record, self.costs)
-        return found if found.bus_bytes > 0 else None
+        if found.bus_bytes == 0:
+            return None
+        if end_of(found) > self.chip.gm_bytes:
+            raise out_of_bounds(self.program, record)
+        return found
 
     def flag(self, record: int) -> simpy.Store:
         """Return the flag that a set_flag or wait_flag record names."""
@@ -148,11 +153,3 @@ class Core:
         """Let the data of one instruction take effect."""
         if execute(self.program.words, record, record + 1, self.memory) >= 0:  # type: ignore[arg-type]
             raise out_of_bounds(self.program, record)
-
-
-def out_of_bounds(program: Program, record: int) -> IllegalInstruction:
-    """Build the error for an instruction that leaves its memory space."""
-    return IllegalInstruction(
-        f"{program.line(record)}\n  rule: every operand must stay inside its memory space\n"
-        "  next: check the sizes, strides and the buffer that the operand belongs to"
-    )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.isa.jit import inner
+from davinci_sim.isa.jit import inner, jit
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 
 
@@ -73,6 +73,12 @@ class Transfer(NamedTuple):
     stride_bytes: int
     bus_bytes: int
     is_write: int
+
+
+@jit
+def end_of(transfer: Transfer) -> int:
+    """Return the address behind the last byte of a transfer."""
+    return int(transfer.address + max(0, transfer.count - 1) * transfer.stride_bytes + transfer.run_bytes)
 
 
 @inner

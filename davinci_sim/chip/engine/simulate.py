@@ -15,10 +15,10 @@ from davinci_sim.chip.records import Rows, blocks_of, launch_of_block, new_rows,
 from davinci_sim.core.costs import costs_of
 from davinci_sim.core.dispatch import HAS_TRANSFER, count_cycles, transfer_of
 from davinci_sim.core.order import SET, WAIT, flag_of
-from davinci_sim.core.program import Program
+from davinci_sim.core.program import Program, out_of_bounds
 from davinci_sim.core.trace import Trace
 from davinci_sim.isa.jit import uncounted_jit
-from davinci_sim.isa.machine import Costs
+from davinci_sim.isa.machine import Costs, end_of
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.platforms import Platform
 
@@ -28,9 +28,14 @@ _MTE2, _MTE3 = int(Pipe.MTE2), int(Pipe.MTE3)  # the pipes that reach device mem
 
 
 @uncounted_jit
-def _payload(words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], ready: Numbers, table: Numbers,
-             rows: int) -> int:  # fmt: skip
-    """Fill ready[record] with a hand-off's flag, a transfer's row in the table, or -1; return the rows used."""
+def _payload(
+    words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], ready: Numbers, table: Numbers, rows: int,
+    gm_bytes: int,
+) -> int:  # fmt: skip
+    """Fill ready[record] with a hand-off's flag, a transfer's row in the table, or -1.
+
+    Returns the rows used, or -1 - r if record r leaves the device memory.
+    """
     for r in range(words.shape[0]):
         op, pipe = words[r, 0] & 255, (words[r, 0] >> 8) & 255
         ready[r] = -1
@@ -39,6 +44,8 @@ def _payload(words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], 
         elif (pipe == _MTE2 or pipe == _MTE3) and has_transfer[op]:
             t = transfer_of(words, r, costs)
             if t.bus_bytes > 0:
+                if end_of(t) > gm_bytes:
+                    return -1 - r
                 table[rows, 0], table[rows, 1], table[rows, 2] = t.address, t.run_bytes, t.count
                 table[rows, 3], table[rows, 4], table[rows, 5] = t.stride_bytes, t.bus_bytes, t.is_write
                 ready[r] = rows
@@ -69,7 +76,7 @@ def _prepared(launches: Sequence[Launch], platform: Platform, cache: L2) -> tupl
     offsets = offsets_of(blocks)
     for block, program in enumerate(blocks):
         rows["end"][offsets[block] : offsets[block + 1]] = count_cycles(program.words, costs)
-    table = _transfers(blocks, offsets, costs, rows["ready"], rows["op"])
+    table = _transfers(blocks, offsets, costs, rows["ready"], rows["op"], int(platform.gm_bytes))
     records = Records(rows["start"], rows["end"], rows["ready"], rows["op"], rows["pipe"])
     cores = max(int(platform.ai_cores), 1)
     busy = min(cores, max(1, len(blocks)))
@@ -85,14 +92,17 @@ def _prepared(launches: Sequence[Launch], platform: Platform, cache: L2) -> tupl
 
 
 def _transfers(
-    blocks: Sequence[Program], offsets: Numbers, costs: Costs, ready: Numbers, ops: npt.NDArray[np.int16]
-) -> Numbers:
+    blocks: Sequence[Program], offsets: Numbers, costs: Costs, ready: Numbers, ops: npt.NDArray[np.int16],
+    gm_bytes: int,
+) -> Numbers:  # fmt: skip
     """Return the table of transfers of all blocks; `ready` tells each record its row."""
     table = np.zeros((int(HAS_TRANSFER[ops].sum()), 6), dtype=np.int64)
     used = 0
     for block, program in enumerate(blocks):
         mine = ready[offsets[block] : offsets[block + 1]]
-        used = _payload(program.words, costs, HAS_TRANSFER, mine, table, used)
+        used = _payload(program.words, costs, HAS_TRANSFER, mine, table, used, gm_bytes)
+        if used < 0:
+            raise out_of_bounds(program, -1 - used)
     return table[:used]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from davinci_sim.chip.engine.l2 import copy_of, in_order, new_l2
+from davinci_sim.chip.engine.l2 import content_of, l2_with, new_l2
 from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.simulate import simulate_launches
 from davinci_sim.errors import DavinciError
@@ -30,12 +30,12 @@ def both(launches, chip, cache=None):
     """Run launches on both engines; return (trace or message, content of L2) of each."""
     found = []
     for engine in ("reference", "fast"):
-        content = new_l2(chip) if cache is None else copy_of(cache)
+        content = new_l2(chip) if cache is None else l2_with(content_of(cache), chip)
         try:
             outcome = simulate_launches(launches, chip, engine, content)
         except DavinciError as error:
             outcome = f"{type(error).__name__}: {error}"
-        found.append((outcome, in_order(content).tobytes()))
+        found.append((outcome, content_of(content).tobytes()))
     return found
 
 

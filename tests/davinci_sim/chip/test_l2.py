@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from davinci_sim.chip import Chip
-from davinci_sim.chip.engine.l2 import EMPTY, L2, copy_of, in_order, new_l2, pass_through
+from davinci_sim.chip.engine.l2 import EMPTY, L2, content_of, l2_with, new_l2, pass_through
 from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.simulate import simulate_launches
 from davinci_sim.core.costs import costs_of
@@ -69,7 +69,7 @@ def test_runs_with_gaps_bring_only_the_lines_that_they_touch():
     """Three runs of two lines, four lines apart."""
     cache = new_l2(CHIP)
     assert sum(pass_through(cache, Transfer(0, 2 * LINE, 3, 4 * LINE, 6 * LINE, 0), COSTS)) == 6 * LINE
-    assert np.sort(cache.lines[cache.lines != EMPTY] >> 1).tolist() == [0, 1, 4, 5, 8, 9]
+    assert np.sort(cache.lines[cache.lines != EMPTY]).tolist() == [0, 1, 4, 5, 8, 9]
 
 
 def test_runs_within_one_line_bring_it_once():
@@ -196,8 +196,10 @@ def test_caches_that_are_alike_in_order_have_the_same_future(before, after):
     cache = new_l2(SMALL)
     for first, count, is_write in before:
         (write if is_write else read)(cache, first * LINE, count * LINE)
-    turned = L2(np.roll(cache.lines, 1, axis=1).copy(), (cache.oldest + 1) % 2, cache.line_bytes)
-    assert np.array_equal(in_order(turned), in_order(cache))
+    turned = L2(
+        np.roll(cache.lines, 1, axis=1).copy(), (cache.oldest + 1) % 2, cache.state.copy(), cache.line_bytes
+    )
+    assert np.array_equal(content_of(turned), content_of(cache))
     for first, count, is_write in after:
         access = write if is_write else read
         assert access(turned, first * LINE, count * LINE) == access(cache, first * LINE, count * LINE)
@@ -208,13 +210,13 @@ def test_in_order_the_line_that_goes_next_comes_first():
     cache = new_l2(SMALL)
     for line in (4, 0, 2):
         read(cache, line * LINE)
-    assert (cache.lines[0] >> 1).tolist() == [2, 0]
-    assert (in_order(cache)[0] >> 1).tolist() == [0, 2]
+    assert cache.lines[0].tolist() == [2, 0]
+    assert (content_of(cache)[0] >> 1).tolist() == [0, 2]
 
 
 def test_a_copy_has_a_life_of_its_own():
     cache = new_l2(SMALL)
-    copied = copy_of(cache)
+    copied = l2_with(content_of(cache), SMALL)
     read(copied, 0)
     assert (cache.lines == EMPTY).all()
     assert read(cache, 0) == LINE
