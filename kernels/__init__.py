@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,25 @@ def load() -> dict[str, Kernel]:
 
 
 def find(name: str) -> Kernel:
-    """Return a kernel by name; an unknown one is answered with the nearest names."""
-    known = load()
+    """Return a kernel by name; an unknown one is answered with the nearest names.
+
+    Only the family is imported whose file defines a function of that name, if there is one.
+    """
+    from kernels.lang.kernel import KERNELS
+
+    for module in pkgutil.iter_modules(__path__):
+        if module.name not in _NOT_FAMILIES and _defines(module.name, name):
+            importlib.import_module(f"{__name__}.{module.name}")
+    known = {name: KERNELS[name]} if name in KERNELS else load()
     if name not in known:
         raise unknown("kernel", name, known)
     return known[name]
+
+
+def _defines(family: str, name: str) -> bool:
+    """Tell whether the source of a family has a function of that name, without importing it."""
+    path = Path(__path__[0]) / f"{family}.py"
+    return path.is_file() and f"\ndef {name}(" in path.read_text(encoding="utf-8")
 
 
 def __getattr__(name: str) -> Any:

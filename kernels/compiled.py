@@ -21,8 +21,10 @@ import numpy as np
 from numba import types
 
 import kernels
+from davinci_sim.chip.engine.loop import run
+from davinci_sim.chip.simulate import simulate
 from davinci_sim.core.costs import costs_of
-from davinci_sim.core.dispatch import count_cycles, execute
+from davinci_sim.core.dispatch import MAIN_LOOPS, count_cycles, execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import Program
@@ -32,7 +34,7 @@ from davinci_sim.platforms import platform
 from kernels.lang import packed
 from kernels.lang.kernel import Kernel
 
-EXECUTOR = "the executor"
+EXECUTOR = "the executor and the engine"
 WORTH_PROCESSES = 3
 """From so many functions on, starting processes is quicker than compiling one after the other."""
 MAX_WORKERS = 4
@@ -52,7 +54,7 @@ def ensure(names: Iterable[str]) -> None:
 
 
 def compile_one(name: str) -> None:
-    """Compile one kernel, or the executor, and note that it is in the cache."""
+    """Compile one kernel, or the executor and the engine, and note that it is in the cache."""
     known = kernels.load()
     if name == EXECUTOR:
         _compile_executor()
@@ -64,11 +66,12 @@ def compile_one(name: str) -> None:
 
 
 def _compile_executor() -> None:
-    """Execute, time and order a program without records: the types are all that counts."""
+    """Execute, time, order and simulate a program without records: the types are all that counts."""
     chip, nothing = platform("ascend910a"), np.empty((0, 8), dtype=np.int64)
     execute(nothing, 0, 0, new_memory(chip, np.zeros(1, dtype=np.uint8)))
     count_cycles(nothing, costs_of(chip))
     legal_order(Program(nothing))
+    simulate([Program(nothing)], chip)
 
 
 def _compile_kernel(kernel: Kernel) -> None:
@@ -90,7 +93,7 @@ def _type_of(value: Any) -> types.Type:
 
 def _marker(name: str, known: dict[str, Kernel]) -> Path:
     """Return the file that says that a function is in the cache; it changes with what the function calls."""
-    functions = (execute, count_cycles, legal_order) if name == EXECUTOR else (known[name].emit,)
+    functions = (*MAIN_LOOPS, legal_order, run) if name == EXECUTOR else (known[name].emit,)
     digests = (digest_of(function, into_calls=True) for function in functions)
     return Path(CACHE_FOLDER) / "ready" / "-".join([name.replace(" ", "-"), *digests])
 

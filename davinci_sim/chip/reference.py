@@ -46,7 +46,7 @@ class EndOfCycle:
             self.calls[kind] = []
             event = self.env.event()
             event._ok, event._value = True, None
-            event.callbacks.append(lambda _: act(self._taken(kind)))  # type: ignore[union-attr]
+            event.callbacks.append(lambda _: act(self._taken(kind)))
             self.env.schedule(event, priority=AT_THE_END[kind])  # type: ignore[arg-type]
         self.calls[kind].append((key, what))
 

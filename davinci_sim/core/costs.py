@@ -1,6 +1,7 @@
 """Read a platform's figures into the numbers that instructions are timed with."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -20,17 +21,17 @@ _DRAINS = {
 @lru_cache(maxsize=32)
 def costs_of(platform: Platform) -> Costs:
     """Return the costs of a platform; `vector_cycles[opcode, dtype]` falls back to its default figure."""
-    tables = {
+    tables: dict[str, Any] = {  # of numbers and arrays, by the names of fields
         "cube": _cube(platform),
         "vector_cycles": _vector_cycles(platform),
         "drain_cycles": _drain_cycles(platform),
     }
     numbers = {name: int(getattr(platform, name)) for name in Costs._fields if name not in tables}
-    return Costs(**numbers, **tables)
+    return Costs(**{**numbers, **tables})
 
 
 def _cube(platform: Platform) -> np.ndarray:
-    """Return m, k, n and the cycles of one product of the cube per element type; zeros where there is none."""
+    """Return m, k, n and cycles of one product of the cube per element type; zeros where there is none."""
     table = np.zeros((len(DTYPE_NAMES), 4), dtype=np.int64)
     for code, dtype in enumerate(DTYPE_NAMES):
         if dtype in platform.cube_tiles:

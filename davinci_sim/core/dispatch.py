@@ -157,6 +157,8 @@ _COUNT = tuple(
     )  # fmt: skip
     for name, is_rare in (("cycles", False), ("rare_cycles", True))
 )
+MAIN_LOOPS = (_EXECUTE[0], _COUNT[0])
+"""What every program needs."""
 transfer_of = _compile_transfer()
 """Compiled: (words, record, costs) -> Transfer."""
 HAS_TRANSFER = np.array([False, *(d.transfer is not None for d in INSTRUCTIONS.values())])

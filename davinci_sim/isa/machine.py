@@ -63,13 +63,13 @@ class Costs(NamedTuple):
 class Transfer(NamedTuple):
     """What a move takes through the memory that all cores share: a range of GM and the bytes of bus time.
 
-    `count` runs of `run_bytes` begin `stride_bytes` apart at `address`; `bus_bytes` is 0 for a move that
+    `runs` runs of `run_bytes` begin `stride_bytes` apart at `address`; `bus_bytes` is 0 for a move that
     stays inside the core.
     """
 
     address: int
     run_bytes: int
-    count: int
+    runs: int
     stride_bytes: int
     bus_bytes: int
     is_write: int
@@ -78,7 +78,7 @@ class Transfer(NamedTuple):
 @jit
 def end_of(transfer: Transfer) -> int:
     """Return the address behind the last byte of a transfer."""
-    return int(transfer.address + max(0, transfer.count - 1) * transfer.stride_bytes + transfer.run_bytes)
+    return int(transfer.address + max(0, transfer.runs - 1) * transfer.stride_bytes + transfer.run_bytes)
 
 
 @inner

@@ -8,13 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from davinci_sim.errors import UnknownName
-from experiments import bench
+from experiments.bench import command as bench
+from experiments.bench.registry import Benchmark
 
 
 @pytest.fixture
 def instant(monkeypatch):
     """Register a benchmark that takes no time and misses its bound."""
-    each = bench.Benchmark("instant", "s", lambda: 2.0, at_most=1.0)
+    each = Benchmark("instant", "s", lambda: 2.0, at_most=1.0)
     monkeypatch.setitem(bench.BENCHMARKS, "instant", each)
 
 
@@ -32,6 +33,11 @@ def test_a_missed_bound_is_shown_and_fails_nothing(instant, tmp_path):
     result = CliRunner().invoke(bench.bench, ["--only", "instant", "--out", str(tmp_path / "b")])
     assert "MISSED (at most 1)" in result.stdout
     assert result.exit_code == 0
+
+
+def test_a_bound_from_below_is_kept_by_what_is_larger():
+    each = Benchmark("quick", "1/s", lambda: 3.0, at_least=2.0)
+    assert (each.verdict(3.0), each.verdict(1.0)) == ("met (at least 2)", "MISSED (at least 2)")
 
 
 def test_an_unknown_benchmark_is_answered_with_the_nearest():

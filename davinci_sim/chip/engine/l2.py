@@ -81,7 +81,7 @@ def pass_through(l2: L2, transfer: Transfer, costs: Costs) -> tuple[int, int]:
     if l2.lines.shape[0] == 0:
         return transfer.bus_bytes, 0
     missing, leaving = 0, 0
-    for run in range(transfer.count):
+    for run in range(transfer.runs):
         start = transfer.address + run * transfer.stride_bytes
         for line in range(start // l2.line_bytes, (start + transfer.run_bytes - 1) // l2.line_bytes + 1):
             if l2.state[line] == ABSENT:
@@ -92,6 +92,6 @@ def pass_through(l2: L2, transfer: Transfer, costs: Costs) -> tuple[int, int]:
     size = 0 if transfer.is_write else missing * l2.line_bytes
     if size > 0:
         align, percent = costs.gm_fast_align_bytes, costs.gm_unaligned_percent
-        slow = unaligned_bursts(transfer.address, transfer.count, transfer.stride_bytes, align)
-        size += size * slow * (100 - percent) // (percent * transfer.count)
+        slow = unaligned_bursts(transfer.address, transfer.runs, transfer.stride_bytes, align)
+        size += size * slow * (100 - percent) // (percent * transfer.runs)
     return size, leaving * l2.line_bytes

@@ -1,6 +1,6 @@
 """Prepare launches for the compiled engine, run them, and bring the times back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ from davinci_sim.platforms import Platform
 
 Numbers = npt.NDArray[np.int64]
 PIPE_SLOTS = 16
+BATCH = 1 << 14
+"""Records from which on a block is looked at by itself: a call costs as much as some hundred records."""
 _MTE2, _MTE3 = int(Pipe.MTE2), int(Pipe.MTE3)  # the pipes that reach device memory
 
 
@@ -46,7 +48,7 @@ def _payload(
             if t.bus_bytes > 0:
                 if end_of(t) > gm_bytes:
                     return -1 - r
-                table[rows, 0], table[rows, 1], table[rows, 2] = t.address, t.run_bytes, t.count
+                table[rows, 0], table[rows, 1], table[rows, 2] = t.address, t.run_bytes, t.runs
                 table[rows, 3], table[rows, 4], table[rows, 5] = t.stride_bytes, t.bus_bytes, t.is_write
                 ready[r] = rows
                 rows += 1
@@ -74,9 +76,7 @@ def _prepared(launches: Sequence[Launch], platform: Platform, cache: L2) -> tupl
     """Return everything that the loop works on, and the rows that it fills."""
     rows, costs, blocks = new_rows(launches), costs_of(platform), blocks_of(launches)
     offsets = offsets_of(blocks)
-    for block, program in enumerate(blocks):
-        rows["end"][offsets[block] : offsets[block + 1]] = count_cycles(program.words, costs)
-    table = _transfers(blocks, offsets, costs, rows["ready"], rows["op"], int(platform.gm_bytes))
+    table = _described(blocks, rows, costs, int(platform.gm_bytes))
     records = Records(rows["start"], rows["end"], rows["ready"], rows["op"], rows["pipe"])
     cores = max(int(platform.ai_cores), 1)
     busy = min(cores, max(1, len(blocks)))
@@ -91,19 +91,40 @@ def _prepared(launches: Sequence[Launch], platform: Platform, cache: L2) -> tupl
     return system, rows
 
 
-def _transfers(
-    blocks: Sequence[Program], offsets: Numbers, costs: Costs, ready: Numbers, ops: npt.NDArray[np.int16],
-    gm_bytes: int,
-) -> Numbers:  # fmt: skip
-    """Return the table of transfers of all blocks; `ready` tells each record its row."""
-    table = np.zeros((int(HAS_TRANSFER[ops].sum()), 6), dtype=np.int64)
+def _described(blocks: Sequence[Program], rows: Rows, costs: Costs, gm_bytes: int) -> Numbers:
+    """Fill what the loop needs of each record into its times, and return the table of transfers.
+
+    `end` becomes the cycles of the unit, `ready` the flag or the row of the table.
+    """
+    table = np.zeros((int(HAS_TRANSFER[rows["op"]].sum()), 6), dtype=np.int64)
     used = 0
-    for block, program in enumerate(blocks):
-        mine = ready[offsets[block] : offsets[block + 1]]
-        used = _payload(program.words, costs, HAS_TRANSFER, mine, table, used, gm_bytes)
+    for first, words in _batches(blocks):
+        mine = rows[first : first + len(words)]
+        mine["end"] = count_cycles(words, costs)
+        used = _payload(words, costs, HAS_TRANSFER, mine["ready"], table, used, gm_bytes)
         if used < 0:
-            raise out_of_bounds(program, -1 - used)
+            raise _beyond_memory(blocks, first - 1 - used)
     return table[:used]
+
+
+def _batches(blocks: Sequence[Program]) -> Iterator[tuple[int, Numbers]]:
+    """Yield the number of a first record, and words from there on: of one block, or of several small ones."""
+    first, waiting, count = 0, [], 0
+    for program in blocks:
+        waiting.append(program.words)
+        count += len(program)
+        if count >= BATCH:
+            yield first, waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            first, waiting, count = first + count, [], 0
+    if count:
+        yield first, np.concatenate(waiting)
+
+
+def _beyond_memory(blocks: Sequence[Program], record: int) -> Exception:
+    """Return the error for a record, counted over all blocks, that leaves the device memory."""
+    offsets = offsets_of(blocks)
+    block = int(np.searchsorted(offsets, record, side="right")) - 1
+    return out_of_bounds(blocks[block], record - int(offsets[block]))
 
 
 def _memory(platform: Platform, costs: Costs, table: Numbers, cache: L2, cores: int) -> Memory:

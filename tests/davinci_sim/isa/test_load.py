@@ -64,7 +64,7 @@ def test_a_load_from_device_memory_is_one_of_mte2(machine):
     words = machine.emit(load2d, dst=machine.handle(Space.L0A), src=machine.handle(Space.GM), repeat=32)
     assert int(words[0, 0]) >> 8 & 255 == Pipe.MTE2
     transfer = transfer_of(words, 0, costs_of(CHIP))
-    assert (transfer.run_bytes, transfer.count, transfer.stride_bytes) == (512, 32, 512)
+    assert (transfer.run_bytes, transfer.runs, transfer.stride_bytes) == (512, 32, 512)
     assert transfer.bus_bytes == 32 * 512
     least = CHIP.gm_read_head_cycles + -(-32 * 512 // CHIP.gm_to_l0_bytes_per_cycle)
     assert count_cycles(words, costs_of(CHIP))[0] == least

@@ -296,7 +296,7 @@ def test_runs_beside_a_512_byte_boundary_are_slower(machine, address, gap, slow)
     )  # fmt: skip
     transfer = transfer_of(words, 0, costs_of(CHIP))
     assert transfer.bus_bytes == (4 - slow) * 512 + slow * 512 * 100 // CHIP.gm_unaligned_percent
-    assert (transfer.address, transfer.run_bytes, transfer.count) == (address, 512, 4)
+    assert (transfer.address, transfer.run_bytes, transfer.runs) == (address, 512, 4)
     assert (transfer.stride_bytes, transfer.is_write) == (512 + gap * 32, 0)
 
 

@@ -1,0 +1,1 @@
+"""How quick the kit is: `python -m experiments.bench`."""

@@ -1,0 +1,93 @@
+"""How quick time is simulated: the compiled engine and the SimPy reference, contention on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from experiments.bench.data import task_of
+from experiments.bench.registry import benchmark, median_seconds, python
+
+if TYPE_CHECKING:
+    from davinci_sim.chip.launch import Launch
+
+_LARGE = 10_000_000
+_SMALL = 10_000
+_MEMORY = """
+import json, resource
+from experiments.bench.engines import repeated
+from davinci_sim.chip.simulate import simulate_launches
+from davinci_sim.platforms import platform
+chip = platform("ascend910a")
+simulate_launches([repeated(10_000)], chip)
+launch = repeated(2_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+trace = simulate_launches([launch], chip)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([1024 * (after - before), len(trace.records)]))
+"""
+
+
+def repeated(instructions: int, cores: int = 32) -> Launch:
+    """Return about so many instructions on so many cores: the blocks of a matmul, again and again."""
+    import numpy as np
+
+    from davinci_sim.chip.launch import Launch
+    from davinci_sim.core.program import Program
+
+    programs = task_of("matmul", m=1024, k=1024, n=1024).task.programs[:cores]
+    times = max(1, round(instructions / sum(map(len, programs))))
+    return Launch(tuple(Program(np.tile(one.words, (times, 1)), one.sources) for one in programs))
+
+
+def _seconds(launch: Launch, engine: str = "fast", repeats: int = 3) -> float:
+    """Return the median time of simulating a launch from an empty L2."""
+    from davinci_sim.chip.simulate import simulate_launches
+    from davinci_sim.platforms import platform
+
+    chip = platform("ascend910a")
+    return median_seconds(lambda: simulate_launches([launch], chip, engine), repeats)
+
+
+def _seconds_each(launch: Launch) -> float:
+    """Return the median time per instruction."""
+    return _seconds(launch) / sum(map(len, launch.programs))
+
+
+@benchmark("x the reference's speed", at_least=100)
+def engine_against_reference() -> float:
+    """Simulate a matmul of 32 cores on both engines, in one run."""
+    launch = repeated(_SMALL)
+    return _seconds(launch, "reference") / _seconds(launch, repeats=9)
+
+
+@benchmark("instructions/s")
+def simpy_reference() -> float:
+    """Simulate the time of a matmul on 32 cores with the reference, without data."""
+    launch = repeated(_SMALL)
+    return sum(map(len, launch.programs)) / _seconds(launch, "reference")
+
+
+@benchmark("instructions/s", at_least=10e6)
+def engine() -> float:
+    """Simulate a million instructions of a matmul on 32 cores, on one core of the host."""
+    return 1 / _seconds_each(repeated(1_000_000))
+
+
+@benchmark("bytes/instruction", at_most=100)
+def engine_memory() -> float:
+    """Measure the memory that the engine takes beside the program (64 bytes an instruction), trace included."""
+    taken, count = json.loads(python("-c", _MEMORY)())
+    return float(taken) / float(count)
+
+
+@benchmark("x", at_most=1.5)
+def growth_with_instructions() -> float:
+    """Divide the time per instruction at 10 million by that at 10 thousand."""
+    return _seconds_each(repeated(_LARGE)) / _seconds_each(repeated(_SMALL))
+
+
+@benchmark("x", at_most=1.5)
+def growth_with_cores() -> float:
+    """Divide the time per instruction on 32 simulated cores by that on one, a million instructions each."""
+    return _seconds_each(repeated(1_000_000)) / _seconds_each(repeated(1_000_000, cores=1))

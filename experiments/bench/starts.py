@@ -1,0 +1,82 @@
+"""How long one waits for a process: imports, help, compilation on first use, machine code from the disk."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+
+from experiments.bench.registry import benchmark, median_seconds, python, seconds
+
+_CLI = ("-m", "experiments.cli.main")
+_MATMUL = (*_CLI, "kernel", "run", "matmul", "--shape", "m=1024,k=1024,n=1024")
+_EACH_KERNEL = """
+import json, time
+import kernels
+from kernels.compiled import compile_one
+found = {}
+for name in kernels.load():
+    start = time.perf_counter()
+    compile_one(name)
+    found[name] = time.perf_counter() - start
+print(json.dumps(found))
+"""
+
+
+@benchmark("s", at_most=1.0)
+def import_framework_warm() -> float:
+    """Time a process that imports framework."""
+    return median_seconds(python("-c", "import framework"))
+
+
+@benchmark("s")
+def import_framework_cold() -> float:
+    """Time the same when no byte code is there yet, neither ours nor NumPy's."""
+    with tempfile.TemporaryDirectory() as empty:
+        return seconds(python("-c", "import framework", PYTHONPYCACHEPREFIX=empty))
+
+
+@benchmark("s", at_most=0.2)
+def davinci_help_warm() -> float:
+    """Time `davinci --help`."""
+    return median_seconds(python(*_CLI, "--help"))
+
+
+@benchmark("s")
+def davinci_help_cold() -> float:
+    """Time the same when no byte code is there yet."""
+    with tempfile.TemporaryDirectory() as empty:
+        return seconds(python(*_CLI, "--help", PYTHONPYCACHEPREFIX=empty))
+
+
+@benchmark("s", at_most=60.0)
+def first_use() -> float:
+    """Time `davinci kernel run matmul` with an empty cache: engine, executor and kernel are compiled."""
+    with tempfile.TemporaryDirectory() as empty:
+        return seconds(python(*_MATMUL, NUMBA_CACHE_DIR=empty))
+
+
+@benchmark("s", at_most=0.5)
+def further_kernel() -> float:
+    """Time the compilation of one more kernel's emission, from an empty cache: median of all kernels."""
+    return sorted(_kernel_seconds().values())[len(_kernel_seconds()) // 2]
+
+
+@benchmark("s", at_most=0.5)
+def slowest_further_kernel() -> float:
+    """Time the same of the kernel that takes longest."""
+    return max(_kernel_seconds().values())
+
+
+@functools.cache
+def _kernel_seconds() -> dict[str, float]:
+    """Return how long each kernel takes to compile after a first one, in one process."""
+    with tempfile.TemporaryDirectory() as empty:
+        found: dict[str, float] = json.loads(python("-c", _EACH_KERNEL, NUMBA_CACHE_DIR=empty)())
+    return dict(list(found.items())[1:])
+
+
+@benchmark("s", at_most=2.0)
+def second_process() -> float:
+    """Time `davinci kernel run matmul` of 1024 x 1024 x 1024, machine code from the disk, imports included."""
+    return median_seconds(python(*_MATMUL), 3)
