@@ -13,7 +13,7 @@ from davinci_sim.errors import unknown
 from davinci_sim.platforms import Platform
 
 ENGINES = ("fast", "reference")
-"""fast: compiled, all cores in one loop. reference: SimPy, the definition; it can move data as time passes."""
+"""fast: compiled, all cores in one loop. reference: SimPy, the definition; it moves data as time passes."""
 
 
 def simulate_launches(

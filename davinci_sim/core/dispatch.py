@@ -35,7 +35,7 @@ def _name(function: Callable[..., Any], scope: dict[str, Any]) -> str:
 
 TWINS = 1 << 10
 """Records that are remembered while cycles are counted: a power of two."""
-_LIKE_ITS_TWIN = (
+_TWIN = (
     "twin = twin_of(words, r, twins)",
     "if 0 <= twin < r:",
     "    cycles[r] = cycles[twin]",
@@ -84,8 +84,8 @@ def _families(parts: tuple[str, ...], is_rare: bool) -> list[list[Instruction]]:
 
 
 def _loop(
-    head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...], is_rare: bool,
-    before: tuple[str, ...] = (), compiler: Callable[[Any], Any] = jit,
+    head: str, body: Callable[[Instruction, dict[str, Any]], list[str]], parts: tuple[str, ...],
+    is_rare: bool, before: tuple[str, ...] = (), compiler: Callable[[Any], Any] = jit,
 ) -> Any:  # fmt: skip
     """Compile a loop over records with one case per family; at another's record r it returns -2 - r.
 
@@ -152,10 +152,14 @@ _EXECUTE = tuple(
 )
 _COUNT = tuple(
     _loop(
-        f"count_{name}(words, first, last, costs, cycles, twins)", _timing, ("cycles",), is_rare,
-        _LIKE_ITS_TWIN, uncounted_jit,
-    )  # fmt: skip
-    for name, is_rare in (("cycles", False), ("rare_cycles", True))
+        f"{name}(words, first, last, costs, cycles, twins)",
+        _timing,
+        ("cycles",),
+        is_rare,
+        _TWIN,
+        uncounted_jit,
+    )
+    for name, is_rare in (("count_cycles", False), ("count_rare_cycles", True))
 )
 MAIN_LOOPS = (_EXECUTE[0], _COUNT[0])
 """What every program needs."""

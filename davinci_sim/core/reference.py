@@ -57,7 +57,7 @@ class Core:
         self.ops, self.pipes = (heads & 255).tolist(), ((heads >> 8) & 255).tolist()
         self.queues = {pipe: simpy.Store(env, capacity=queue_depth) for pipe in QUEUED_PIPES}
         self.flags: dict[int, simpy.Store] = defaultdict(lambda: simpy.Store(env))
-        self.ready: dict[int, int] = defaultdict(lambda: int(env.now))  # pipe -> when its last result is there
+        self.ready: dict[int, int] = defaultdict(lambda: int(env.now))  # pipe -> its last result
         self.waiting: dict[Pipe, int] = {}  # pipe -> the wait_flag record that blocks it
         self.unfinished = 0  # instructions handed out whose result is not there
         self.idle = env.event()

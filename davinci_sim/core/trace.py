@@ -111,7 +111,8 @@ class Trace:
 
     def _plain(self) -> tuple[object, ...]:
         """Return what is not an array."""
-        return self.platform_name, self.clock_hz, self.op_names, self.pipe_names, dict(self.sources), self.spans
+        names = (self.platform_name, self.op_names, self.pipe_names)
+        return *names, self.clock_hz, dict(self.sources), self.spans
 
     def __repr__(self) -> str:
         """Print a summary; the records are many."""

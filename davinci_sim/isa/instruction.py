@@ -167,7 +167,7 @@ def _paragraph(text: str, label: str) -> str:
 
 
 def _part(cls: type, part: str, allocates: bool = True) -> Callable[..., Any]:
-    """Return a declared function compiled; one that makes no arrays is quicker without counting references."""
+    """Return a declared function compiled; one that makes no arrays need not count references."""
     function: Callable[..., Any] | None = getattr(cls, part, None)
     if function is None:
         raise InternalError(f"instruction {cls.__name__} declares no {part}()")

@@ -28,7 +28,7 @@ class Memory(NamedTuple):
 class Costs(NamedTuple):
     """The cycle figures of a platform that instructions ask for; units end the names."""
 
-    cube: npt.NDArray[np.int64]  # [dtype, 4]: m, k, n of one product and its cycles; zeros where there is none
+    cube: npt.NDArray[np.int64]  # [dtype, 4]: m, k, n of one product and its cycles; zeros for no product
     mmad_head_cycles: int
     mmad_l0c_conflict: int  # 1: odd fractal counts cost a cycle per further k fractal
     load2d_l0a_bytes_per_cycle: int

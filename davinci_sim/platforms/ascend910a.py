@@ -32,7 +32,7 @@ _CHIP = {
     "block_start_cycles": fitted(
         82,
         "cycles",
-        "from one block of a task to the next: slope over the number of blocks of 18 records of at most 80 KB "
+        "from one block of a task to the next: slope over the number of blocks of 18 records of up to 80 KB "
         "(AtomicAddrClean, Relu, ReluGrad, Cast, BiasAddGrad; 1 to 32 blocks) in the LeNet-5 profile below",
     ),
     "host_launch_cycles": assumed(

@@ -76,7 +76,7 @@ def engine() -> float:
 
 @benchmark("bytes/instruction", at_most=100)
 def engine_memory() -> float:
-    """Measure the memory that the engine takes beside the program (64 bytes an instruction), trace included."""
+    """Measure what the engine takes beside the program (64 bytes an instruction), trace included."""
     taken, count = json.loads(python("-c", _MEMORY)())
     return float(taken) / float(count)
 

@@ -69,9 +69,8 @@ def python(*arguments: str, **environment: str) -> Callable[[], str]:
     command = [sys.executable, *arguments]
 
     def call() -> str:
-        done = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, check=True, text=True
-        )
+        whole = {**os.environ, **environment}
+        done = subprocess.run(command, cwd=ROOT, env=whole, stdout=subprocess.PIPE, check=True, text=True)
         return done.stdout
 
     return call

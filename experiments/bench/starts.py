@@ -78,5 +78,5 @@ def _kernel_seconds() -> dict[str, float]:
 
 @benchmark("s", at_most=2.0)
 def second_process() -> float:
-    """Time `davinci kernel run matmul` of 1024 x 1024 x 1024, machine code from the disk, imports included."""
+    """Time `davinci kernel run matmul` of 1024 cubed, machine code from the disk, imports included."""
     return median_seconds(python(*_MATMUL), 3)

@@ -121,9 +121,7 @@ class Kernel:
         addresses = [handles[operand.name] for operand in operands]
         made = [self._program(shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
         nothing, offsets = np.empty((0, 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
-        tensors = (
-            Tensor(o.name, handles[o.name], o.nbytes, o.is_output, o.padding_bytes) for o in operands
-        )
+        tensors = (Tensor(o.name, handles[o.name], o.nbytes, o.is_output, o.padding_bytes) for o in operands)
         return Task(
             self.name, (self.name, str(shape), str(tiling), platform.name),
             tuple(program for program, _ in made), nothing, offsets, operands=dict(handles),

@@ -106,7 +106,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def trace_of(engine: str) -> Callable[..., Trace]:
-    """Return a function that runs lines on one core of the 910A, with a narrow memory, or of another chip, on either engine."""
+    """Return a function that runs lines on one core (of a narrow 910A) on either engine."""
 
     def run(*lines: str, chip: Platform = CHIP) -> Trace:
         return simulate([program(*lines)], chip, engine=engine)

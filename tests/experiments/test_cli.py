@@ -181,7 +181,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(refusal, arguments, messag
     ("arguments", "message"),
     [
         (("--shape", SMALL, "--dtype", "fp61"),
-         "unknown dtype 'fp61': did you mean fp16? Known: bf16, fp16, fp32, int16, int32, int4, int8, uint16, uint8"),
+         "unknown dtype 'fp61': did you mean fp16? Known: bf16, fp16, fp32, int16, int32, int4, int8, "
+         "uint16, uint8"),
         (("--shape", SMALL, "--engine", "slow"), "unknown engine 'slow'; known: fast, reference"),
         (("--shape", "m=20,k=30"),
          "kernel matmul: the shape lacks n\n  rule: it takes m, k, n, b, trans_a, trans_b, dtype, out_dtype\n"
@@ -220,7 +221,8 @@ def test_a_tiling_that_does_not_fit_names_the_buffer_and_the_bytes(refusal):
 def test_an_operand_in_the_wrong_space_names_instruction_rule_and_line(refusal):
     message = refusal("kernel", "run", f"{OWN}:misplaced", "--shape", "n=8")
     assert message == (
-        "data_move(dst=L0A+0x0, src=GM+0x0, nburst=1, burst_len=1, src_gap=0, dst_gap=0, atomic=0, dtype=uint8)\n"
+        "data_move(dst=L0A+0x0, src=GM+0x0, nburst=1, burst_len=1, src_gap=0, dst_gap=0, atomic=0, "
+        "dtype=uint8)\n"
         "  rule: the move must go one of the ways GM->L1, GM->UB, UB->GM, UB->L1, L1->UB, UB->UB\n"
         f"  {SHOWN}:{line_of('row, x, 1, 1)')}: data_move(core, row, x, 1, 1)"
     )
@@ -270,7 +272,8 @@ def test_a_kernel_file_that_fails_says_where(refusal, tmp_path, text, message):
 
 def test_a_kernel_file_is_asked_for_its_own_kernels(refusal, tmp_path):
     assert refusal("kernel", "run", f"{OWN}:dubble", "--shape", "n=1") == (
-        f"unknown kernel of {OWN} 'dubble': did you mean double? Known: double, forgetful, misplaced, racing, stuck"
+        f"unknown kernel of {OWN} 'dubble': did you mean double? Known: double, forgetful, misplaced, "
+        "racing, stuck"
     )
     missing = tmp_path / "no.py"
     assert refusal("kernel", "run", f"{missing}:add") == (

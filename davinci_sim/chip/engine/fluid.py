@@ -78,7 +78,7 @@ def take_off(fluid: Fluid, c: int, size_bytes: int, number: int) -> None:
 
 @inlined
 def land(fluid: Fluid, c: int) -> int:
-    """Return the number of a flight of class c that is through, or -1; the rates are the caller's to renew."""
+    """Return the number of a flight of class c that is through, or -1; the caller renews the rates."""
     heap = fluid.flights[c]
     if heap[0] == 0 or heap[1] >> ID_BITS > fluid.served[c]:
         return -1

@@ -98,7 +98,9 @@ def note_fault(cores: Cores, kind: int, cycle: int, core: int, record: int) -> N
 
 
 @inlined
-def _finish(cores: Cores, records: Records, core: int, pipe: int, r: int, start: int, end: int, ready: int) -> None:
+def _finish(
+    cores: Cores, records: Records, core: int, pipe: int, r: int, start: int, end: int, ready: int
+) -> None:
     """Note the times of a record and that its pipe may take the next one."""
     records.start[r], records.end[r], records.ready[r] = start, end, ready
     row = cores.pipes[core, pipe]
@@ -179,7 +181,7 @@ def _serve(cores: Cores, records: Records, core: int, pipe: int) -> bool:
 @inlined
 def is_drained(cores: Cores, core: int) -> bool:
     """Tell whether all that was handed out has run."""
-    for pipe in QUEUED:
+    for pipe in QUEUED:  # noqa: SIM110 - generators cannot be compiled into their callers
         if cores.pipes[core, pipe, SERVED] < cores.pipes[core, pipe, PUSHED]:
             return False
     return True

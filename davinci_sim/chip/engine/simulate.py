@@ -31,8 +31,8 @@ _MTE2, _MTE3 = int(Pipe.MTE2), int(Pipe.MTE3)  # the pipes that reach device mem
 
 @uncounted_jit
 def _payload(
-    words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], ready: Numbers, table: Numbers, rows: int,
-    gm_bytes: int,
+    words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], ready: Numbers, table: Numbers,
+    rows: int, gm_bytes: int,
 ) -> int:  # fmt: skip
     """Fill ready[record] with a hand-off's flag, a transfer's row in the table, or -1.
 
@@ -41,9 +41,9 @@ def _payload(
     for r in range(words.shape[0]):
         op, pipe = words[r, 0] & 255, (words[r, 0] >> 8) & 255
         ready[r] = -1
-        if op == SET or op == WAIT:
+        if op in (SET, WAIT):
             ready[r] = flag_of(words[r, 1])
-        elif (pipe == _MTE2 or pipe == _MTE3) and has_transfer[op]:
+        elif pipe in (_MTE2, _MTE3) and has_transfer[op]:
             t = transfer_of(words, r, costs)
             if t.bus_bytes > 0:
                 if end_of(t) > gm_bytes:
@@ -152,9 +152,9 @@ def _launches(launches: Sequence[Launch]) -> Launches:
     for number, launch in enumerate(launches):
         for earlier in set(launch.after):
             followers[earlier].append(number)
+    states = [(n, len(set(launch.after))) for n, launch in zip(blocks, launches, strict=True)]
     return Launches(
-        state=np.array([[n, len(set(x.after))] for n, x in zip(blocks, launches, strict=True)],
-                       dtype=np.int64).reshape(-1, 2),  # fmt: skip
+        state=np.array(states, dtype=np.int64).reshape(-1, 2),
         first_block=np.cumsum([0, *blocks], dtype=np.int64),
         start_cycles=np.array([launch.start_cycles for launch in launches], dtype=np.int64),
         block_cycles=np.array([launch.block_cycles for launch in launches], dtype=np.int64),

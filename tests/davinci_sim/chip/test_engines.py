@@ -106,9 +106,7 @@ def test_what_l2_holds_changes_the_time_and_survives(narrow, words):
     """The same load is quicker when L2 holds its bytes."""
     program = words.program(words.load(4000))
     cache = new_l2(narrow)
-    cold, warm = (
-        simulate_launches([Launch((program,))], narrow, "fast", cache).cycles for _ in range(2)
-    )
+    cold, warm = (simulate_launches([Launch((program,))], narrow, "fast", cache).cycles for _ in range(2))
     assert cold == 1 + -(-128000 // 512) * 512 // narrow.hbm_bytes_per_cycle
     assert warm == 1 + narrow.gm_read_head_cycles + -(-128000 // narrow.gm_to_ub_bytes_per_cycle)
     assert_alike([Launch((program,))], narrow, cache)

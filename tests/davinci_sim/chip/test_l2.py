@@ -143,9 +143,7 @@ def test_a_chip_without_l2_computes_its_remembered_times(words):
 
 
 def test_a_transfer_does_not_wait_for_what_it_drives_out_but_the_next_one_does(words, engine):
-    """An L2 full of modified lines: the first load is as quick as with an empty one; the second, of one
-    block, ends when the lines that the first drove out are written back.
-    """
+    """Lines that go for the first load are written back behind it; the second one ends with them."""
     chip = with_l2(256, 16).with_figures("narrow", hbm_bytes_per_cycle=assumed(32, "B/cycle", "a test"))
     loads = words.program(words.load(4096, s=1 << 20), words.load(1, s=1 << 20))
     cache = new_l2(chip)

@@ -10,7 +10,8 @@ from davinci_sim.isa import INSTRUCTIONS
 from davinci_sim.platforms import assumed, platform
 from davinci_sim.platforms.instructions import THEIRS
 
-EVERYWHERE = {"set_flag", "wait_flag", "pipe_barrier", "data_move", "load2d", "load3d", "set_2d", "vector_dup"}
+EVERYWHERE = {"set_flag", "wait_flag", "pipe_barrier", "data_move", "load2d", "load3d", "set_2d"}
+EVERYWHERE |= {"vector_dup"}
 """What the vendor's lists do not speak of."""
 
 
