@@ -42,7 +42,9 @@ class Costs(NamedTuple):
     ub_to_l1_bytes_per_cycle: int
     l0c_to_ub_bytes_per_cycle: int
     ub_to_ub_bytes_per_cycle: int
-    gm_read_head_cycles: int
+    gm_read_head_cycles: int  # into L0A and L0B
+    gm_to_l1_head_cycles: int
+    gm_to_ub_head_cycles: int
     gm_write_head_cycles: int
     gm_packet_slot_bytes: int
     gm_fast_align_bytes: int

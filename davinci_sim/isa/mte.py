@@ -134,7 +134,8 @@ class data_move(Declaration):
         if is_gm(i.src):
             into_ub = i.dst >> SPACE_SHIFT == _UB
             rate = costs.gm_to_ub_bytes_per_cycle if into_ub else costs.gm_to_l1_bytes_per_cycle
-            return costs.gm_read_head_cycles + ceil_div(_transfer(i, costs).bus_bytes, rate)
+            head = costs.gm_to_ub_head_cycles if into_ub else costs.gm_to_l1_head_cycles
+            return head + ceil_div(_transfer(i, costs).bus_bytes, rate)
         if is_gm(i.dst):
             size = _transfer(i, costs).bus_bytes
             return costs.gm_write_head_cycles + ceil_div(size, costs.ub_to_gm_bytes_per_cycle)

@@ -137,6 +137,8 @@ FIRST_GENERATION = (
     "mte1_drain_cycles",
     "load3d_cycles_per_fractal_per_stride",
     "gm_read_head_cycles",
+    "gm_to_l1_head_cycles",
+    "gm_to_ub_head_cycles",
     "gm_packet_slot_bytes",
 )
 """Figures of the 910A that come from the vendor's models of all first-generation cores."""

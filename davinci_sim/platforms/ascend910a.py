@@ -119,9 +119,14 @@ _INSIDE = {  # moves between the buffers of one core
 _OUTSIDE = {  # moves between a core and L2 or HBM
     "l2_read_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate, one core"),
     "l2_write_bytes_per_cycle": published(86, "B/cycle", _INI + "l2_write_rate, one core"),
-    "gm_read_head_cycles": published(
-        100, "cycles", _TILING + "100 cycles more for a transfer below 512 blocks; hidden behind longer ones"
-    ),
+    **{
+        key: published(
+            100,
+            "cycles",
+            _TILING + "100 cycles more for a transfer below 512 blocks; hidden behind longer ones",
+        )
+        for key in ("gm_read_head_cycles", "gm_to_l1_head_cycles", "gm_to_ub_head_cycles")
+    },
     "gm_write_head_cycles": assumed(100, "cycles", "taken from the opposite direction; none is published"),
     "gm_to_l1_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate: the core's own path to L2"),
     "gm_to_ub_bytes_per_cycle": published(110, "B/cycle", _INI + "l2_read_rate: the core's own path to L2"),

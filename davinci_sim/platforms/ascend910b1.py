@@ -117,11 +117,14 @@ _OUTSIDE = {
         "B/cycle",
         _MSKPP + "UB to GM levels off at 64.0, the ini's ub_to_l2_rate; its l2_write_rate is 86",
     ),
-    "gm_read_head_cycles": fitted(
-        194,
-        "cycles",
-        _MSKPP + "GM to L1 and GM to UB together; apart, L1 wants 190 and a rate of 161, UB 220 and 80",
-    ),
+    **{
+        key: fitted(
+            194,
+            "cycles",
+            _MSKPP + "GM to L1 and GM to UB together; apart, L1 wants 190 and a rate of 161, UB 220 and 80",
+        )
+        for key in ("gm_read_head_cycles", "gm_to_l1_head_cycles", "gm_to_ub_head_cycles")
+    },
     "gm_to_l1_bytes_per_cycle": fitted(
         170, "B/cycle", _MSKPP + "GM to L1, 9 sizes, median error 5 %, largest 13 %, with the head above"
     ),
