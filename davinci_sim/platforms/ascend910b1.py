@@ -20,6 +20,7 @@ from davinci_sim.platforms.platform import Platform
 _FILE = "Ascend910B1.ini"
 _CLOCK_HZ = 1.85e9
 _MSKPP = "measured on 910B1 by the vendor, table of msKPP, its operator modelling tool: "
+_FIT = "fitted to every second size of msKPP's table of 910B1 (experiment instructions), "
 _TILING = "vendor's operator tiling model (cann-ops, cube cycle calculator), second-generation cores: "
 _ASCENDC = "Ascend C documentation, "
 _NPU2201 = _ASCENDC + "architecture page of NPU version 2201: "
@@ -38,7 +39,12 @@ _CHIP = {
     ),
     "peak_int8_ops": assumed(727.4e12, "OP/s", "no figure is published for this bin: cores, cube and clock"),
     "hbm_bytes_per_cycle": published(973, "B/cycle", _COPY + "1.8 TB/s of device memory, at 1.85 GHz"),
-    "l2_chip_bytes_per_cycle": published(2811, "B/cycle", _COPY + "5.2 TB/s of L2, at 1.85 GHz"),
+    "l2_chip_bytes_per_cycle": fitted(
+        2160,
+        "B/cycle",
+        _FIT + "GM to UB levels off at 45 for each of 48 vector cores, taken to run all at once: 4.0 TB/s; "
+        "the vendor's data copy example names a peak of 5.2 TB/s",
+    ),
     **start_of_tasks(_CLOCK_HZ),
 }
 
@@ -74,13 +80,12 @@ _CUBE = {
     "cube_cycles_fp32": published(
         2, "cycles", _ASCENDC + "hardware constraints of NPU version 2201: fp32 at a quarter of the fp16 rate"
     ),
-    "mmad_head_cycles": fitted(
-        2,
-        "cycles",
-        _MSKPP + "mmad of 2 to 128 fractal products back to back takes 2 cycles more than products",
-    ),
+    "mmad_head_cycles": fitted(2, "cycles", _FIT + "mmad: back to back, 2 cycles more than products"),
     "mmad_drain_cycles": fitted(
-        21, "cycles", "msKPP's table of 910B3: an mmad alone takes its products + 23, 2 of them the head"
+        21,
+        "cycles",
+        "fitted to every second size of msKPP's table of 910B3 (experiment instructions): an mmad alone "
+        "takes its products + 23, 2 of them the head",
     ),
     "mmad_l0c_conflict": assumed(
         0, "", "no document of this generation has the conflict of the first one's L0C"
@@ -89,9 +94,9 @@ _CUBE = {
 
 _INSIDE = {
     "load2d_l0a_bytes_per_cycle": published(256, "B/cycle", _PATH + _MSKPP + "L1 to L0A levels off at 256.2"),
-    "load2d_l0a_head_cycles": fitted(2, "cycles", _MSKPP + "L1 to L0A, 9 sizes, mean error 0.1 %"),
+    "load2d_l0a_head_cycles": fitted(2, "cycles", _FIT + "L1 to L0A"),
     "load2d_l0b_bytes_per_cycle": published(128, "B/cycle", _PATH + _MSKPP + "L1 to L0B levels off at 128.0"),
-    "load2d_l0b_head_cycles": fitted(2, "cycles", _MSKPP + "L1 to L0B, 9 sizes, mean error 0.1 %"),
+    "load2d_l0b_head_cycles": fitted(2, "cycles", _FIT + "L1 to L0B"),
     "mte1_drain_cycles": published(
         18, "cycles", _TILING + "a load2d alone has a head of 20, 2 of them above"
     ),
@@ -110,37 +115,30 @@ _INSIDE = {
 
 _OUTSIDE = {
     "l2_read_bytes_per_cycle": fitted(
-        170, "B/cycle", _MSKPP + "GM to L1, 9 sizes; the ini's l2_read_rate, 110, is that of one vector core"
+        171, "B/cycle", _FIT + "GM to L1; the ini's l2_read_rate, 110, is that of one vector core"
     ),
-    "l2_write_bytes_per_cycle": fitted(
+    "l2_write_bytes_per_cycle": published(
         64,
         "B/cycle",
         _MSKPP + "UB to GM levels off at 64.0, the ini's ub_to_l2_rate; its l2_write_rate is 86",
     ),
-    **{
-        key: fitted(
-            194,
-            "cycles",
-            _MSKPP + "GM to L1 and GM to UB together; apart, L1 wants 190 and a rate of 161, UB 220 and 80",
-        )
-        for key in ("gm_read_head_cycles", "gm_to_l1_head_cycles", "gm_to_ub_head_cycles")
-    },
-    "gm_to_l1_bytes_per_cycle": fitted(
-        170, "B/cycle", _MSKPP + "GM to L1, 9 sizes, median error 5 %, largest 13 %, with the head above"
+    "gm_read_head_cycles": fitted(
+        189,
+        "cycles",
+        "msKPP's tables of 910B3, GM to L0A and GM to L0B: head and rate fitted to each give 196 and 182",
     ),
+    "gm_to_l1_head_cycles": fitted(186, "cycles", _FIT + "GM to L1"),
+    "gm_to_l1_bytes_per_cycle": fitted(171, "B/cycle", _FIT + "GM to L1"),
+    "gm_to_ub_head_cycles": fitted(239, "cycles", _FIT + "GM to UB"),
     "gm_to_ub_bytes_per_cycle": fitted(
-        59,
-        "B/cycle",
-        _MSKPP + "GM to UB below 20 KB; larger ones level off at 45.6, what 48 vector cores share",
+        83, "B/cycle", _FIT + "GM to UB; large ones level off at what 48 vector cores get of L2"
     ),
     "gm_to_l0_bytes_per_cycle": published(
         128, "B/cycle", "width of the path GM to L0A and L0B in the architecture table of msKPP"
     ),
-    "gm_write_head_cycles": fitted(140, "cycles", _MSKPP + "UB to GM, 10 sizes, largest error 2.3 %"),
+    "gm_write_head_cycles": fitted(142, "cycles", _FIT + "UB to GM"),
     "ub_to_gm_bytes_per_cycle": fitted(
-        88,
-        "B/cycle",
-        _MSKPP + "UB to GM below 20 KB, 10 sizes; larger ones level off at 64, the ini's ub_to_l2_rate",
+        91, "B/cycle", _FIT + "UB to GM; larger ones level off at 64, the ini's ub_to_l2_rate"
     ),
     "gm_fast_align_bytes": published(512, "B", _ASCENDC + "best practice: 512-byte aligned GM addresses"),
     "gm_unaligned_percent": published(
@@ -177,6 +175,9 @@ _VECTOR_REPEAT = {
     "vcmax vcmin": {"fp16": 7, "fp32": 7},
     "vcmp vsel vcmpv_eq vcmpv_ne vcmpv_lt vcmpv_le vcmpv_gt vcmpv_ge": {"fp16": 2, "fp32": 2},
     "vmla vmadd vmaddrelu": {"fp16": 6, "fp32": 6},
+    "vmla_mixed": {"fp16": 5},
+    "vaxpy": {"fp16": 2, "fp32": 2},
+    "vaxpy_mixed": {"fp16": 2},
     "vreduce vgatherb": {"fp16": 2, "fp32": 2, "int16": 2, "uint16": 2, "int32": 2},
     "vreducev2": {"fp16": 14, "fp32": 14, "int16": 14, "uint16": 14, "int32": 14},
     "vgather": {"fp16": 24, "fp32": 12, "int16": 24, "uint16": 24, "int32": 12},
@@ -190,7 +191,6 @@ _TWO_SOURCES = (
     "vmin",
     "vand",
     "vor",
-    "vaxpy",
     "vaddrelu",
     "vsubrelu",
     "vaddreluconv",
