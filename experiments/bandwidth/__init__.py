@@ -1,0 +1,1 @@
+"""Element-wise operators on a simulated Ascend 910A beside those of a real one: bandwidth against size."""
