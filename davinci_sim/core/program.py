@@ -137,7 +137,10 @@ def _printed(declared: Instruction, values: dict[str, int | float]) -> list[str]
 def _encoded(declared: Instruction, pipe: str, values: dict[str, str], location: int) -> list[int]:
     payload = bytearray(56)
     for item, offset in zip(declared.fields, declared.offsets, strict=True):
-        text = values[item.name] if item.default is None else values.get(item.name, str(item.default))
+        if item.default is None or isinstance(item, MaskField):  # a mask is printed as its bits
+            text = values[item.name]
+        else:
+            text = values.get(item.name, str(item.default))
         if isinstance(item, MaskField):
             payload[offset : offset + 16] = int(text, 16).to_bytes(16, "little")
         elif isinstance(item, Operand):
