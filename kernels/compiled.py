@@ -23,8 +23,8 @@ from numba import types
 import kernels
 from davinci_sim.chip.engine.loop import run
 from davinci_sim.chip.simulate import simulate
-from davinci_sim.core.costs import costs_of
-from davinci_sim.core.dispatch import MAIN_LOOPS, count_cycles, execute
+from davinci_sim.core.barriers import with_barriers
+from davinci_sim.core.dispatch import COUNT, EXECUTE, execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import Program
@@ -34,19 +34,22 @@ from davinci_sim.platforms import platform
 from kernels.lang import packed
 from kernels.lang.kernel import Kernel
 
-EXECUTOR = "the executor and the engine"
+EXECUTOR, ENGINE = "the executor", "the engine"
+_PARTS: dict[str, tuple[Any, ...]] = {EXECUTOR: EXECUTE[:1], ENGINE: (*COUNT[:1], legal_order, with_barriers, run)}
+"""What the caches of these hold."""
 WORTH_PROCESSES = 3
 """From so many functions on, starting processes is quicker than compiling one after the other."""
 MAX_WORKERS = 4
+_NOTHING = np.empty((0, 8), dtype=np.int64)
 
 
 def ensure(names: Iterable[str]) -> None:
-    """Compile the executor and the kernels called `names` if the cache on disk lacks them.
+    """Compile the executor, the engine and the kernels called `names` if the cache on disk lacks them.
 
     Names that are no kernel of the kit are left to be compiled when they are used.
     """
     known = kernels.load()
-    wanted = [EXECUTOR, *dict.fromkeys(name for name in names if name in known)]
+    wanted = [EXECUTOR, ENGINE, *dict.fromkeys(name for name in names if name in known)]
     missing = [name for name in wanted if not _marker(name, known).exists()]
     workers = min(MAX_WORKERS, os.cpu_count() or 1, len(missing))
     if len(missing) >= WORTH_PROCESSES and workers > 1:
@@ -54,10 +57,12 @@ def ensure(names: Iterable[str]) -> None:
 
 
 def compile_one(name: str) -> None:
-    """Compile one kernel, or the executor and the engine, and note that it is in the cache."""
+    """Compile one kernel, the executor or the engine, and note that it is in the cache."""
     known = kernels.load()
     if name == EXECUTOR:
         _compile_executor()
+    elif name == ENGINE:
+        _compile_engine()
     else:
         _compile_kernel(known[name])
     marker = _marker(name, known)
@@ -66,12 +71,14 @@ def compile_one(name: str) -> None:
 
 
 def _compile_executor() -> None:
-    """Execute, time, order and simulate a program without records: the types are all that counts."""
-    chip, nothing = platform("ascend910a"), np.empty((0, 8), dtype=np.int64)
-    execute(nothing, 0, 0, new_memory(chip, np.zeros(1, dtype=np.uint8)))
-    count_cycles(nothing, costs_of(chip))
-    legal_order(Program(nothing))
-    simulate([Program(nothing)], chip)
+    """Execute a program without records: the types are all that counts."""
+    execute(_NOTHING, 0, 0, new_memory(platform("ascend910a"), np.zeros(1, dtype=np.uint8)))
+
+
+def _compile_engine() -> None:
+    """Put barriers into a program without records, order and simulate it."""
+    legal_order(Program(with_barriers(_NOTHING)))
+    simulate([Program(_NOTHING)], platform("ascend910a"))
 
 
 def _compile_kernel(kernel: Kernel) -> None:
@@ -93,7 +100,7 @@ def _type_of(value: Any) -> types.Type:
 
 def _marker(name: str, known: dict[str, Kernel]) -> Path:
     """Return the file that says that a function is in the cache; it changes with what the function calls."""
-    functions = (*MAIN_LOOPS, legal_order, run) if name == EXECUTOR else (known[name].emit,)
+    functions = _PARTS.get(name) or (known[name].emit,)
     digests = (digest_of(function, into_calls=True) for function in functions)
     return Path(CACHE_FOLDER) / "ready" / "-".join([name.replace(" ", "-"), *digests])
 

@@ -146,11 +146,11 @@ def _compile_transfer() -> Any:
 
 
 VARIANTS = np.array([NO_VARIANT, *(declared.variant for declared in INSTRUCTIONS.values())], dtype=np.int64)
-_EXECUTE = tuple(
+EXECUTE = tuple(
     _loop(f"execute_{name}(words, first, last, memory)", _execution, ("accesses", "execute"), is_rare)
     for name, is_rare in (("records", False), ("rare_records", True))
 )
-_COUNT = tuple(
+COUNT = tuple(
     _loop(
         f"{name}(words, first, last, costs, cycles, twins)",
         _timing,
@@ -161,8 +161,6 @@ _COUNT = tuple(
     )
     for name, is_rare in (("count_cycles", False), ("count_rare_cycles", True))
 )
-MAIN_LOOPS = (_EXECUTE[0], _COUNT[0])
-"""What every program needs."""
 transfer_of = _compile_transfer()
 """Compiled: (words, record, costs) -> Transfer."""
 HAS_TRANSFER = np.array([False, *(d.transfer is not None for d in INSTRUCTIONS.values())])
@@ -184,12 +182,12 @@ def _through(loops: tuple[Any, ...], words: Words, first: int, last: int, *other
 
 def execute(words: Words, first: int, last: int, memory: Memory) -> int:
     """Execute the data of records first..last in order; return the index of one out of bounds, or -1."""
-    return _through(_EXECUTE, words, first, last, memory)
+    return _through(EXECUTE, words, first, last, memory)
 
 
 def count_cycles(words: Words, costs: Costs) -> npt.NDArray[np.int32]:
     """Return, per record, the cycles for which it holds its unit; of a GM transfer the least it can."""
     cycles = np.zeros(len(words), dtype=np.int32)
     twins = np.full(TWINS, -1, dtype=np.int64)
-    _through(_COUNT, words, 0, len(words), costs, cycles, twins)
+    _through(COUNT, words, 0, len(words), costs, cycles, twins)
     return cycles
