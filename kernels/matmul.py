@@ -57,7 +57,7 @@ from kernels.lang import (
     size_of,
     use,
 )
-from kernels.rules import require_dtype, round_up
+from kernels.rules import require, require_dtype, round_up
 
 Array = npt.NDArray[Any]
 EDGE = 16
@@ -98,9 +98,12 @@ class MatmulShape(Shape):
     out_dtype: int = FP16
 
     def check(self, kernel: str) -> None:
-        """Refuse element types that the cube cannot multiply, or results that L0C does not hold."""
+        """Refuse element types that the cube cannot multiply, results that L0C does not hold, odd options."""
         require_dtype(kernel, self.dtype, FP16, FP32)
         require_dtype(kernel, self.out_dtype, FP16, FP32, name="out_dtype")
+        for name in self.OPTIONS:
+            value = getattr(self, name)
+            require(kernel, value in {0, 1}, f"{name} is 0 or 1", f"{name}={value}")
 
     def batched(self, rows: int, columns: int) -> tuple[int, ...]:
         """Return the shape of a matrix, with the batch in front if there is one."""
