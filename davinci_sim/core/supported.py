@@ -1,5 +1,6 @@
 """Which instructions of a program its chip does not have, by name and element types."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -7,11 +8,16 @@ import numpy.typing as npt
 
 from davinci_sim.core.program import BY_OPCODE
 from davinci_sim.isa.fields import DTYPE_NAMES
-from davinci_sim.isa.instruction import Instruction
+from davinci_sim.isa.jit import jit
 from davinci_sim.platforms import Platform
 
 _RESULTS = {"fp16": "fp32", "bf16": "fp32", "fp32": "fp32", "int8": "int32", "int4": "int32"}
 """Accumulators of mmad where the record does not say them."""
+_MIXED = {"vmla_mixed", "vaxpy_mixed"}
+"""Instructions whose result is fp32, whatever their sources are."""
+_KINDS = 1 << 16
+"""Opcode (8 bits), element type (4 bits) and, of a conversion, the type of the result (4 bits)."""
+Words = npt.NDArray[np.int64]
 
 
 class Unsupported(NamedTuple):
@@ -22,42 +28,70 @@ class Unsupported(NamedTuple):
     dtype: str
 
 
-def unsupported(words: npt.NDArray[np.int64], platform: Platform) -> list[Unsupported]:
+def unsupported(words: Words, platform: Platform) -> list[Unsupported]:
     """Return what a program (`words[n, 8]`) uses and the platform lacks, in order of first use.
+
+    A program of which nothing is lacking costs one pass of machine code.
 
     >>> from davinci_sim.platforms import platform
     >>> unsupported(np.zeros((0, 8), dtype=np.int64), platform("ascend310"))
     []
     """
-    kinds = words[:, 0] & 255 | words[:, 0] >> 8 & 0xFF00  # opcode and element type
-    first = np.full(1 << 16, -1)
-    first[kinds[::-1]] = np.arange(len(words))[
-        ::-1
-    ]  # of equal kinds the last assignment stays: the first record
-    found = []
-    for record in sorted(first[first >= 0].tolist()):
-        declared = BY_OPCODE[int(kinds[record]) & 255]
-        dtype = DTYPE_NAMES[int(kinds[record]) >> 8]
-        for at, types in _types(declared, dtype, words, kinds, record):
-            if not platform.supports(declared.name, types):
-                found.append(Unsupported(at, declared.name, types))
-    return sorted(found)
+    if not platform.instructions:
+        return []
+    shifts, lacking = _result_shifts(), _lacking(platform)
+    (record, kind), found = _next_lacking(words, 0, shifts, lacking), []
+    while record >= 0:
+        lacking = lacking & (np.arange(_KINDS) != kind)  # each is told once
+        found.append(Unsupported(record, *_named(kind)))
+        record, kind = _next_lacking(words, record + 1, shifts, lacking)
+    return found
 
 
-def _types(
-    declared: Instruction, dtype: str, words: npt.NDArray[np.int64], kinds: npt.NDArray[np.int64], record: int
-) -> list[tuple[int, str]]:
-    """Return the types as a platform names them, each with its first record, for the kind of `record`."""
+@jit
+def _next_lacking(
+    words: Words, first: int, shifts: Words, lacking: npt.NDArray[np.bool_]
+) -> tuple[int, int]:  # fmt: skip
+    """Return the next record from `first` on whose kind is lacking, and that kind; -1, 0: there is none."""
+    for record in range(first, words.shape[0]):
+        word = words[record, 0]
+        kind, shift = word & 255 | (word >> 16 & 15) << 8, shifts[word & 255]
+        if shift >= 0:
+            kind |= (words[record, 1 + (shift >> 6)] >> (shift & 63) & 15) << 12
+        if lacking[kind]:
+            return record, kind
+    return -1, 0
+
+
+@lru_cache(maxsize=64)
+def _lacking(platform: Platform) -> npt.NDArray[np.bool_]:
+    """Return, for every kind, whether a platform lacks it."""
+    lacking = np.zeros(_KINDS, dtype=np.bool_)
+    for kind in range(_KINDS):
+        opcode, dtype, to = kind & 255, kind >> 8 & 15, kind >> 12
+        if opcode in BY_OPCODE and max(dtype, to) < len(DTYPE_NAMES):
+            lacking[kind] = not platform.supports(*_named(kind))
+    return lacking
+
+
+@lru_cache(maxsize=1)
+def _result_shifts() -> Words:
+    """Return where each opcode's record holds the type of its result, in bits after the first word; -1: no."""
+    shifts = np.full(256, -1, dtype=np.int64)
+    for opcode, declared in BY_OPCODE.items():
+        for item, offset in zip(declared.fields, declared.offsets, strict=True):
+            if item.name == "to":
+                shifts[opcode] = 8 * offset
+    return shifts
+
+
+def _named(kind: int) -> tuple[str, str]:
+    """Return the instruction of a kind, and its types as a platform names them."""
+    declared, dtype = BY_OPCODE[kind & 255], DTYPE_NAMES[kind >> 8 & 15]
+    if _result_shifts()[kind & 255] >= 0:
+        return declared.name, f"{dtype}>{DTYPE_NAMES[kind >> 12]}"
     if declared.name == "mmad" and dtype in _RESULTS:
-        return [(record, f"{dtype}>{_RESULTS[dtype]}")]
-    places = {item.name: offset for item, offset in zip(declared.fields, declared.offsets, strict=True)}
-    if "to" not in places:
-        return [(record, dtype)]
-    place = places["to"]
-    records = np.flatnonzero(kinds == kinds[record])
-    to = words[records, 1 + place // 8] >> (8 * (place % 8)) & 255
-    codes, at = np.unique(to, return_index=True)
-    return [
-        (int(records[index]), f"{dtype}>{DTYPE_NAMES[code]}")
-        for code, index in zip(codes.tolist(), at, strict=True)
-    ]
+        return declared.name, f"{dtype}>{_RESULTS[dtype]}"
+    if declared.name in _MIXED:
+        return declared.name, f"{dtype}>fp32"
+    return declared.name, dtype

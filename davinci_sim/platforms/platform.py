@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -120,9 +122,16 @@ class Platform:
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise AttributeError(f"platform {self.__dict__.get('name')} has no figure {key!r}{hint}")
 
+    @cached_property
+    def digest(self) -> str:
+        """What tells apart chips that may share a name: a digest of all values and of the instructions."""
+        values = sorted((key, repr(figure.value)) for key, figure in self.figures.items())
+        types = sorted((name, sorted(known)) for name, known in self.instructions.items())
+        return hashlib.blake2b(repr((values, types)).encode(), digest_size=8).hexdigest()
+
     def __hash__(self) -> int:
-        """Hash what equality compares."""
-        return hash((self.name, self.description, tuple(self.figures.items())))
+        """Hash what equality compares, but for words; equal platforms have equal digests."""
+        return hash((self.name, self.digest))
 
     def __reduce__(self) -> tuple[type[Platform], tuple[Any, ...]]:
         """Let a platform be copied and sent to another process (a mapping proxy alone cannot)."""
