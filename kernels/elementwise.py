@@ -43,6 +43,7 @@ from kernels.lang import (
     vcmpv_gt,
     vcmpv_ne,
     vector_dup,
+    vmax,
     vsel,
 )
 from kernels.lang.broadcast import COLUMN, NUMBER, ROW, SAME, any_binary
@@ -239,12 +240,27 @@ def minimum(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
 
 
 @emits
+def wide_relu(core: Any, dst: int, x: int, zero: int, n: int) -> None:
+    """dst[n] = max(x[n], 0) in fp32, of which gen-1 chips have no vrelu; zero is a block of zeros."""
+    lanes, done = LINE // 4, 0
+    while done < n:
+        repeat, at = max(1, min(255, (n - done) // lanes)), done * 4
+        mask = min(lanes, n - done)
+        vmax(core, dst + at, x + at, zero, repeat, FP32, mask, 1, 1, 0, 8, 8, 0)
+        done += repeat * lanes
+
+
+@emits
 def stream_unary(core: Any, op: int, x: int, y: int, n: int, dtype: int, tile: int, slots: int) -> None:
     """Compute y[n] = op(x[n]) for this block's share."""
     size = size_of(core, dtype)
     unit, tile = LINE // size, max(1, tile // 128) * 128
     ub_x, ub_y = alloc(core, UB, slots * tile * size, slots), alloc(core, UB, slots * tile * size, slots)
+    is_wide_relu = op == RELU and dtype == FP32
+    zero = alloc(core, UB, 32 if is_wide_relu else 0)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
+    if is_wide_relu:
+        vector_dup(core, zero, 1, 0.0, dtype, 32 // size)
     end = share_end(core, n, unit)
     for i in range(share_start(core, n, unit), end, tile):
         count = min(tile, end - i)
@@ -256,6 +272,8 @@ def stream_unary(core: Any, op: int, x: int, y: int, n: int, dtype: int, tile: i
         made = ub_y + fill(core, q_out) * tile * size
         if op == NEG:
             flat_scale(core, made, taken, count, -1.0, 0.0, dtype)
+        elif is_wide_relu:
+            wide_relu(core, made, taken, zero, count)
         else:
             flat_unary(core, op, made, taken, count, dtype)
         free(core, q_in)
