@@ -1,15 +1,18 @@
 """Which instructions of a program its chip does not have, by name and element types."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.core.program import BY_OPCODE
+from davinci_sim.core.program import BY_OPCODE, Program
+from davinci_sim.errors import DavinciError
 from davinci_sim.isa.fields import DTYPE_NAMES
 from davinci_sim.isa.jit import jit
-from davinci_sim.platforms import Platform
+from davinci_sim.platforms import Platform, platform_names
+from davinci_sim.platforms import platform as platform_of
 
 _RESULTS = {"fp16": "fp32", "bf16": "fp32", "fp32": "fp32", "int8": "int32", "int4": "int32"}
 """Accumulators of mmad where the record does not say them."""
@@ -18,6 +21,10 @@ _MIXED = {"vmla_mixed", "vaxpy_mixed"}
 _KINDS = 1 << 16
 """Opcode (8 bits), element type (4 bits) and, of a conversion, the type of the result (4 bits)."""
 Words = npt.NDArray[np.int64]
+
+
+class UnsupportedInstruction(DavinciError):
+    """A program with an instruction that its chip does not have for that element type."""
 
 
 class Unsupported(NamedTuple):
@@ -46,6 +53,42 @@ def unsupported(words: Words, platform: Platform) -> list[Unsupported]:
         found.append(Unsupported(record, *_named(kind)))
         record, kind = _next_lacking(words, record + 1, shifts, lacking)
     return found
+
+
+def require_supported(case: str, programs: Sequence[Program], platform: Platform) -> None:
+    """Refuse programs that use what the platform lacks; `case` says whose programs they are.
+
+    Raises:
+        UnsupportedInstruction: it names all that is lacking, the first line that uses it, and other chips.
+    """
+    first: dict[tuple[str, str], str] = {}
+    for program in programs:
+        for record, instruction, dtype in unsupported(program.words, platform):
+            first.setdefault((instruction, dtype), program.source(record))
+    if first:
+        raise UnsupportedInstruction(_refusal(case, first, platform))
+
+
+def _refusal(case: str, first: dict[tuple[str, str], str], platform: Platform) -> str:
+    """Say what a platform lacks: (instruction, types) -> source line of its first use."""
+    lines = [
+        f"  {instruction} of {dtype} at {source}; the chip has {_has(platform, instruction)}"
+        for (instruction, dtype), source in first.items()
+    ]
+    able = [name for name in platform_names() if all(platform_of(name).supports(*each) for each in first)]
+    step = f"use another dtype, or a chip that has all: {', '.join(able)}" if able else "use another dtype"
+    return "\n".join((
+        f"{case}: {platform.name} lacks {', '.join(f'{name} of {dtype}' for name, dtype in first)}",
+        *lines,
+        "  rule: a kernel uses what the vendor lists for the chip; `davinci platform NAME --json` shows it",
+        f"  next: {step}",
+    ))  # fmt: skip
+
+
+def _has(platform: Platform, instruction: str) -> str:
+    """Return the types that a platform's instruction takes."""
+    types = sorted(platform.instructions.get(instruction, ()))
+    return f"it for {', '.join(types)}" if types else "none"
 
 
 @jit

@@ -13,6 +13,7 @@ from davinci_sim.core.barriers import with_barriers
 from davinci_sim.core.local import space_bytes
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import BY_OPCODE, Program, handle_text
+from davinci_sim.core.supported import require_supported
 from davinci_sim.errors import BadTiling, DavinciError, IllegalInstruction, InternalError
 from davinci_sim.isa import PIPE_NAMES, Instruction
 from davinci_sim.isa import state as st
@@ -100,6 +101,7 @@ class Kernel:
         Raises:
             BadTiling: a buffer does not fit, or events run out.
             IllegalInstruction: an instruction breaks one of its rules.
+            UnsupportedInstruction: the chip lacks an instruction for an element type.
             Deadlock: a program waits for a flag that nobody sets.
         """
         emitted = self.emitted(shape, handles, platform, tiling)
@@ -115,15 +117,17 @@ class Kernel:
         Raises:
             BadTiling: a buffer does not fit, or events run out.
             IllegalInstruction: an instruction breaks one of its rules.
+            UnsupportedInstruction: the chip lacks an instruction for an element type.
         """
         tiling = tiling or self.tiling_type.default(shape, platform)
         blocks, operands = tiling.blocks(shape, platform), self.operands(shape)
         addresses = [handles[operand.name] for operand in operands]
         made = [self._program(shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
+        require_supported(f"kernel {self.name} of shape {shape}", [p for p, _ in made], platform)
         nothing, offsets = np.empty((0, 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
         tensors = (Tensor(o.name, handles[o.name], o.nbytes, o.is_output, o.padding_bytes) for o in operands)
         return Task(
-            self.name, (self.name, str(shape), str(tiling), platform.name),
+            self.name, (self.name, str(shape), str(tiling), platform.name, platform.digest),
             tuple(program for program, _ in made), nothing, offsets, operands=dict(handles),
             tensors=tuple(tensors), buffers=tuple(buffers for _, buffers in made),
         )  # fmt: skip
