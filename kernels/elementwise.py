@@ -147,6 +147,7 @@ class SelectShape(FlatShape):
 class FlatTiling(Tiling):
     """Elements of a tile (rounded down to a multiple of 128) and buffers of each hand-off."""
 
+    LENGTHS: ClassVar[tuple[str, ...]] = ("tile",)
     tile: int
     slots: int = 2
 

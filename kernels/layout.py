@@ -8,7 +8,7 @@ whole block and then their last 32 bytes, so that nothing beside them is touched
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy.typing as npt
 
@@ -79,6 +79,7 @@ class ImageShape(Shape):
 class ImageTiling(Tiling):
     """Positions (h and w as one axis) of a piece, a multiple of 128, and buffers of each hand-off."""
 
+    LENGTHS: ClassVar[tuple[str, ...]] = ("positions",)
     positions: int
     slots: int = 2
 

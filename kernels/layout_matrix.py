@@ -7,7 +7,7 @@ so that nothing beside them is touched.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy.typing as npt
 
@@ -77,6 +77,7 @@ class MatrixShape(Shape):
 class MatrixTiling(Tiling):
     """Rows and columns (rounded to multiples of 16) of a tile and buffers of each hand-off."""
 
+    LENGTHS: ClassVar[tuple[str, ...]] = ("rows", "columns")
     rows: int
     columns: int
     slots: int = 2

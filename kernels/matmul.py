@@ -135,8 +135,10 @@ class MatmulTiling(Tiling):
 
     @classmethod
     def default(cls, shape: MatmulShape, platform: Platform) -> "MatmulTiling":
-        """Return the tiling with the least estimated time of cube and memory path."""
-        return min(cls.space(shape, platform), key=lambda tiling: tiling._estimate(shape, platform))
+        """Return the tiling with the least estimated time of cube and memory path; none fits: the least."""
+        fitting = cls.space(shape, platform)
+        least = cls(EDGE, EDGE, EDGE, EDGE)
+        return min(fitting, key=lambda tiling: tiling._estimate(shape, platform), default=least)
 
     @classmethod
     def space(cls, shape: MatmulShape, platform: Platform) -> Iterator["MatmulTiling"]:
@@ -146,7 +148,10 @@ class MatmulTiling(Tiling):
             for n0 in edges:
                 if max(m0 // 2 >= round_up(shape.m, EDGE), n0 // 2 >= round_up(shape.n, EDGE)):
                     continue
-                k_limit = int(platform.l0a_bytes) // (2 * 2 * max(m0, n0)) // EDGE * EDGE
+                l0 = min(int(platform.l0a_bytes), int(platform.l0b_bytes))
+                k_limit = l0 // (2 * 2 * max(m0, n0)) // EDGE * EDGE
+                if k_limit == 0:
+                    continue
                 k0 = min(round_up(shape.k, EDGE), k_limit, 4080)
                 item = 4 if shape.dtype == FP32 else 2
                 l1_limit = int(platform.l1_bytes) // (2 * item * (m0 + n0))

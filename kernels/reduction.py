@@ -75,6 +75,7 @@ class ReduceShape(Shape):
 class ReduceTiling(Tiling):
     """Rows and columns of a tile (rounded to multiples of 16 and 64) and buffers of each hand-off."""
 
+    LENGTHS: ClassVar[tuple[str, ...]] = ("rows", "columns")
     rows: int
     columns: int
     slots: int = 2
@@ -285,6 +286,7 @@ class BiasShape(Shape):
 class BiasTiling(Tiling):
     """Rows of a tile (rounded down to a multiple of 4) and buffers of each hand-off."""
 
+    LENGTHS: ClassVar[tuple[str, ...]] = ("rows",)
     rows: int
     slots: int = 2
 

@@ -66,16 +66,23 @@ def require_supported(case: str, programs: Sequence[Program], platform: Platform
         for record, instruction, dtype in unsupported(program.words, platform):
             first.setdefault((instruction, dtype), program.source(record))
     if first:
-        raise UnsupportedInstruction(_refusal(case, first, platform))
+        able = [name for name in platform_names() if _has_all(platform_of(name), programs)]
+        raise UnsupportedInstruction(_refusal(case, first, platform, able))
 
 
-def _refusal(case: str, first: dict[tuple[str, str], str], platform: Platform) -> str:
-    """Say what a platform lacks: (instruction, types) -> source line of its first use."""
+def _has_all(platform: Platform, programs: Sequence[Program]) -> bool:
+    """Tell whether a platform has every instruction of programs."""
+    return not any(unsupported(program.words, platform) for program in programs)
+
+
+def _refusal(
+    case: str, first: dict[tuple[str, str], str], platform: Platform, able: list[str]
+) -> str:  # fmt: skip
+    """Say what a platform lacks, (instruction, types) -> source line of its first use, and who is able."""
     lines = [
         f"  {instruction} of {dtype} at {source}; the chip has {_has(platform, instruction)}"
         for (instruction, dtype), source in first.items()
     ]
-    able = [name for name in platform_names() if all(platform_of(name).supports(*each) for each in first)]
     step = f"use another dtype, or a chip that has all: {', '.join(able)}" if able else "use another dtype"
     return "\n".join((
         f"{case}: {platform.name} lacks {', '.join(f'{name} of {dtype}' for name, dtype in first)}",
@@ -119,7 +126,7 @@ def _lacking(platform: Platform) -> npt.NDArray[np.bool_]:
 
 @lru_cache(maxsize=1)
 def _result_shifts() -> Words:
-    """Return where each opcode's record holds the type of its result, in bits after the first word; -1: no."""
+    """Return where each opcode's record holds the type of its result: bits after the first word; -1: no."""
     shifts = np.full(256, -1, dtype=np.int64)
     for opcode, declared in BY_OPCODE.items():
         for item, offset in zip(declared.fields, declared.offsets, strict=True):

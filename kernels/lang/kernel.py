@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from kernels.lang import rewrite
 from kernels.lang.shapes import Shape, Tiling
 
 FIRST_CAPACITY = 4096  # records; grows to what a program needs
+NEXT = "\n  next: "
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,14 @@ class Kernel:
         """The keys that `--shape` takes."""
         return tuple(name for name in self.shape_type.names() if not name.endswith("dtype"))
 
+    def tiling(self, shape: Shape, platform: Platform) -> Tiling:
+        """Return the default tiling or, where its buffers do not fit the chip, the next smaller that does.
+
+        Raises:
+            BadTiling: none fits; it tells what the smallest one needs.
+        """
+        return _fitting(self, shape, platform)
+
     def task(
         self, shape: Shape, handles: dict[str, int], platform: Platform, tiling: Tiling | None = None
     ) -> Task:
@@ -119,7 +130,7 @@ class Kernel:
             IllegalInstruction: an instruction breaks one of its rules.
             UnsupportedInstruction: the chip lacks an instruction for an element type.
         """
-        tiling = tiling or self.tiling_type.default(shape, platform)
+        tiling = tiling or self.tiling(shape, platform)
         blocks, operands = tiling.blocks(shape, platform), self.operands(shape)
         addresses = [handles[operand.name] for operand in operands]
         made = [self._program(shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
@@ -154,6 +165,19 @@ class Kernel:
                 return Program(words, _sources(words)), st.buffers_of(core)
             capacity = count
 
+    def overflow(self, shape: Shape, tiling: Tiling, platform: Platform) -> Exception | None:
+        """Return what is wrong with the buffers or hand-offs of a tiling, or None; block 0 is emitted."""
+        core = _states.get(platform, FIRST_CAPACITY)
+        st.begin_block(core, 0, tiling.blocks(shape, platform))
+        handles = [0] * len(self.operands(shape))
+        try:
+            self.emit(core, *handles, shape.pack(), tiling.pack())
+        except NumbaError as error:
+            raise self._uncompilable(error) from None
+        if core.state[st.ERROR_KIND] in {st.NO_ERROR, st.REJECTED}:
+            return None
+        return self._refusal(core.state, shape, tiling)
+
     def _uncompilable(self, error: NumbaError) -> DavinciError:
         """Return what is wrong with the source, without the compiler's own layers."""
         kept = [line for line in str(error).splitlines() if line.strip() and "During: Pass" not in line]
@@ -172,9 +196,9 @@ class Kernel:
         case = f"kernel {self.name} of shape {shape}, tiling {tiling}"
         if kind == st.NO_SPACE:
             line = rewrite.source_line(location)
-            buffer = line.split("=")[0].strip() if "=" in line else "a buffer"
+            buffer = f"buffer {line.split('=')[0].strip()}" if "=" in line else "a buffer"
             return BadTiling(
-                f"{case}: buffer {buffer}@{Space(what).name} needs {needed} bytes, "
+                f"{case}: {buffer}@{Space(what).name} needs {needed} bytes, "
                 f"{max(0, available)} are available\n{place}\n  next: use smaller tiles or fewer slots"
             )
         if kind == st.NO_EVENT_ID:
@@ -184,9 +208,11 @@ class Kernel:
                 "  next: use fewer slots or fewer queues between these pipes"
             )
         if kind == st.TOO_MANY_QUEUES:
-            return BadTiling(f"{case}: at most {st.MAX_QUEUES} queues can be opened\n{place}")
+            return BadTiling(f"{case}: at most {st.MAX_QUEUES} queues fit\n{place}{NEXT}use fewer queues")
         if kind == st.TOO_MANY_BUFFERS:
-            return BadTiling(f"{case}: at most {st.MAX_BUFFERS} buffers can be allocated\n{place}")
+            return BadTiling(
+                f"{case}: at most {st.MAX_BUFFERS} buffers can be allocated\n{place}{NEXT}use fewer buffers"
+            )
         return _illegal(state, place)
 
 
@@ -229,6 +255,19 @@ def _argument(declared: Instruction, name: str, raw: int, is_float: bool) -> obj
 def _sources(words: npt.NDArray[np.int64]) -> dict[int, str]:
     locations = np.unique((words[:, 0] >> 32) & 0xFFFFFFFF)
     return {int(location): rewrite.source_text(int(location)) for location in locations}
+
+
+@lru_cache(maxsize=4096)
+def _fitting(kernel: Kernel, shape: Shape, platform: Platform) -> Tiling:
+    """Return the first tiling of a kernel that fits: the default one, or a smaller one."""
+    first = kernel.tiling_type.default(shape, platform)
+    refusal: Exception | None = None
+    for tiling in chain([first], first.smaller()):
+        refusal = kernel.overflow(shape, tiling, platform)
+        if refusal is None:
+            return tiling
+    step = f"no smaller tiling is offered for {platform.name}; use a smaller shape, or a chip with more room"
+    raise BadTiling(f"{str(refusal).rpartition(NEXT)[0]}{NEXT}{step}")
 
 
 class _States:

@@ -89,6 +89,9 @@ class Shape(Integers):
 class Tiling(Integers):
     """How a problem is cut into pieces that fit the buffers."""
 
+    LENGTHS: ClassVar[tuple[str, ...]] = ()
+    """Fields that may be made smaller freely, where the buffers of a chip do not take the default tiling."""
+
     @classmethod
     def default(cls, shape: Any, platform: Platform) -> Self:
         """Return a good tiling without searching."""
@@ -98,6 +101,19 @@ class Tiling(Integers):
     def space(cls, shape: Any, platform: Platform) -> Iterator[Self]:
         """Yield legal tilings worth trying, the default one first."""
         yield cls.default(shape, platform)
+
+    def smaller(self) -> Iterator[Self]:
+        """Yield ever smaller tilings, the longest length halved each time; then the same with one slot."""
+        last = self
+        for slots in dict.fromkeys((getattr(self, "slots", 1), 1)):
+            made = dataclasses.replace(self, slots=slots) if "slots" in self.names() else self
+            while True:
+                if made != last:
+                    yield made
+                last, longest = made, max(self.LENGTHS, key=lambda name: int(getattr(made, name)), default="")
+                if not longest or getattr(made, longest) == 1:
+                    break
+                made = dataclasses.replace(made, **{longest: getattr(made, longest) // 2})
 
     @classmethod
     def of(cls, kernel: str, values: dict[str, int], shape: Any, platform: Platform) -> Self:

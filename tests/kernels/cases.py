@@ -41,7 +41,7 @@ def shapes(kernel: Kernel, sizes: dict[str, Axes]) -> Iterator[Shape]:
 
 
 def _is_legal(kernel: Kernel, chosen: Axes, axes: Axes) -> bool:
-    """Tell whether a kernel takes this shape; options above 1 count where the kernel itself refuses others."""
+    """Tell whether a kernel takes this shape."""
     try:
         kernel.shape_type.of(kernel.name, {**axes, **chosen})
     except BadShape:
