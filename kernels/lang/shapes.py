@@ -104,16 +104,25 @@ class Tiling(Integers):
 
     def smaller(self) -> Iterator[Self]:
         """Yield ever smaller tilings, the longest length halved each time; then the same with one slot."""
-        last = self
-        for slots in dict.fromkeys((getattr(self, "slots", 1), 1)):
-            made = dataclasses.replace(self, slots=slots) if "slots" in self.names() else self
-            while True:
-                if made != last:
-                    yield made
-                last, longest = made, max(self.LENGTHS, key=lambda name: int(getattr(made, name)), default="")
-                if not longest or getattr(made, longest) == 1:
-                    break
-                made = dataclasses.replace(made, **{longest: getattr(made, longest) // 2})
+        yield from self._halves()
+        if getattr(self, "slots", 1) > 1:
+            single = self._with("slots", 1)
+            yield single
+            yield from single._halves()
+
+    def _halves(self) -> Iterator[Self]:
+        """Yield the tilings with the longest length halved once, twice, ... until all are 1."""
+        made = self
+        while any(getattr(made, name) > 1 for name in self.LENGTHS):
+            lengths = {name: int(getattr(made, name)) for name in self.LENGTHS}
+            longest = max(lengths, key=lambda name: lengths[name])
+            made = made._with(longest, lengths[longest] // 2)
+            yield made
+
+    def _with(self, name: str, value: int) -> Self:
+        """Return this tiling with one field changed."""
+        changed: dict[str, Any] = {name: value}
+        return dataclasses.replace(self, **changed)
 
     @classmethod
     def of(cls, kernel: str, values: dict[str, int], shape: Any, platform: Platform) -> Self:

@@ -122,7 +122,7 @@ def test_a_tiling_that_was_asked_for_is_not_changed():
 def test_tensors_that_device_memory_does_not_hold_are_named():
     few = platform("ascend910a").with_figures("few", gm_bytes=assumed(1 << 20, "B", "what if GM were small"))
     kernel = kernels.find("add")
-    with pytest.raises(OutOfSpace, match="^b does not fit GM: needs 600000 bytes, available 448512;"):
+    with pytest.raises(OutOfSpace, match=r"^b does not fit GM: needs 600000 bytes, available 448512;"):
         place(kernel, kernel.shape_type.of("add", {"n": 300_000}), None, Chip(few))
 
 
