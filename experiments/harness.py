@@ -50,7 +50,8 @@ class Context:
         quick: take the short variant.
         out: the folder of the results; it exists and can be written.
         seed: of all randomness.
-        platform: the name of the simulated chip.
+        platform: the simulated chip, by name or as a file of the user's own; `Chip` and `platform` take it.
+        engine: what tells the time, fast or reference.
         console: where tables for people go; progress bars go to `progress_console`.
         artifacts: the files that were registered.
     """
@@ -61,6 +62,7 @@ class Context:
     platform: str
     console: Console
     progress_console: Console
+    engine: str = "fast"
     artifacts: list[Path] = field(default_factory=list)
 
     def artifact(self, name: str) -> Path:
@@ -168,6 +170,7 @@ def _write_report(path: Path, outcome: Outcome, context: Context) -> None:
         "quick": context.quick,
         "seed": context.seed,
         "platform": context.platform,
+        "engine": context.engine,
         "versions": versions(),
         "machine": {"system": machine.system(), "processor": machine.machine(), "cores": os.cpu_count()},
     }

@@ -27,6 +27,7 @@ class Plan:
     batch: int | None = None
     seed: int = 0
     sink_steps: int = 1
+    engine: str = "fast"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def train(plan: Plan, console: Console | None = None) -> Training:
         UnknownName: there is no such model, data set or device.
     """
     start = time.perf_counter()
-    device = None if plan.device is None else _chip(plan.device)
+    device = None if plan.device is None else _chip(plan.device, plan.engine)
     module = models.model(plan.model)
     recipe = module.RECIPE
     parts = data.dataset(plan.dataset, plan.batch or recipe.batch_size, plan.seed)
@@ -132,8 +133,8 @@ def train(plan: Plan, console: Console | None = None) -> Training:
     return Training(plan, model, score, bar.steps, epochs, batch, time.perf_counter() - start)
 
 
-def _chip(name: str) -> Any:
-    """Return the simulated chip called `name`, or that of a user's file."""
+def _chip(name: str, engine: str) -> Any:
+    """Return the simulated chip called `name`, or that of a user's file; `engine` tells its time."""
     from davinci_sim.platforms import platform_names
     from davinci_sim.platforms.user_file import is_file_name
 
@@ -141,4 +142,4 @@ def _chip(name: str) -> Any:
         raise unknown("device", name, ["host", *platform_names()])
     from davinci_sim.chip import Chip
 
-    return Chip(name)
+    return Chip(name, engine=engine)

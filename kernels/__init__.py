@@ -14,7 +14,7 @@ from davinci_sim.errors import unknown
 if TYPE_CHECKING:
     from kernels.lang.kernel import Kernel
 
-_NOT_FAMILIES = {"lang", "tiling", "run", "roofline", "tolerance", "compiled", "rules", "check"}
+_NOT_FAMILIES = {"lang", "tiling", "run", "roofline", "tolerance", "compiled", "rules", "check", "samples"}
 
 
 class _Kernels(ModuleType):

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from experiments.cli.output import console, examples, json_option, platform_option, report, seed_option
+from experiments.cli.output import (
+    console,
+    engine_option,
+    examples,
+    json_option,
+    platform_option,
+    report,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from experiments.harness import Experiment, Outcome
@@ -60,11 +68,13 @@ def list_experiments(root: Path | None, as_json: bool) -> None:
 )
 @seed_option
 @platform_option
+@engine_option
 @root_option
 @json_option
 def run_experiment(
-    name: str, quick: bool, out: Path | None, seed: int, platform: str, root: Path | None, as_json: bool
-) -> None:
+    name: str, quick: bool, out: Path | None, seed: int, platform: str, engine: str, root: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Run experiment NAME, compare every metric with what is expected, and write report.json.
 
     Exit code 0 if every metric is ok, 1 if one is not.
@@ -72,11 +82,11 @@ def run_experiment(
     from davinci_sim.platforms import platform as platform_of
     from experiments import harness
 
-    chip = platform_of(platform)
+    platform_of(platform)  # a wrong name or file is told before any work
     found = harness.load(name, root or harness.HERE)
     beside = console(stderr=True)
     context = harness.Context(
-        quick, out or RESULTS / name, seed, chip.name, beside if as_json else console(), beside
+        quick, out or RESULTS / name, seed, platform, beside if as_json else console(), beside, engine
     )
     outcome = harness.run(found, context)
     report(as_json, outcome.as_json(), lambda _: _show(outcome))

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.check import check_kernel
-from experiments.cli.output import examples, json_option, note, platform_option, report, seed_option
+from experiments.cli.output import (
+    engine_option,
+    examples,
+    json_option,
+    note,
+    platform_option,
+    report,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +26,6 @@ if TYPE_CHECKING:
     from kernels.lang.kernel import Kernel
 
 
-ENGINE_HELP = "Who computes the data: compiled code, or the SimPy model while it tells the time."
 DATA_HELP = "Compute random data and compare with NumPy, or only tell the time."
 FILE = click.Path(path_type=Path)
 
@@ -35,15 +42,38 @@ kernel.add_command(check_kernel)
 
 
 @kernel.command(
-    "list", short_help="List every kernel with the keys of --shape.", epilog=examples("davinci kernel list")
+    "list",
+    short_help="List every kernel with the keys of --shape.",
+    epilog=examples("davinci kernel list", "davinci kernel list --platform ascend310"),
+)
+@click.option(
+    "--platform", metavar="CHIP", help="Tell which types each kernel takes on a chip, and what it lacks."
 )
 @json_option
-def list_kernels(as_json: bool) -> None:
-    """List every kernel with the keys that --shape takes; a key with a value may be left out."""
+def list_kernels(platform: str | None, as_json: bool) -> None:
+    """List every kernel with the keys that --shape takes; a key with a value may be left out.
+
+    With --platform each kernel is emitted once for each type: a chip may lack an instruction, or room.
+    """
     import kernels
 
     found = [_listed(each) for each in kernels.load().values()]
-    report(as_json, {"kernels": found}, lambda console: _show_list(console, found))
+    result: dict[str, Any] = {"kernels": found}
+    if platform is not None:
+        result["platform"] = _add_refusals(found, platform)
+    report(as_json, result, lambda console: _show_list(console, found))
+
+
+def _add_refusals(found: list[dict[str, Any]], platform: str) -> str:
+    """Add to each kernel why a chip refuses it, by types ("": it does not); return the chip's name."""
+    import kernels
+    from davinci_sim.platforms import platform as platform_of
+    from kernels.samples import refusals
+
+    chip = platform_of(platform)
+    for each in found:
+        each["on_platform"] = refusals(kernels.find(each["name"]), chip)
+    return chip.name
 
 
 @kernel.command(
@@ -63,7 +93,7 @@ def list_kernels(as_json: bool) -> None:
     "--tiling", default="", metavar="KEY=N,...", help="Tile sizes that differ from the default ones."
 )
 @platform_option
-@click.option("--engine", default="fast", show_default=True, metavar="fast|reference", help=ENGINE_HELP)
+@engine_option
 @click.option("--data/--no-data", default=True, show_default=True, help=DATA_HELP)
 @seed_option
 @click.option("--trace", type=FILE, metavar="FILE", help="Write a trace for ui.perfetto.dev.")
@@ -95,7 +125,6 @@ def run_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
 
 def _case(name: str, shape: str, dtype: str | None, tiling: str, platform: str, engine: str) -> Case:
     """Return the case that the options describe; every name in them is checked here, before any work."""
-    from davinci_sim.errors import unknown
     from davinci_sim.memory.dtypes import dtype as dtype_of
     from davinci_sim.platforms import platform as platform_of
     from experiments.cli.parse import shape_of, tiling_of
@@ -105,10 +134,7 @@ def _case(name: str, shape: str, dtype: str | None, tiling: str, platform: str, 
         dtype_of(dtype)
     from experiments.measure import Case
     from experiments.user_files import find_kernel
-    from kernels.run import ENGINES
 
-    if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
     found = find_kernel(name)
     problem = shape_of(found, shape, dtype)
     tiles = tiling_of(found, tiling, problem, chip)
@@ -161,12 +187,19 @@ def _show_list(console: Console, found: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("kernel", "--shape", "types"):
         table.add_column(title, no_wrap=title != "types")
-    table.add_column("computes")
+    table.add_column("on the chip" if "on_platform" in found[0] else "computes")
     for each in found:
         keys = [name if value is None else f"{name}={value}" for name, value in each["keys"].items()]
         types = [f"{name}={value}" for name, value in each["dtypes"].items()]
-        table.add_row(*map(escape, (each["name"], ",".join(keys), " ".join(types), each["doc"])))
+        table.add_row(*map(escape, (each["name"], ",".join(keys), " ".join(types), _last_cell(each))))
     console.print(table)
+
+
+def _last_cell(each: dict[str, Any]) -> str:
+    """Return what a kernel computes or, where a chip was named, what it takes there and what not."""
+    if "on_platform" not in each:
+        return str(each["doc"])
+    return "; ".join(f"{types}: {reason or 'ok'}" for types, reason in each["on_platform"].items())
 
 
 def _show_run(console: Console, measurement: Measurement) -> None:

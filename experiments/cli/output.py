@@ -27,6 +27,14 @@ platform_option = click.option(
     help="A chip's name, or a file of your own: my_chip.toml, or my_chip.py, which is code and is run. "
     "See `davinci platform`.",
 )
+engine_option = click.option(
+    "--engine",
+    default="fast",
+    show_default=True,
+    type=click.Choice(("fast", "reference")),
+    help="What tells the time: compiled code, or the SimPy model, which is the definition and takes far "
+    "longer. Both give every instruction the same cycles.",
+)
 seed_option = click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of all random numbers."
 )

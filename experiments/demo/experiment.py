@@ -24,10 +24,11 @@ SHOWN = "conv2d"
 def run(context: Context) -> dict[str, float]:
     """Train, compare a step with the published profile, draw one operator; `quick` trains one epoch."""
     epochs = 1 if context.quick else None
-    training = train(
-        Plan("lenet5", "digits", context.platform, epochs=epochs, seed=context.seed, sink_steps=SINK_STEPS),
-        context.progress_console,
-    )
+    plan = Plan(
+        "lenet5", "digits", context.platform, epochs=epochs, seed=context.seed, sink_steps=SINK_STEPS,
+        engine=context.engine,
+    )  # fmt: skip
+    training = train(plan, context.progress_console)
     loaded = training.model.runner.session.loaded  # type: ignore[union-attr]
     rows = compare(loaded, read_published())
     sums = totals(rows)

@@ -11,7 +11,7 @@ from davinci_sim.platforms import platform
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape, Tiling
 from kernels.run import place
-from tests.kernels.cases import LARGE, SMALL, shapes
+from kernels.samples import LARGE, SMALL, shapes
 
 P = platform("ascend910a")
 TIMES = ("start", "end", "ready", "core")

@@ -13,8 +13,8 @@ from experiments.mutation.cases import inputs_of
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape
 from kernels.run import place, references, run
+from kernels.samples import LARGE, SMALL, shapes
 from kernels.tolerance import compare
-from tests.kernels.cases import LARGE, SMALL, shapes
 
 REFUSALS: dict[str, tuple[type[DavinciError], ...]] = {
     "ascend910a": (),

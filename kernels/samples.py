@@ -1,0 +1,74 @@
+"""Sample shapes of any kernel, from the names of its axes alone, and what they say about a chip.
+
+A kernel that is added needs no entry here: an image, a matrix or a plain array is told by its axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from davinci_sim.core.supported import UnsupportedInstruction
+from davinci_sim.errors import BadShape, BadTiling
+from davinci_sim.isa.fields import DTYPE_NAMES
+from davinci_sim.platforms import Platform
+from kernels.lang.kernel import Kernel
+from kernels.lang.shapes import Shape
+
+Axes = Mapping[str, int]
+
+SMALL: Mapping[str, Axes] = {
+    "image": {"n": 2, "c": 20, "h": 9, "w": 9, "o": 20, "kh": 3, "kw": 3, "stride": 2},
+    "matrix": {"m": 33, "k": 70, "n": 50},
+    "flat": {"n": 2500, "rows": 50},
+}
+LARGE: Mapping[str, Axes] = {
+    "image": {"n": 3, "c": 70, "h": 30, "w": 30, "o": 100, "kh": 3, "kw": 3, "stride": 2},
+    "matrix": {"m": 700, "k": 300, "n": 520},
+    "flat": {"n": 600_000, "rows": 600},
+}
+"""Odd lengths, by the axes that a problem has; the large ones take many cores, and several tiles of each."""
+MOST_OPTIONS = 4
+
+
+def shapes(kernel: Kernel, sizes: Mapping[str, Axes] = SMALL, options: int = MOST_OPTIONS) -> Iterator[Shape]:
+    """Yield a kernel's shapes: every element type that it takes, and its options, 0 to `options` - 1."""
+    names = kernel.shape_type.names()
+    kind = "image" if "h" in names else "matrix" if "m" in names else "flat"
+    axes = {name: value for name, value in sizes[kind].items() if name in names}
+    types = [name for name in names if name.endswith("dtype")]
+    chosen = [name for name in names if name in kernel.shape_type.OPTIONS]
+    ranges = [range(len(DTYPE_NAMES))] * len(types) + [range(options)] * len(chosen)
+    for values in product(*ranges):
+        given = dict(zip((*types, *chosen), values, strict=True))
+        try:
+            yield kernel.shape_type.of(kernel.name, {**axes, **given})
+        except BadShape:
+            continue
+
+
+def refusals(kernel: Kernel, platform: Platform) -> dict[str, str]:
+    """Return, for every combination of types (`fp16`, `fp16>fp32`), why a small shape is refused, or "".
+
+    >>> import kernels
+    >>> from davinci_sim.platforms import platform
+    >>> refusals(kernels.find("exp"), platform("ascend310"))
+    {'fp16': '', 'fp32': 'lacks vexp of fp32'}
+    """
+    found = {}
+    for shape in shapes(kernel, options=1):
+        codes = [getattr(shape, name) for name in shape.names() if name.endswith("dtype")]
+        codes = codes or [kernel.operands(shape)[0].dtype]
+        types = ">".join(DTYPE_NAMES[code] for code in dict.fromkeys(codes))
+        found[types] = _refusal(kernel, shape, platform)
+    return found
+
+
+def _refusal(kernel: Kernel, shape: Shape, platform: Platform) -> str:
+    """Return why a shape is refused, in a few words, or nothing."""
+    try:
+        kernel.emitted(shape, {operand.name: 0 for operand in kernel.operands(shape)}, platform)
+    except (UnsupportedInstruction, BadTiling) as error:
+        reason = str(error).splitlines()[0].rpartition(": ")[2]
+        return reason.removeprefix(f"{platform.name} ")
+    return ""
