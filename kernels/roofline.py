@@ -23,8 +23,9 @@ class Roofline:
     """Lower bounds of a launch that uses all cores of a platform, in whole cycles (rounded down).
 
     Model: the cube does one fractal product a cycle and core; every byte of an operand crosses once, over the
-    cores' own paths (reading and writing side by side) and over the memory that they share. Vector work,
-    heads, flags and the start of the task cost nothing here, so that nothing can be faster.
+    cores' own paths (reading and writing side by side) and over L2. L2 is empty at first: what is read comes
+    from device memory; what is written goes there as far as L2 and the cores' write buffers cannot keep it.
+    Vector work, heads, flags and the start of the task cost nothing here, so that nothing can be faster.
     """
 
     macs: int
@@ -69,11 +70,17 @@ def roofline(kernel: Kernel, shape: Shape, platform: Platform, task: Task | None
 
 
 def _memory_cycles(read: int, written: int, platform: Platform, cores: int) -> int:
-    """Return the longest of: reading over all paths, writing over all paths, both over the shared memory."""
+    """Return the longest of: reading and writing over all paths, both over L2, both over device memory.
+
+    A core's write buffer holds what one transfer into it and one out of it drive out of L2, at most as much
+    as its L1 and UB hold.
+    """
+    kept = int(platform.l2_bytes) + cores * (int(platform.l1_bytes) + int(platform.ub_bytes))
     return max(
         read // int(platform.l2_read_bytes_per_cycle * cores),
         written // int(platform.l2_write_bytes_per_cycle * cores),
-        (read + written) // int(platform.hbm_bytes_per_cycle),
+        (read + written) // int(platform.l2_chip_bytes_per_cycle),
+        (read + max(0, written - kept)) // int(platform.hbm_bytes_per_cycle),
     )
 
 

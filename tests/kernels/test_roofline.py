@@ -33,14 +33,26 @@ def test_a_matmul_is_bound_by_its_products():
 
 
 def test_an_addition_is_bound_by_the_shared_memory():
-    """Two fp32 rows in, one out, 1100 bytes a cycle."""
+    """Two fp32 rows in, 1024 bytes a cycle; the one that goes out stays in L2."""
     bounds = roofline(*shape_of("add", "fp32", n=1 << 20), P)
     assert (bounds.macs, bounds.bound, bounds.intensity) == (0, "memory", 0.0)
-    assert bounds.bound_cycles == 3 * 4 * (1 << 20) // 1024
+    assert bounds.bound_cycles == 2 * 4 * (1 << 20) // 1024
+
+
+def test_what_neither_l2_nor_write_buffers_keep_goes_to_device_memory():
+    """64 Mi fp32 numbers in and out: of the latter, 32 MiB stay in L2 and 1.25 MiB at each of 32 cores."""
+    bounds = roofline(*shape_of("relu", "fp32", n=1 << 26), P)
+    assert bounds.bound_cycles == ((8 << 26) - (72 << 20)) // 1024
+
+
+def test_wide_device_memory_leaves_l2_as_the_limit():
+    wide = P.with_figures("wide", hbm_bytes_per_cycle=assumed(10**6, "B/cycle", "a what-if"))
+    assert roofline(*shape_of("add", "fp32", n=1 << 20), wide).bound_cycles == 12 * (1 << 20) // 3300
 
 
 def test_wide_shared_memory_leaves_the_paths_of_the_cores_as_the_limit():
     wide = P.with_figures("wide", hbm_bytes_per_cycle=assumed(10**6, "B/cycle", "a what-if"))
+    wide = wide.with_figures("wide", l2_chip_bytes_per_cycle=assumed(10**6, "B/cycle", "a what-if"))
     assert roofline(*shape_of("add", "fp32", n=1 << 20), wide).bound_cycles == 2 * 4 * (1 << 20) // (32 * 110)
 
 
