@@ -8,7 +8,7 @@ from davinci_sim.chip import Chip
 from davinci_sim.platforms import platform
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape, Tiling
-from kernels.roofline import roofline
+from kernels.roofline import gm_bytes, roofline
 from kernels.run import place, random_inputs, references, run
 from kernels.tolerance import compare
 
@@ -54,6 +54,13 @@ def engines_agree(kernel: Kernel, shape: Shape, inputs=None) -> bool:
     fast, _ = run(kernel, shape, inputs, Chip(P))
     slow, _ = run(kernel, shape, inputs, Chip(P), engine="reference")
     return all(fast[name].tobytes() == slow[name].tobytes() for name in fast)
+
+
+def memory_share(kernel: Kernel, shape: Shape) -> float:
+    """Return the bytes that all cores move a cycle over what device memory gives; L2 keeps written ones."""
+    placed = place(kernel, shape, None, Chip(P))
+    rate = sum(gm_bytes(placed.task)) / placed.chip.trace(placed.task).cycles
+    return float(rate / P.hbm_bytes_per_cycle)
 
 
 def efficiency(kernel: Kernel, shape: Shape) -> float:
