@@ -129,7 +129,7 @@ def measure(case: Case) -> Measurement:
     """
     start = time.perf_counter()
     chip, handles = Chip(case.platform, engine=case.engine), _addresses(case)
-    tiling = case.tiling or case.kernel.tiling_type.default(case.shape, case.platform)
+    tiling = case.tiling or case.kernel.tiling(case.shape, case.platform)
     if case.with_data:
         task, trace, differences = _with_data(case, tiling, chip)
     else:

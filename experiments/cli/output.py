@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from davinci_sim.errors import unknown
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 Show = Callable[["Console"], None]
+ENGINES = ("fast", "reference")
 PIPED_WIDTH = 140  # columns, where there is no terminal to ask
 
 json_option = click.option(
@@ -27,11 +30,21 @@ platform_option = click.option(
     help="A chip's name, or a file of your own: my_chip.toml, or my_chip.py, which is code and is run. "
     "See `davinci platform`.",
 )
+
+
+def _known_engine(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Refuse an engine that there is not, before any work."""
+    if value not in ENGINES:
+        raise unknown("engine", value, ENGINES)
+    return value
+
+
 engine_option = click.option(
     "--engine",
     default="fast",
     show_default=True,
-    type=click.Choice(("fast", "reference")),
+    metavar="|".join(ENGINES),
+    callback=_known_engine,
     help="What tells the time: compiled code, or the SimPy model, which is the definition and takes far "
     "longer. Both give every instruction the same cycles.",
 )
