@@ -4,87 +4,135 @@ The vector and the cube unit start an instruction before the result of the one b
 arrive in order; a read of a result that may not have arrived needs pipe_barrier(V) or pipe_barrier(M).
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.core.boxes import BATCH_ROWS, BOX_COLUMNS, HANDLE, HOW, RECORD, boxes_of, end_of
 from davinci_sim.core.order import BARRIER
-from davinci_sim.isa import pipe_barrier
+from davinci_sim.core.records import families, regions_text
+from davinci_sim.isa import INSTRUCTIONS, Instruction, pipe_barrier
 from davinci_sim.isa.jit import jit, uncounted
 from davinci_sim.isa.pipes import Pipe
-from davinci_sim.isa.region import READ, WRITTEN
+from davinci_sim.isa.region import READ, WRITTEN, Region
 
 Words = npt.NDArray[np.int64]
 _V, _M, _ALL = int(Pipe.V), int(Pipe.M), int(Pipe.ALL)
-_PIPES = (1 << _V) | (1 << _M)
 _REMEMBERED = 16
 """Ranges written since the last barrier that are kept per pipe; when more come a barrier is put."""
 _HEAD = BARRIER | (int(pipe_barrier.instruction.dtypes[0]) << 16)
 
 
+HOW, LOW, HIGH = range(3)
+"""Columns of the bounds of a range: touched how, from, to."""
+MOST_RANGES = 16
+
+
 @uncounted
-def _reads_written(boxes: Words, first: int, last: int, lows: Words, highs: Words, kept: int) -> bool:
-    """Tell whether rows first..last read a range that is kept."""
-    for row in range(first, last):
-        if boxes[row, HOW] == READ:
-            low, high = boxes[row, HANDLE], end_of(boxes, row)
-            for index in range(kept):
-                if low < highs[index] and lows[index] < high:
+def _put_bounds(rows: Words, n: int, box: Region) -> int:
+    """Write the bounds of a range as row `n`, unless it is empty; return the next row."""
+    if box.run_bytes <= 0 or box.inner <= 0 or box.outer <= 0:
+        return n
+    length = box.run_bytes + (box.inner - 1) * box.inner_stride_bytes
+    rows[n, HOW], rows[n, LOW] = box.written, box.handle
+    rows[n, HIGH] = box.handle + length + (box.outer - 1) * box.outer_stride_bytes
+    return n + 1
+
+
+def _is_on_units(declared: Instruction) -> bool:
+    """Tell whether an instruction can run on the vector or the cube unit, and touches memory."""
+    pipes = {declared.pipe, *declared.routes.values()}
+    return bool(declared.operands) and bool(pipes & {Pipe.V, Pipe.M})
+
+
+@uncounted
+def _reads_kept(rows: Words, count: int, kept: Words, first: int, last: int) -> bool:
+    """Tell whether one of the ranges is read and meets one that is kept."""
+    for row in range(count):
+        if rows[row, HOW] == READ:
+            for index in range(first, last):
+                if rows[row, LOW] < kept[index, HIGH] and kept[index, LOW] < rows[row, HIGH]:
                     return True
     return False
 
 
 @uncounted
-def _keep_written(boxes: Words, first: int, last: int, lows: Words, highs: Words, kept: int) -> int:
-    """Keep the ranges that rows first..last write; return how many are kept, or -1 when they are too many."""
-    for row in range(first, last):
-        if boxes[row, HOW] != WRITTEN:
+def _keep_written(rows: Words, count: int, kept: Words, first: int, last: int) -> int:
+    """Keep the ranges that are written; return behind the last one kept, or -1 when they are too many."""
+    for row in range(count):
+        if rows[row, HOW] != WRITTEN:
             continue
-        low, high = boxes[row, HANDLE], end_of(boxes, row)
-        index = 0
-        while index < kept and (low > highs[index] or high < lows[index]):
+        low, high, index = rows[row, LOW], rows[row, HIGH], first
+        while index < last and (low > kept[index, HIGH] or high < kept[index, LOW]):
             index += 1
-        if index < kept:  # touches a kept one: both become one range
-            lows[index], highs[index] = min(low, lows[index]), max(high, highs[index])
-        elif kept == _REMEMBERED:
+        if index < last:  # touches a kept one: both become one range
+            kept[index, LOW], kept[index, HIGH] = min(low, kept[index, LOW]), max(high, kept[index, HIGH])
+        elif last - first == _REMEMBERED:
             return -1
         else:
-            lows[kept], highs[kept] = low, high
-            kept += 1
-    return kept
+            kept[last, LOW], kept[last, HIGH] = low, high
+            last += 1
+    return last
 
 
-@jit
-def _places(words: Words, boxes: Words, places: npt.NDArray[np.int32]) -> int:
-    """Fill `places` with the records that need a barrier before them; return how many do."""
-    lows, highs = np.empty((2, _REMEMBERED), np.int64), np.empty((2, _REMEMBERED), np.int64)
-    kept, found, record, last = np.zeros(2, np.int64), 0, 0, words.shape[0]
-    while record < last:
-        reached, rows = boxes_of(words, record, last, _PIPES, boxes)
-        row = 0
-        for r in range(record, reached):
-            op, pipe = words[r, 0] & 255, (words[r, 0] >> 8) & 255
-            if op == BARRIER:
-                for unit in (_V, _M):
-                    if pipe in (_ALL, unit):
-                        kept[unit - _V] = 0
-            if row >= rows or boxes[row, RECORD] != r:
-                continue
-            unit, behind = pipe - _V, row
-            while behind < rows and boxes[behind, RECORD] == r:
-                behind += 1
-            is_needed = _reads_written(boxes, row, behind, lows[unit], highs[unit], kept[unit])
-            after = 0 if is_needed else kept[unit]
-            after = _keep_written(boxes, row, behind, lows[unit], highs[unit], after)
-            if after < 0:
-                is_needed, after = True, _keep_written(boxes, row, behind, lows[unit], highs[unit], 0)
-            if is_needed:
-                places[found] = r
-                found += 1
-            kept[unit] = after
-            row = behind
-        record = reached
-    return found
+@uncounted
+def _forget(pipe: int, ends: Words) -> None:
+    """Forget what was written before a barrier of a pipe."""
+    if pipe in (_ALL, _V):
+        ends[0] = 0
+    if pipe in (_ALL, _M):
+        ends[1] = _REMEMBERED
+
+
+@uncounted
+def _needs_barrier(pipe: int, rows: Words, count: int, kept: Words, ends: Words) -> bool:
+    """Tell whether a record reads what its pipe has written since its last barrier; keep what it writes.
+
+    `kept[2 * 16, 3]` holds the ranges of V, then those of M; `ends` says how far each.
+    """
+    unit = 0 if pipe == _V else 1
+    first, last = unit * _REMEMBERED, ends[unit]
+    is_needed = last > first and _reads_kept(rows, count, kept, first, last)
+    end = _keep_written(rows, count, kept, first, first if is_needed else last)
+    if end < 0:
+        is_needed, end = True, _keep_written(rows, count, kept, first, first)
+    ends[unit] = end
+    return is_needed
+
+
+def _compile() -> Any:
+    """Write and compile the loop with one case per family of the two units."""
+    scope: dict[str, Any] = {"_put_bounds": _put_bounds, "_forget": _forget, "_needs_barrier": _needs_barrier}
+    scope["__name__"] = __name__
+    lines = [
+        "def places_of(words, places, rows, kept, ends):",
+        "    found = 0",
+        "    for r in range(words.shape[0]):",
+        "        op, pipe, n = words[r, 0] & 255, (words[r, 0] >> 8) & 255, 0",
+        f"        if op == {BARRIER}:",
+        "            _forget(pipe, ends)",
+        f"        elif pipe != {_V} and pipe != {_M}:",
+        "            continue",
+    ]
+    for number, family in enumerate(families(filter(_is_on_units, INSTRUCTIONS.values()))):
+        test, call = regions_text(number, family, scope)
+        lines += [f"        elif {test}:", f"            for box in {call}:"]
+        lines += ["                n = _put_bounds(rows, n, box)"]
+    lines += [
+        "        if n > 0 and _needs_barrier(pipe, rows, n, kept, ends):",
+        "            places[found] = r",
+        "            found += 1",
+        "    return found",
+    ]
+    exec(compile("\n".join(lines) + "\n", __file__, "exec"), scope)
+    return jit(scope["places_of"])
+
+
+_places_of = _compile()
+"""Compiled: fill `places` with the records that need a barrier before them; return how many do.
+
+One loop with all the cases in it: in a function of its own each call would clear the variables of all.
+"""
 
 
 @jit
@@ -111,9 +159,9 @@ def with_barriers(words: Words) -> Words:
     it costs one cycle and the wait for the result before it. A barrier carries the source line of the
     instruction that it stands before.
     """
-    boxes = np.empty((BATCH_ROWS, BOX_COLUMNS), dtype=np.int64)
     places = np.empty(len(words), dtype=np.int32)
-    count = int(_places(words, boxes, places))
+    rows, kept = np.empty((MOST_RANGES, 3), dtype=np.int64), np.empty((2 * _REMEMBERED, 3), dtype=np.int64)
+    count = int(_places_of(words, places, rows, kept, np.array([0, _REMEMBERED], dtype=np.int64)))
     if count == 0:
         return words
     out = np.empty((len(words) + count, words.shape[1]), dtype=np.int64)

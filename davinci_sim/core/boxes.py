@@ -1,33 +1,39 @@
-"""The bytes that records touch, as a flat table: what the checkers and the automatic barriers read.
+"""The bytes that records touch, as a flat table: what the checkers read.
 
 `boxes_of` turns a batch of records into rows, one per strided range that an instruction declares in
 `accesses`, with runs that follow each other without a gap joined. One case per family of instructions is
 written from the table of declarations and compiled once; everything behind it is a small loop over rows.
 """
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.isa import INSTRUCTIONS, Instruction
-from davinci_sim.isa.instruction import NO_VARIANT
+from davinci_sim.core.holes import ROOM, has_holes, put_lanes
+from davinci_sim.core.records import (
+    BOX_COLUMNS,
+    HANDLE,
+    HOW,
+    INNER,
+    INNER_STRIDE,
+    OUTER,
+    OUTER_STRIDE,
+    RECORD,
+    RUN,
+    families,
+    regions_text,
+)
+from davinci_sim.isa import INSTRUCTIONS
 from davinci_sim.isa.jit import jit, uncounted
 from davinci_sim.isa.region import Region
 
 Words = npt.NDArray[np.int64]
 
-RECORD, HOW, HANDLE, RUN, INNER, INNER_STRIDE, OUTER, OUTER_STRIDE = range(8)
-"""Columns of a row: `outer` x `inner` runs of `run` bytes from `handle`, touched as `how` says."""
-BOX_COLUMNS = 8
-MOST_BOXES = 16
-"""Rows that one record can need; a batch ends when fewer are left."""
+MOST_BOXES = 288
+"""Rows that one record can need, every second lane of four operands; a batch ends when fewer are left."""
 EVERY_PIPE = (1 << 16) - 1
-BATCH_ROWS = 1024
-
-_VARIANTS = np.array([NO_VARIANT, *(declared.variant for declared in INSTRUCTIONS.values())], dtype=np.int64)
+BATCH_ROWS = 1536
 
 
 @uncounted
@@ -50,42 +56,29 @@ def _put(out: Words, n: int, record: int, box: Region) -> int:
     return n + 1
 
 
-def _families() -> list[list[Instruction]]:
-    """Group the instructions that share operands and accesses, so that each is compiled once."""
-    groups: dict[tuple[Any, ...], list[Instruction]] = {}
-    for declared in INSTRUCTIONS.values():
-        if declared.operands:
-            groups.setdefault((declared.record, declared.accesses), []).append(declared)
-    return list(groups.values())
-
-
-def _takes_variant(accesses: Callable[..., Any]) -> bool:
-    return len(inspect.signature(getattr(accesses, "py_func", accesses)).parameters) > 1
-
-
 def _compile() -> Any:
     """Write and compile the loop with one case per family."""
-    scope: dict[str, Any] = {"_put": _put, "_VARIANTS": _VARIANTS, "__name__": __name__}
+    scope: dict[str, Any] = {"_put": _put, "has_holes": has_holes, "put_lanes": put_lanes, "np": np}
+    scope["__name__"] = __name__
     lines = [
         "def boxes_of(words, first, last, pipes, out):",
         f"    n, room = 0, out.shape[0] - {MOST_BOXES}",
+        f"    record, rows = np.empty((1, 8), np.int64), np.zeros(({ROOM}, {BOX_COLUMNS}), np.int64)",
         "    for r in range(first, last):",
         "        if n > room:",
         "            return r, n",
         "        op = words[r, 0] & 255",
         "        if (pipes >> ((words[r, 0] >> 8) & 255)) & 1 == 0:",
         "            continue",
+        "        if has_holes(words, r):",
+        "            n = put_lanes(out, n, words, r, record, rows)",
+        "            continue",
     ]
     word = "if"
-    for number, family in enumerate(_families()):
-        scope[f"decode{number}"], scope[f"accesses{number}"] = family[0].decode, family[0].accesses
-        variant = ", _VARIANTS[op]" if _takes_variant(family[0].accesses) else ""
-        test = " or ".join(f"op == {declared.opcode}" for declared in family)
-        lines += [
-            f"        {word} {test}:",
-            f"            for box in accesses{number}(decode{number}(words, r){variant}):",
-            "                n = _put(out, n, r, box)",
-        ]
+    for number, family in enumerate(families(each for each in INSTRUCTIONS.values() if each.operands)):
+        test, call = regions_text(number, family, scope)
+        lines += [f"        {word} {test}:", f"            for box in {call}:"]
+        lines += ["                n = _put(out, n, r, box)"]
         word = "elif"
     source = "\n".join([*lines, "    return last, n"]) + "\n"
     exec(compile(source, __file__, "exec"), scope)

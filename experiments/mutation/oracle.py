@@ -13,9 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.core.boxes import BOX_COLUMNS, EVERY_PIPE, boxes_of
+from davinci_sim.core.boxes import BATCH_ROWS, EVERY_PIPE, boxes_of
 from davinci_sim.core.order import BARRIER, SET, WAIT
 from davinci_sim.core.program import Program
+from davinci_sim.core.records import BOX_COLUMNS
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import READ, WRITTEN
 from davinci_sim.isa.state import SPACE_SHIFT
@@ -72,7 +73,7 @@ def _changed(right: Words, wrong: Words) -> tuple[int, frozenset[int]]:
 
 def _runs(words: Words, record: int) -> set[int]:
     """Return the numbers of runs that the ranges of a record have."""
-    rows = np.empty((64, BOX_COLUMNS), dtype=np.int64)
+    rows = np.empty((BATCH_ROWS, BOX_COLUMNS), dtype=np.int64)
     _, count = boxes_of(words, record, record + 1, EVERY_PIPE, rows)
     return {row[4] * row[6] for row in rows[:count].tolist()}
 
@@ -111,7 +112,7 @@ Touched = tuple[frozenset[int], frozenset[int], frozenset[int]]
 
 def _touched(words: Words, record: int) -> Touched:
     """Return the handles of the bytes that a record reads, reads in its unit's own order, and writes."""
-    rows = np.empty((64, BOX_COLUMNS), dtype=np.int64)
+    rows = np.empty((BATCH_ROWS, BOX_COLUMNS), dtype=np.int64)
     _, count = boxes_of(words, record, record + 1, EVERY_PIPE, rows)
     found: tuple[set[int], set[int], set[int]] = (set(), set(), set())
     for row in rows[:count].tolist():

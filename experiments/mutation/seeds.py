@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip.task import Task
-from davinci_sim.core.boxes import BATCH_ROWS, BOX_COLUMNS, EVERY_PIPE, boxes_of
+from davinci_sim.core.boxes import BATCH_ROWS, EVERY_PIPE, boxes_of
 from davinci_sim.core.order import BARRIER, SET, WAIT
 from davinci_sim.core.program import BY_OPCODE, Program
+from davinci_sim.core.records import BOX_COLUMNS
 from davinci_sim.isa import data_move
 from davinci_sim.isa.state import SPACE_SHIFT
 from davinci_sim.memory.spaces import Space

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.core.boxes import HANDLE, HOW, INNER, OUTER, RECORD, RUN, end_of
+from davinci_sim.core.boxes import end_of
 from davinci_sim.core.checks.rules import (
     MISALIGNED,
     NO_RECORD,
@@ -37,6 +37,7 @@ from davinci_sim.core.checks.shadow import (
     walk,
 )
 from davinci_sim.core.order import BARRIER, SET, WAIT, flag_of
+from davinci_sim.core.records import HANDLE, HOW, INNER, OUTER, RECORD, RUN
 from davinci_sim.isa.jit import jit, uncounted
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import FORWARDED, READ, WRITTEN
@@ -44,6 +45,8 @@ from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 
 Ints = npt.NDArray[np.int64]
 _S, _ALL = int(Pipe.S), int(Pipe.ALL)
+_COUNTED = -1
+"""How the read of an atomic add touches its bytes: as part of the add."""
 
 R_LOW, R_HIGH, R_TAIL, R_END, R_CELL, R_FLAGS = range(6)
 """Columns of a range: handles from and to, end for reads of a last block, end of real data, cells, flags."""
@@ -174,12 +177,14 @@ def _notes_wanted(boxes: Ints, row: int, rows: int) -> int:
 
 @uncounted
 def _way_of(words: Ints, record: int, how: int, handle: int, layout: Layout) -> int:
-    """Return how a row touches its bytes, with an atomic add told from a write."""
+    """Return how a row touches its bytes: an atomic add to GM is one touch, not a read and a write."""
     op = words[record, 0] & 255
-    if how != WRITTEN or handle >> SPACE_SHIFT != 0 or layout.atomic[op, 0] == 0:
+    if how == READ or handle >> SPACE_SHIFT != 0 or layout.atomic[op, 0] == 0:
         return how
     word, shift, mask = layout.atomic[op, 0], layout.atomic[op, 1], layout.atomic[op, 2]
-    return ADDED if (words[record, word] >> shift) & mask != 0 else how
+    if (words[record, word] >> shift) & mask == 0:
+        return how
+    return ADDED if how == WRITTEN else _COUNTED
 
 
 @jit
@@ -214,9 +219,10 @@ def check_batch(  # noqa: PLR0913, PLR0917 - see shadow
                 how = boxes[behind, HOW]
                 if (how == WRITTEN) == (is_write == 1):
                     way = _way_of(words, r, how, boxes[behind, HANDLE], layout)
-                    count = _check_box(
-                        words, r, base, boxes, behind, way, layout, shadow, clocks, found, count
-                    )
+                    if way != _COUNTED:
+                        count = _check_box(
+                            words, r, base, boxes, behind, way, layout, shadow, clocks, found, count
+                        )
                 behind += 1
         row = behind
     return reached, row, count

@@ -7,13 +7,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.core.boxes import BATCH_ROWS, BOX_COLUMNS, EVERY_PIPE, boxes_of
+from davinci_sim.core.boxes import BATCH_ROWS, EVERY_PIPE, boxes_of
 from davinci_sim.core.checks import batches, rules, shadow
 from davinci_sim.core.checks.findings import Finding, Party, bytes_of, finding
 from davinci_sim.core.checks.layout import Ranges, cells_of, instruction_tables, local_ranges, tensor_ranges
 from davinci_sim.core.checks.sync import synchronise
 from davinci_sim.core.local import space_bytes
 from davinci_sim.core.program import Program
+from davinci_sim.core.records import BOX_COLUMNS
 from davinci_sim.platforms import Platform
 
 Ints = npt.NDArray[np.int64]

@@ -17,14 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.core.boxes import (
-    HANDLE,
-    INNER,
-    INNER_STRIDE,
-    OUTER,
-    OUTER_STRIDE,
-    RUN,
-)
 from davinci_sim.core.checks.rules import (
     CORES_READ,
     CORES_WRITE,
@@ -37,6 +29,14 @@ from davinci_sim.core.checks.rules import (
     WRITE_AFTER_WRITE,
 )
 from davinci_sim.core.order import FLAG_COUNT
+from davinci_sim.core.records import (
+    HANDLE,
+    INNER,
+    INNER_STRIDE,
+    OUTER,
+    OUTER_STRIDE,
+    RUN,
+)
 from davinci_sim.isa.jit import uncounted
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import FORWARDED, READ, WRITTEN

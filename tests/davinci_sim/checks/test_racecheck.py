@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from davinci_sim.isa import INSTRUCTIONS
 from tests.davinci_sim.checks.conftest import OUT, store
 
 V_BARRIER = "PIPE_V pipe_barrier barred=2 dtype=int32"
@@ -132,12 +129,10 @@ def test_an_early_reader_is_remembered_when_the_writer_reads_too(words, rules):
     assert "cores-read" in rules(reader, both)
 
 
-@pytest.mark.skipif(
-    "atomic" not in {field.name for field in INSTRUCTIONS["data_move"].fields}, reason="no atomic moves"
-)
 def test_atomic_adds_of_two_blocks_do_not_race(words, rules):
-    """Adds against adds are in any order; an add against a plain write is a race."""
-    plain = stored(words, OUT)
-    adding = words.program(*plain.text().replace("atomic=0", "atomic=1").splitlines())
+    """Adds against adds are in any order; an add against a plain write or a read is a race."""
+    plain, added = stored(words, OUT), store().replace("dtype=uint8", "atomic=1 dtype=fp32")
+    adding = words.program(words.load(8), words.set_flag(5, 6), words.wait_flag(5, 6), added)
     assert rules(adding, adding) == []
     assert rules(adding, plain) == ["cores-write"]
+    assert "cores-read" in rules(adding, words.program(words.load(1, s=OUT)))
