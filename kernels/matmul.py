@@ -173,7 +173,7 @@ class MatmulTiling(Tiling):
         cube = m0 * n0 * k / 4096 + -(-k // self.k0) * int(platform.mmad_head_cycles)
         share = int(platform.l2_chip_bytes_per_cycle) / int(platform.ai_cores)
         path = min(int(platform.l2_read_bytes_per_cycle), share)
-        load = (m0 + n0) * k * 2 / path + 2 * int(platform.gm_read_head_cycles)
+        load = (m0 + n0) * k * 2 / path + 2 * int(platform.gm_to_l1_head_cycles)
         store = m0 * n0 * 4 / min(int(platform.l2_write_bytes_per_cycle), share)
         return (
             -(-self._tiles(shape) // int(platform.ai_cores)) * max(cube, load, store)
@@ -192,7 +192,9 @@ class Buffers(NamedTuple):
     l0c: int
     ub: int
     ub_bias: int
-    ub_cut: int
+    ub_raw: int
+    ub_back: int
+    ub_halves: int
     l1_a_bytes: int
     l1_b_bytes: int
     l0a_bytes: int
@@ -270,13 +272,12 @@ def load_panel(core: Any, at: Any, q: Any, l1: int, gm: int, panel: Any) -> None
 @emits
 def cut_rows(core: Any, at: Any, q: Any, l1: int, apart: int, gm: int, rows: int) -> None:
     """Bring 16 columns of fp32 rows to L1 as two fp16 tiles, hi and, `apart` bytes on, lo = x - hi."""
-    raw = at.ub_cut + fill(core, q.raw) * CUT_ROWS * 64
+    raw = at.ub_raw + fill(core, q.raw) * CUT_ROWS * 64
     data_move(core, raw, gm, 1, rows * 2)
     filled(core, q.raw)
     use(core, q.raw)
-    halves = at.ub_cut + 2 * CUT_ROWS * 64
-    hi = halves + fill(core, q.cut) * CUT_ROWS * 64
-    lo, back = hi + CUT_ROWS * 32, halves + 2 * CUT_ROWS * 64
+    hi = at.ub_halves + fill(core, q.cut) * CUT_ROWS * 64
+    lo, back = hi + CUT_ROWS * 32, at.ub_back
     flat_convert(core, hi, FP16, raw, FP32, rows * 16)
     flat_convert(core, back, FP32, hi, FP16, rows * 16)
     flat_binary(core, SUB, raw, raw, back, rows * 16, FP32)
@@ -403,8 +404,10 @@ def tile_buffers(core: Any, x: Any, m0: int, k0: int, n0: int, l1_k: int, slots:
     l0c = alloc(core, L0C, slots * l0c_bytes, slots)
     ub = alloc(core, UB, slots * ub_bytes, slots)
     ub_bias = alloc(core, UB, n0 * 4)
-    ub_cut = alloc(core, UB, 5 * CUT_ROWS * 64 if x.item == 4 else 0)
-    places = (l1_a, l1_b, l0a, l0b, l0c, ub, ub_bias, ub_cut)
+    cut_bytes = CUT_ROWS * 64 if x.item == 4 else 0
+    ub_raw, ub_back = alloc(core, UB, 2 * cut_bytes, 2), alloc(core, UB, cut_bytes)
+    ub_halves = alloc(core, UB, 2 * cut_bytes, 2)
+    places = (l1_a, l1_b, l0a, l0b, l0c, ub, ub_bias, ub_raw, ub_back, ub_halves)
     return Buffers(*places, l1_a_bytes, l1_b_bytes, l0a_bytes, l0b_bytes, l0c_bytes, ub_bytes)
 
 

@@ -22,6 +22,9 @@ from kernels.lang.emits import emits
 
 GM, L1, L0A, L0B, L0C, UB = (int(s) for s in (Space.GM, Space.L1, Space.L0A, Space.L0B, Space.L0C, Space.UB))
 L0C_ALIGN, L0_ALIGN, BLOCK = 1024, 512, 32
+REPEAT_BYTES = 256
+UB_GAP = 2 * REPEAT_BYTES
+"""Less than this stays unused before a buffer in UB, so that two neighbours begin in different banks."""
 
 
 @emits
@@ -40,11 +43,26 @@ def note_buffer(core: Any, space: int, start: int, nbytes: int, slots: int) -> N
 
 
 @emits
+def start_in_ub(core: Any, top: int) -> int:
+    """Return the next start in UB from `top` on: a multiple of 256 bytes, alternately an even and an odd one.
+
+    Repeats of two sources that begin so do not meet in one group of banks: they cost one cycle, not two.
+    """
+    wanted = 0
+    for number in range(core.state[BUFFER_COUNT]):
+        row = BUFFERS + number * BUFFER_WIDTH
+        if core.state[row] == UB:
+            wanted = core.state[row + 1] + REPEAT_BYTES
+    return int(top + (wanted - top) % UB_GAP)
+
+
+@emits
 def alloc(core: Any, space: int, nbytes: int, slots: int = 1) -> int:
     """Hand out the next `nbytes` of a space, aligned as the space wants it; return the handle.
 
     When the space is full the kernel is refused: the error names the buffer, needed and available bytes.
-    The checkers hold every instruction to one buffer, or to one of the `slots` equal parts of it.
+    In UB neighbours begin in different groups of banks: allocate what an instruction reads together one after
+    the other. The checkers hold every instruction to one buffer, or to one of the `slots` equal parts of it.
     """
     align = BLOCK
     if space == L0C:
@@ -52,6 +70,8 @@ def alloc(core: Any, space: int, nbytes: int, slots: int = 1) -> int:
     elif space in (L0A, L0B):
         align = L0_ALIGN
     start = (core.state[TOP + space] + align - 1) // align * align
+    if space == UB:
+        start = start_in_ub(core, start)
     end = start + nbytes
     if end > core.state[CAPACITY + space]:
         refuse(core.state, NO_SPACE, space, nbytes, core.state[CAPACITY + space] - start)

@@ -9,11 +9,13 @@ from typing import ClassVar, Self
 from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
+from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Shape, Tiling
 from kernels.lang.window import SKIP_WIDTH
 
 EDGE, FRACTAL_BYTES, BLOCK_BYTES, ACCUMULATOR_BYTES = 16, 512, 32, 1024
 SLOTS = 2
+UB_BUFFERS = 4  # results, stage, bias and its padded copy: each may begin behind a gap
 CHUNK_BYTES = 65536
 """Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
 STAGE_BYTES = 32768
@@ -237,7 +239,7 @@ def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
     chunks = columns * ceil_div(p.groups, t.chunk) if t.weight_slots == 1 else SLOTS
     l1 = chunks * chunk_bytes + SLOTS * t.map_groups * p.rows_seen(t.rows) * p.w * BLOCK_BYTES
     ub = SLOTS * t.m0 * t.n0 * EDGE * p.position_bytes + ceil_div(p.results, t.channel_cores) * 128
-    ub += (SLOTS + 1) * STAGE_BYTES if p.spread > 1 else 0
+    ub += ((SLOTS + 1) * STAGE_BYTES if p.spread > 1 else 0) + UB_BUFFERS * UB_GAP
     return (
         l1 <= int(platform.l1_bytes)
         and ub <= int(platform.ub_bytes)

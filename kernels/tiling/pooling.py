@@ -8,12 +8,14 @@ from typing import ClassVar, Self
 from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
+from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Shape, Tiling
 from kernels.tiling.conv2d import BLOCK_BYTES, ceil_div, groups, transfer
 
 MAX_WINDOW = 2048
 """Elements of a window: fp16 counts that far exactly."""
 BITS_BYTES, SUM_BYTES = 4096, 16384
+BUFFERS = 4  # in UB: each may begin behind a gap
 LANES = 8  # positions of a repeat
 MAX_STRIDE_BLOCKS = 255
 
@@ -103,7 +105,7 @@ class PoolTiling(Tiling):
         beyond = LANES * shape.stride if shape.stride * shape.unit <= MAX_STRIDE_BLOCKS else 0
         slot = (seen + beyond + 2 * rows * cols) * shape.unit * BLOCK_BYTES
         work = shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + LANES * shape.unit * BLOCK_BYTES
-        return self.slots * slot + work
+        return self.slots * slot + work + BUFFERS * UB_GAP
 
     def moved(self, shape: PoolShape) -> tuple[float, float]:
         """Return the bytes that a tile reads and writes, in a transfer each."""
@@ -121,7 +123,8 @@ class PoolGradTiling(PoolTiling):
         (rows, cols), (seen_h, seen_w) = self._windows(shape), self._seen(shape)
         read = (2 * rows * cols + LANES) * shape.unit * BLOCK_BYTES
         slot = read + seen_h * seen_w * shape.unit * BLOCK_BYTES
-        return self.slots * slot + shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + SUM_BYTES
+        work = shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + SUM_BYTES
+        return self.slots * slot + work + BUFFERS * UB_GAP
 
     def moved(self, shape: PoolShape) -> tuple[float, float]:
         """Return the bytes that a tile reads and writes."""
