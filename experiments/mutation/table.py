@@ -9,7 +9,6 @@ from experiments.mutation.seeds import CLASSES
 from experiments.mutation.trial import Verdict
 
 CATCHERS = (*CHECKERS, "output")
-BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
 
 
 def table(found: Sequence[Verdict]) -> str:
@@ -24,10 +23,11 @@ def table(found: Sequence[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def between_marks(page: str, made: str) -> str:
-    """Return a page with `made` in place of what stands between its marks."""
-    head, _, rest = page.partition(BEGIN)
-    return f"{head}{BEGIN}\n{made}{END}{rest.partition(END)[2]}"
+def between_marks(page: str, made: str, name: str = "mutants") -> str:
+    """Return a page with `made` in place of what stands between the marks of a table."""
+    begin, end = (f"<!-- {name}: {side} -->" for side in ("begin", "end"))
+    head, _, rest = page.partition(begin)
+    return f"{head}{begin}\n{made}{end}{rest.partition(end)[2]}"
 
 
 def _row(title: str, found: Sequence[Verdict]) -> str:
