@@ -35,7 +35,10 @@ from kernels.lang import packed
 from kernels.lang.kernel import Kernel
 
 EXECUTOR, ENGINE = "the executor", "the engine"
-_PARTS: dict[str, tuple[Any, ...]] = {EXECUTOR: EXECUTE[:1], ENGINE: (*COUNT[:1], legal_order, with_barriers, run)}
+_PARTS: dict[str, tuple[Any, ...]] = {
+    EXECUTOR: EXECUTE[:1],
+    ENGINE: (*COUNT[:1], legal_order, with_barriers, run),
+}
 """What the caches of these hold."""
 WORTH_PROCESSES = 3
 """From so many functions on, starting processes is quicker than compiling one after the other."""

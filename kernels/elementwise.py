@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from davinci_sim.platforms import Platform
 from kernels.lang import (
+    FAST_BYTES,
     FP16,
     FP32,
     INT32,
@@ -255,7 +256,8 @@ def wide_relu(core: Any, dst: int, x: int, zero: int, n: int) -> None:
 def stream_unary(core: Any, op: int, x: int, y: int, n: int, dtype: int, tile: int, slots: int) -> None:
     """Compute y[n] = op(x[n]) for this block's share."""
     size = size_of(core, dtype)
-    unit, tile = LINE // size, max(1, tile // 128) * 128
+    unit = FAST_BYTES // size
+    tile = max(1, tile // unit) * unit
     ub_x, ub_y = alloc(core, UB, slots * tile * size, slots), alloc(core, UB, slots * tile * size, slots)
     is_wide_relu = op == RELU and dtype == FP32
     zero = alloc(core, UB, 32 if is_wide_relu else 0)
@@ -377,7 +379,8 @@ def stream_choice(
 ) -> None:
     """Set z[n] = x[n] where the test holds, else y[n]; y is taken as zero when `positive`."""
     size, slots = size_of(core, shape.dtype), tiling.slots
-    unit, tile = LINE // size, max(1, tiling.tile // 128) * 128
+    unit = FAST_BYTES // size
+    tile = max(1, tiling.tile // unit) * unit
     pitch = tile * size
     zero, bits = alloc(core, UB, 32), alloc(core, UB, 255 * 16)
     ub_test, ub_x = alloc(core, UB, slots * pitch, slots), alloc(core, UB, slots * pitch, slots)
@@ -468,12 +471,13 @@ def _cast_operands(shape: CastShape) -> tuple[Operand, ...]:
 def cast(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] (out_dtype) = x[n] (dtype), to nearest even; integers saturate."""
     size, to_size = size_of(core, shape.dtype), size_of(core, shape.out_dtype)
-    tile, slots = max(1, tiling.tile // 128) * 128, tiling.slots
+    unit, slots = FAST_BYTES // min(size, to_size), tiling.slots
+    tile = max(1, tiling.tile // unit) * unit
     ub_x, ub_y = alloc(core, UB, slots * tile * size, slots), alloc(core, UB, slots * tile * to_size, slots)
     scratch = alloc(core, UB, tile * 4)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
-    end = share_end(core, shape.n, 128)
-    for i in range(share_start(core, shape.n, 128), end, tile):
+    end = share_end(core, shape.n, unit)
+    for i in range(share_start(core, shape.n, unit), end, tile):
         n = min(tile, end - i)
         taken = ub_x + fill(core, q_in) * tile * size
         data_move(core, taken, x + i * size, 1, (n * size + 31) // 32)

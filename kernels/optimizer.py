@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from kernels.elementwise import FlatShape, FlatTiling
 from kernels.lang import (
+    FAST_BYTES,
     FP32,
     MTE2,
     MTE3,
@@ -97,8 +98,8 @@ def apply_momentum(  # noqa: PLR0913, PLR0917 - an operand each
     use(core, q_rates)
     for number in range(2):
         spread(core, rates + number * RATE_BYTES, raw + number * 64, 1, SIZE, scratch)
-    end = share_end(core, shape.n, LANES)
-    for i in range(share_start(core, shape.n, LANES), end, tile):
+    end = share_end(core, shape.n, FAST_BYTES // SIZE)
+    for i in range(share_start(core, shape.n, FAST_BYTES // SIZE), end, tile):
         n = min(tile, end - i)
         blocks, at = (n * SIZE + 31) // 32, i * SIZE
         taken = ub_in + fill(core, q_in) * 3 * pitch

@@ -25,7 +25,10 @@ SINK_STEPS = 8  # steps that the device runs for one call of the host
 @click.argument("model")
 @click.option("--data", required=True, metavar="DATASET", help="The data set, for example digits.")
 @click.option(
-    "--device", default=HOST, show_default=True, metavar="CHIP|host",
+    "--device",
+    default=HOST,
+    show_default=True,
+    metavar="CHIP|host",
     help="Where every number is computed: in NumPy, or on a chip, given by name or as a file of your own.",
 )
 @click.option(

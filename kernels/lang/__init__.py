@@ -6,6 +6,7 @@ Instructions come from the instruction set, everything else from the modules of 
 from davinci_sim import isa
 from davinci_sim.isa import *  # noqa: F403 - the instruction set is the vocabulary of kernels
 from kernels.lang.buffers import (
+    FAST_BYTES,
     GM,
     L0A,
     L0B,
@@ -65,6 +66,7 @@ from kernels.lang.shapes import (
 __all__ = [
     "ADD",
     "DIV",
+    "FAST_BYTES",
     "GM",
     "KERNELS",
     "L0A",

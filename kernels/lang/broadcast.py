@@ -6,7 +6,7 @@
 from typing import Any, NamedTuple
 
 from davinci_sim.isa import data_move, vadd, vdiv, vmax, vmin, vmul, vsub
-from kernels.lang.buffers import UB, alloc, share_end, share_start
+from kernels.lang.buffers import FAST_BYTES, UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, DIV, MAX, MAX_REPEAT, MUL, SUB, flat_binary, size_of
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
@@ -152,7 +152,7 @@ def number_binary(core: Any, w: Any) -> None:
     use(core, q)
     spread(core, full, raw, 1, size, scratch)
     free(core, q)
-    stream_binary(core, w, full, REPEAT // size, NUMBER)
+    stream_binary(core, w, full, FAST_BYTES // size, NUMBER)
     close(core, q)
 
 
@@ -295,7 +295,7 @@ def any_binary(core: Any, op: int, a: int, b: int, c: int, shape: Any, tiling: A
     packs = period > 1 and period * pitch_bytes(core, row_bytes) <= COMPACT_LIMIT
     w = Work(op, a, b, c, rows, columns, shape.dtype, tile, tiling.slots)
     if pattern == SAME or (pattern == ROW and rows == 1) or (pattern == COLUMN and columns == 1):
-        stream_binary(core, w, b, REPEAT // size, SAME)
+        stream_binary(core, w, b, FAST_BYTES // size, SAME)
     elif pattern == NUMBER or (pattern == ROW and columns == 1) or (pattern == COLUMN and rows == 1):
         number_binary(core, w)
     elif pattern == ROW and (packs or (period == 1 and columns <= tile)):

@@ -22,6 +22,8 @@ from kernels.lang.emits import emits
 
 GM, L1, L0A, L0B, L0C, UB = (int(s) for s in (Space.GM, Space.L1, Space.L0A, Space.L0B, Space.L0C, Space.UB))
 L0C_ALIGN, L0_ALIGN, BLOCK = 1024, 512, 32
+FAST_BYTES = 512
+"""Shares of cores and tiles begin at multiples of this many bytes: transfers from there are fastest."""
 REPEAT_BYTES = 256
 UB_GAP = 2 * REPEAT_BYTES
 """Less than this stays unused before a buffer in UB, so that two neighbours begin in different banks."""

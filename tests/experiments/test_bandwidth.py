@@ -71,7 +71,7 @@ def test_errors_are_those_of_the_bandwidth():
     operator = Operator("ReLU", "relu", SHARES, us=10.0)
     slow = [Row(operator, {"cold": 10.0, "used": 20.0, "produced": 5.0})]
     assert [median_error(slow, state) for state in STATES] == [0, 0.5, 1]
-    assert metrics(slow, 1)["median_error"] == 0
+    assert metrics(slow, 1)["median_error_of_all"] == 0
 
 
 def test_the_curve_spans_the_points_and_starts_shares_on_boundaries():

@@ -62,9 +62,7 @@ def test_an_experiment_is_given_the_users_chip_and_engine(answer, tmp_path):
     (folder / "experiment.py").write_text(EXPERIMENT)
     (folder / "expected.json").write_text(EXPECTED)
     where = ("--root", str(tmp_path), "--out", str(tmp_path / "out"))
-    found = answer(
-        "experiment", "run", "mine", *where, "--platform", str(MY_CHIP), "--engine", "reference"
-    )
+    found = answer("experiment", "run", "mine", *where, "--platform", str(MY_CHIP), "--engine", "reference")
     assert found["ok"], found["metrics"]
 
 
