@@ -44,19 +44,26 @@ def load() -> dict[str, Kernel]:
 
 
 def find(name: str) -> Kernel:
-    """Return a kernel by name; an unknown one is answered with the nearest names.
-
-    Only the family is imported whose file defines a function of that name, if there is one.
-    """
-    from kernels.lang.kernel import KERNELS
-
-    for module in pkgutil.iter_modules(__path__):
-        if module.name not in _NOT_FAMILIES and _defines(module.name, name):
-            importlib.import_module(f"{__name__}.{module.name}")
-    known = {name: KERNELS[name]} if name in KERNELS else load()
+    """Return a kernel by name; an unknown one is answered with the nearest names."""
+    known = _load_defining(name) or load()
     if name not in known:
         raise unknown("kernel", name, known)
     return known[name]
+
+
+def is_known(name: str) -> bool:
+    """Tell whether there is a kernel of that name."""
+    return bool(_load_defining(name))
+
+
+def _load_defining(name: str) -> dict[str, Kernel]:
+    """Import the families whose files define a function of that name; return its kernel, if it is one."""
+    for module in pkgutil.iter_modules(__path__):
+        if module.name not in _NOT_FAMILIES and _defines(module.name, name):
+            importlib.import_module(f"{__name__}.{module.name}")
+    from kernels.lang.kernel import KERNELS
+
+    return {name: KERNELS[name]} if name in KERNELS else {}
 
 
 def _defines(family: str, name: str) -> bool:

@@ -51,9 +51,8 @@ def ensure(names: Iterable[str]) -> None:
 
     Names that are no kernel of the kit are left to be compiled when they are used.
     """
-    known = kernels.load()
-    wanted = [EXECUTOR, ENGINE, *dict.fromkeys(name for name in names if name in known)]
-    missing = [name for name in wanted if not _marker(name, known).exists()]
+    wanted = [EXECUTOR, ENGINE, *dict.fromkeys(name for name in names if kernels.is_known(name))]
+    missing = [name for name in wanted if not _marker(name).exists()]
     workers = min(MAX_WORKERS, os.cpu_count() or 1, len(missing))
     if len(missing) >= WORTH_PROCESSES and workers > 1:
         _compile_in_processes(missing, workers)
@@ -61,14 +60,13 @@ def ensure(names: Iterable[str]) -> None:
 
 def compile_one(name: str) -> None:
     """Compile one kernel, the executor or the engine, and note that it is in the cache."""
-    known = kernels.load()
     if name == EXECUTOR:
         _compile_executor()
     elif name == ENGINE:
         _compile_engine()
     else:
-        _compile_kernel(known[name])
-    marker = _marker(name, known)
+        _compile_kernel(kernels.find(name))
+    marker = _marker(name)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()
 
@@ -101,9 +99,9 @@ def _type_of(value: Any) -> types.Type:
     return found
 
 
-def _marker(name: str, known: dict[str, Kernel]) -> Path:
+def _marker(name: str) -> Path:
     """Return the file that says that a function is in the cache; it changes with what the function calls."""
-    functions = _PARTS.get(name) or (known[name].emit,)
+    functions = _PARTS.get(name) or (kernels.find(name).emit,)
     digests = (digest_of(function, into_calls=True) for function in functions)
     return Path(CACHE_FOLDER) / "ready" / "-".join([name.replace(" ", "-"), *digests])
 

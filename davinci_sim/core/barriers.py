@@ -4,13 +4,14 @@ The vector and the cube unit start an instruction before the result of the one b
 arrive in order; a read of a result that may not have arrived needs pipe_barrier(V) or pipe_barrier(M).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.core.order import BARRIER
-from davinci_sim.core.records import families, regions_text
+from davinci_sim.core.order import BARRIER, SET, WAIT
+from davinci_sim.core.records import families, is_rare, regions_text
 from davinci_sim.isa import INSTRUCTIONS, Instruction, pipe_barrier
 from davinci_sim.isa.jit import jit, uncounted
 from davinci_sim.isa.pipes import Pipe
@@ -100,36 +101,43 @@ def _needs_barrier(pipe: int, rows: Words, count: int, kept: Words, ends: Words)
     return is_needed
 
 
-def _compile() -> Any:
+def _compile(name: str, known: Iterable[Instruction]) -> Any:
     """Write and compile the loop with one case per family of the two units."""
     scope: dict[str, Any] = {"_put_bounds": _put_bounds, "_forget": _forget, "_needs_barrier": _needs_barrier}
     scope["__name__"] = __name__
     lines = [
-        "def places_of(words, places, rows, kept, ends):",
+        f"def {name}(words, places, rows, kept, ends):",
         "    found = 0",
         "    for r in range(words.shape[0]):",
         "        op, pipe, n = words[r, 0] & 255, (words[r, 0] >> 8) & 255, 0",
         f"        if op == {BARRIER}:",
         "            _forget(pipe, ends)",
-        f"        elif pipe != {_V} and pipe != {_M}:",
+        f"        elif (pipe != {_V} and pipe != {_M}) or op == {SET} or op == {WAIT}:",
         "            continue",
     ]
-    for number, family in enumerate(families(filter(_is_on_units, INSTRUCTIONS.values()))):
+    for number, family in enumerate(families(filter(_is_on_units, known))):
         test, call = regions_text(number, family, scope)
         lines += [f"        elif {test}:", f"            for box in {call}:"]
         lines += ["                n = _put_bounds(rows, n, box)"]
     lines += [
+        "        else:",
+        "            return -1",
         "        if n > 0 and _needs_barrier(pipe, rows, n, kept, ends):",
         "            places[found] = r",
         "            found += 1",
         "    return found",
     ]
     exec(compile("\n".join(lines) + "\n", __file__, "exec"), scope)
-    return jit(scope["places_of"])
+    return jit(scope[name])
 
 
-_places_of = _compile()
+_PLACES_OF = (
+    _compile("places_of_usual", [each for each in INSTRUCTIONS.values() if not is_rare(each)]),
+    _compile("places_of", INSTRUCTIONS.values()),
+)
 """Compiled: fill `places` with the records that need a barrier before them; return how many do.
+
+The first one returns -1 for a program with an instruction that few kernels need.
 
 One loop with all the cases in it: in a function of its own each call would clear the variables of all.
 """
@@ -159,9 +167,11 @@ def with_barriers(words: Words) -> Words:
     it costs one cycle and the wait for the result before it. A barrier carries the source line of the
     instruction that it stands before.
     """
-    places = np.empty(len(words), dtype=np.int32)
+    places, count = np.empty(len(words), dtype=np.int32), -1
     rows, kept = np.empty((MOST_RANGES, 3), dtype=np.int64), np.empty((2 * _REMEMBERED, 3), dtype=np.int64)
-    count = int(_places_of(words, places, rows, kept, np.array([0, _REMEMBERED], dtype=np.int64)))
+    for places_of in _PLACES_OF:
+        if count < 0:
+            count = int(places_of(words, places, rows, kept, np.array([0, _REMEMBERED], dtype=np.int64)))
     if count == 0:
         return words
     out = np.empty((len(words) + count, words.shape[1]), dtype=np.int64)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from davinci_sim.core.records import is_rare as is_rare_one
 from davinci_sim.errors import InternalError
 from davinci_sim.isa import INSTRUCTIONS, Instruction
 from davinci_sim.isa.instruction import NO_VARIANT
@@ -62,22 +63,10 @@ def twin_of(words: Words, r: int, twins: Words) -> int:
     return int(twin)
 
 
-RARE_MODULES = frozenset(
-    f"davinci_sim.isa.{name}"
-    for name in ["compare_once", "compare_scalar", "extreme", "fused", "gather", "scatter", "shuffle", "sort"]
-)
-"""Where instructions are declared that are compiled only when a program has one."""
-
-
-def _is_rare(declared: Instruction) -> bool:
-    emitter = declared.emitter
-    return getattr(emitter, "py_func", emitter).__module__ in RARE_MODULES
-
-
 def _families(parts: tuple[str, ...], is_rare: bool) -> list[list[Instruction]]:
     """Group the instructions that share their operands and functions, so that each is compiled once."""
     groups: dict[tuple[Any, ...], list[Instruction]] = {}
-    for declared in [one for one in INSTRUCTIONS.values() if _is_rare(one) == is_rare]:
+    for declared in [one for one in INSTRUCTIONS.values() if is_rare_one(one) == is_rare]:
         key = (declared.record, *(getattr(declared, part) for part in parts))
         groups.setdefault(key, []).append(declared)
     return list(groups.values())

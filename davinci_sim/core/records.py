@@ -16,6 +16,19 @@ VARIANTS = np.array([NO_VARIANT, *(declared.variant for declared in INSTRUCTIONS
 """By opcode, what `accesses` of a family wants to know of its instruction."""
 
 
+RARE_MODULES = frozenset(
+    f"davinci_sim.isa.{name}"
+    for name in ["compare_once", "compare_scalar", "extreme", "fused", "gather", "scatter", "shuffle", "sort"]
+)
+"""Where instructions are declared that are compiled only when a program has one."""
+
+
+def is_rare(declared: Instruction) -> bool:
+    """Tell whether an instruction is one that few kernels need."""
+    emitter = declared.emitter
+    return getattr(emitter, "py_func", emitter).__module__ in RARE_MODULES
+
+
 def families(instructions: Iterable[Instruction]) -> list[list[Instruction]]:
     """Group the instructions that share operands and accesses, so that each is compiled once."""
     groups: dict[tuple[Any, ...], list[Instruction]] = {}

@@ -146,7 +146,10 @@ def _compiled(case: Case, measure: Any) -> Measurement:
     from numba.core.errors import NumbaError
 
     from davinci_sim.errors import DavinciError
+    from kernels.compiled import ensure
 
+    if case.engine == "fast":
+        ensure([case.kernel.name])
     try:
         measured: Measurement = measure(case)
     except NumbaError as error:
