@@ -24,7 +24,8 @@ MASK_LO, MASK_HI = 38, 39
 TOP = 40  # next free byte of each space
 CAPACITY = TOP + SPACE_COUNT
 EVENT_IDS = CAPACITY + SPACE_COUNT  # how many the platform has per pipe pair
-QUEUE_COUNT = EVENT_IDS + 1
+LACKING = EVENT_IDS + 1  # bits of instructions that the platform lacks and kernels have another way for
+QUEUE_COUNT = LACKING + 1
 NEXT_EVENT = QUEUE_COUNT + 1  # next free event id of pipe pair (src, dst): 7 x 7
 QUEUES = NEXT_EVENT + 49  # rows of QUEUE_WIDTH
 QUEUE_WIDTH, MAX_QUEUES = 8, 24
@@ -44,19 +45,19 @@ class CoreState(NamedTuple):
     state: npt.NDArray[np.int64]
 
 
-def new_core_state(capacity: int, spaces: list[int], event_ids: int) -> CoreState:
+def new_core_state(capacity: int, spaces: list[int], event_ids: int, lacking: int = 0) -> CoreState:
     """Return an empty state with room for `capacity` records and `spaces[space]` bytes in each space."""
     state = np.zeros(STATE_SIZE, dtype=np.int64)
     state[CAPACITY : CAPACITY + SPACE_COUNT] = spaces
-    state[EVENT_IDS] = event_ids
+    state[EVENT_IDS], state[LACKING] = event_ids, lacking
     return CoreState(np.empty((capacity, 8), dtype=np.int64), state)
 
 
 def begin_block(core: CoreState, block_idx: int, block_dim: int) -> None:
     """Forget everything emitted and allocated, and start emitting block `block_idx` of `block_dim`."""
-    kept = core.state[CAPACITY : EVENT_IDS + 1].copy()
+    kept = core.state[CAPACITY : LACKING + 1].copy()
     core.state[:] = 0
-    core.state[CAPACITY : EVENT_IDS + 1] = kept
+    core.state[CAPACITY : LACKING + 1] = kept
     core.state[BLOCK_IDX], core.state[BLOCK_DIM] = block_idx, block_dim
     core.state[MASK_LO : MASK_HI + 1] = -1
 
