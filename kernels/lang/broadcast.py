@@ -5,10 +5,11 @@
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import data_move, vadd, vdiv, vmax, vmin, vmul, vsub
+from davinci_sim.isa import FP32, data_move, vadd, vdiv, vmax, vmin, vmul, vrec, vsub
 from kernels.lang.buffers import FAST_BYTES, UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, DIV, MAX, MAX_REPEAT, MUL, SUB, flat_binary, size_of
+from kernels.lang.lacking import VDIV, lacks
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
 from kernels.lang.rows import (
     COMPACT_LIMIT,
@@ -72,6 +73,9 @@ def strided_binary(core: Any, op: int, dst: int, a: int, b: int, repeat: int, s:
         vsub(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
     elif op == MUL:
         vmul(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
+    elif op == DIV and s.dtype == FP32 and lacks(core, VDIV, s.dtype) != 0:  # as `binary` does
+        vrec(core, dst, b, repeat, s.dtype, s.mask, 1, 0, s.pitch, s.b_rep)
+        vmul(core, dst, a, dst, repeat, s.dtype, s.mask, 1, 1, 1, s.pitch, s.pitch, s.pitch)
     elif op == DIV:
         vdiv(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
     elif op == MAX:

@@ -24,6 +24,7 @@ from davinci_sim.isa import (
     vsub,
 )
 from kernels.lang.emits import emits
+from kernels.lang.lacking import VDIV, VSQRT, lacks
 
 MAX_REPEAT = 255
 ADD, SUB, MUL, DIV, MAX, MIN = range(6)
@@ -40,13 +41,20 @@ def size_of(core: Any, dtype: int) -> int:
 
 @emits
 def binary(core: Any, op: int, dst: int, a: int, b: int, repeat: int, dtype: int, mask: int) -> None:
-    """Emit the two-source instruction numbered `op` on contiguous repeats."""
+    """Emit the two-source instruction numbered `op` on contiguous repeats; dst is neither of the sources.
+
+    A chip without vdiv multiplies by the reciprocal in fp32: two roundings. Not in fp16, whose reciprocals
+    are infinite from 2**-16 down.
+    """
     if op == ADD:
         vadd(core, dst, a, b, repeat, dtype, mask)
     elif op == SUB:
         vsub(core, dst, a, b, repeat, dtype, mask)
     elif op == MUL:
         vmul(core, dst, a, b, repeat, dtype, mask)
+    elif op == DIV and dtype == FP32 and lacks(core, VDIV, dtype) != 0:
+        vrec(core, dst, b, repeat, dtype, mask)
+        vmul(core, dst, a, dst, repeat, dtype, mask)
     elif op == DIV:
         vdiv(core, dst, a, b, repeat, dtype, mask)
     elif op == MAX:
@@ -57,7 +65,10 @@ def binary(core: Any, op: int, dst: int, a: int, b: int, repeat: int, dtype: int
 
 @emits
 def unary(core: Any, op: int, dst: int, a: int, repeat: int, dtype: int, mask: int) -> None:
-    """Emit the one-source instruction numbered `op` on contiguous repeats."""
+    """Emit the one-source instruction numbered `op` on contiguous repeats.
+
+    A chip without vsqrt inverts the inverse root: two roundings, and right for 0 and infinity, too.
+    """
     if op == EXP:
         vexp(core, dst, a, repeat, dtype, mask)
     elif op == LN:
@@ -66,6 +77,9 @@ def unary(core: Any, op: int, dst: int, a: int, repeat: int, dtype: int, mask: i
         vrec(core, dst, a, repeat, dtype, mask)
     elif op == RSQRT:
         vrsqrt(core, dst, a, repeat, dtype, mask)
+    elif op == SQRT and lacks(core, VSQRT, dtype) != 0:
+        vrsqrt(core, dst, a, repeat, dtype, mask)
+        vrec(core, dst, dst, repeat, dtype, mask)
     elif op == SQRT:
         vsqrt(core, dst, a, repeat, dtype, mask)
     elif op == ABS:

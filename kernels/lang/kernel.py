@@ -27,6 +27,7 @@ from davinci_sim.memory.layout import LAYOUTS
 from davinci_sim.memory.spaces import Space
 from davinci_sim.platforms import Platform
 from kernels.lang import rewrite
+from kernels.lang.lacking import lacking_bits
 from kernels.lang.shapes import Shape, Tiling
 
 FIRST_CAPACITY = 4096  # records; grows to what a program needs
@@ -279,9 +280,10 @@ class _States:
     def get(self, platform: Platform, capacity: int) -> st.CoreState:
         """Return a state with room for `capacity` records and the platform's spaces and events."""
         sizes, events = space_bytes(platform, 0), int(platform.event_ids_per_pipe_pair)
-        core = self.kept.get((*sizes, events))
+        key = (*sizes, events, lacking_bits(platform))
+        core = self.kept.get(key)
         if core is None or len(core.words) < capacity:
-            core = self.kept[*sizes, events] = st.new_core_state(capacity, sizes, events)
+            core = self.kept[key] = st.new_core_state(capacity, sizes, events, key[-1])
         return core
 
 

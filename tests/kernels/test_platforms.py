@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import kernels
@@ -74,13 +75,37 @@ def without_place(message: str) -> str:
 
 
 def test_a_lacking_instruction_is_named_with_the_chips_that_have_it():
-    """The 310 has no division."""
+    """The 310 has no division; the reciprocals of fp16 are too narrow to do without."""
     assert without_place(refusal("div", "ascend310", n=100)) == (
         "kernel div of shape n=100,rows=1,pattern=0,dtype=fp16: ascend310 lacks vdiv of fp16\n"
         "  rule: a kernel uses what the vendor lists for the chip; `davinci platform NAME --json` shows it\n"
         "  next: use another dtype, or a chip that has all: ascend310p3, ascend910a, ascend910b1, "
         "ascend_lite, ascend_tiny"
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_chip_without_square_roots_has_those_of_special_numbers(dtype):
+    """The 310 inverts the inverse root: 0, infinity and the least number come out exactly, -1 as NaN."""
+    tiny = np.finfo(dtype).tiny
+    x = np.array([0.0, -0.0, np.inf, -1.0, 1.0, 4.0, tiny], dtype)
+    kernel = kernels.find("sqrt")
+    shape = kernel.shape_type.of("sqrt", {"n": len(x)}, "fp16" if dtype == np.float16 else "fp32")
+    outputs, _ = run(kernel, shape, {"x": x}, Chip("ascend310"))
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(outputs["y"][:6], np.sqrt(x)[:6])
+    assert outputs["y"][6] == pytest.approx(np.sqrt(tiny), rel=2**-10)
+
+
+def test_a_chip_without_division_has_quotients_of_special_numbers():
+    """The 310 multiplies by the reciprocal in fp32."""
+    a = np.array([0.0, 0.0, 1.0, -1.0, np.inf, np.inf, 1.0, 6.0], np.float32)
+    b = np.array([0.0, 2.0, 0.0, np.inf, 2.0, np.inf, -0.0, 2.0], np.float32)
+    kernel = kernels.find("div")
+    shape = kernel.shape_type.of("div", {"n": len(a)}, "fp32")
+    outputs, _ = run(kernel, shape, {"a": a, "b": b}, Chip("ascend310"))
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(outputs["c"], a / b)
 
 
 def test_a_matrix_product_needs_a_chip_whose_accumulators_reach_the_unified_buffer():
