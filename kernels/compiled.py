@@ -27,7 +27,7 @@ from davinci_sim.core.barriers import with_barriers
 from davinci_sim.core.dispatch import COUNT, EXECUTE, execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
-from davinci_sim.core.program import Program
+from davinci_sim.core.program import Program, parse
 from davinci_sim.isa.cache import CACHE_FOLDER, digest_of
 from davinci_sim.isa.state import CoreState, new_core_state
 from davinci_sim.platforms import platform
@@ -44,6 +44,10 @@ WORTH_PROCESSES = 3
 """From so many functions on, starting processes is quicker than compiling one after the other."""
 MAX_WORKERS = 4
 _NOTHING = np.empty((0, 8), dtype=np.int64)
+_FLAGS = """
+PIPE_MTE2 set_flag src=5 dst=2 event_id=0 dtype=int32
+PIPE_V wait_flag src=5 dst=2 event_id=0 dtype=int32
+"""
 
 
 def ensure(names: Iterable[str]) -> None:
@@ -77,9 +81,10 @@ def _compile_executor() -> None:
 
 
 def _compile_engine() -> None:
-    """Put barriers into a program without records, order and simulate it."""
-    legal_order(Program(with_barriers(_NOTHING)))
-    simulate([Program(_NOTHING)], platform("ascend910a"))
+    """Put barriers into a program of two flags, order and simulate it."""
+    program = parse(_FLAGS)
+    legal_order(Program(with_barriers(program.words)))
+    simulate([program], platform("ascend910a"))
 
 
 def _compile_kernel(kernel: Kernel) -> None:

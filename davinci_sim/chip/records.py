@@ -9,7 +9,7 @@ from davinci_sim.chip.launch import Launch
 from davinci_sim.core.program import BY_OPCODE, Program
 from davinci_sim.core.trace import TRACE_DTYPE, Trace
 from davinci_sim.isa import PIPE_NAMES
-from davinci_sim.isa.jit import jit
+from davinci_sim.isa.jit import uncounted_jit
 from davinci_sim.platforms import Platform
 
 Rows = npt.NDArray[np.void]
@@ -31,23 +31,29 @@ def launch_of_block(launches: Sequence[Launch]) -> npt.NDArray[np.int64]:
     return np.repeat(np.arange(len(launches)), [len(launch.programs) for launch in launches])
 
 
-@jit
-def _describe(words: Words, op: Words, pipe: Words, location: Words, index: Words) -> None:
-    """Fill the columns that say what each record is."""
+@uncounted_jit
+def _describe(  # one parameter per column
+    words: Words, first: int, owner: int, op: Words, pipe: Words, location: Words, index: Words, task: Words
+) -> None:
+    """Fill the columns that say what each record is, from row `first` on."""
     for r in range(words.shape[0]):
-        head = words[r, 0]
-        op[r], pipe[r], location[r], index[r] = head & 255, (head >> 8) & 255, head >> 32, r
+        head, row = words[r, 0], first + r
+        op[row], pipe[row], location[row], index[row] = head & 255, (head >> 8) & 255, head >> 32, r
+        task[row] = owner
 
 
 def new_rows(launches: Sequence[Launch]) -> Rows:
-    """Return a row for every record, without times and cores."""
+    """Return a row for every record, without times and cores.
+
+    There are two at least: columns of a single row have another memory layout for the compiler, which would
+    compile everything once more for them.
+    """
     blocks = blocks_of(launches)
     offsets, owners = offsets_of(blocks), launch_of_block(launches)
-    rows = np.zeros(int(offsets[-1]), dtype=TRACE_DTYPE)
+    rows = np.zeros(max(2, int(offsets[-1])), dtype=TRACE_DTYPE)
+    columns = [rows[name] for name in ("op", "pipe", "location", "index", "task")]
     for block, program in enumerate(blocks):
-        mine = rows[offsets[block] : offsets[block + 1]]
-        _describe(program.words, mine["op"], mine["pipe"], mine["location"], mine["index"])
-    rows["task"] = np.repeat(owners, np.diff(offsets))
+        _describe(program.words, int(offsets[block]), int(owners[block]), *columns)
     return rows
 
 
@@ -56,11 +62,13 @@ def trace_of(
 ) -> Trace:
     """Return the trace of finished rows."""
     sources: dict[int, str] = {}
-    for program in blocks_of(launches):
+    blocks = blocks_of(launches)
+    for program in blocks:
         sources.update(program.sources)
     names = ["", *(BY_OPCODE[op].name for op in sorted(BY_OPCODE))]
     pipes = [PIPE_NAMES.get(code, "") for code in range(max(PIPE_NAMES) + 1)]
     return Trace(
-        platform_name=platform.name, clock_hz=float(platform.clock_hz), records=rows,
+        platform_name=platform.name, clock_hz=float(platform.clock_hz),
+        records=rows[: sum(map(len, blocks))],
         op_names=tuple(names), pipe_names=tuple(pipes), sources=sources, spans=tuple(spans),
     )  # fmt: skip

@@ -34,6 +34,7 @@ def _name(function: Callable[..., Any], scope: dict[str, Any]) -> str:
     return name
 
 
+_ODD = tuple(0x9E3779B97F4A7C15 * (2 * word + 1) % (1 << 63) | 1 for word in range(8))
 TWINS = 1 << 10
 """Records that are remembered while cycles are counted: a power of two."""
 _TWIN = (
@@ -50,10 +51,10 @@ def twin_of(words: Words, r: int, twins: Words) -> int:
 
     Each is remembered until another falls on its place; a record that asks twice is its own twin.
     """
-    key = words[r, 0]
-    for word in range(1, 8):
-        key = key * 0x9E3779B1 + words[r, word]
-    place = (key ^ (key >> 29)) & (TWINS - 1)
+    key = words[r, 0] * _ODD[0]
+    for word in range(1, 8):  # products that do not wait for each other
+        key += words[r, word] * _ODD[word]
+    place = (key >> 40) & (TWINS - 1)
     twin = twins[place]
     twins[place] = r
     if twin >= 0:

@@ -1,6 +1,7 @@
 """Prepare launches for the compiled engine, run them, and bring the times back."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,18 +32,19 @@ _MTE2, _MTE3 = int(Pipe.MTE2), int(Pipe.MTE3)  # the pipes that reach device mem
 
 @uncounted_jit
 def _payload(
-    words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], ready: Numbers, table: Numbers,
-    rows: int, gm_bytes: int,
+    words: Numbers, costs: Costs, has_transfer: npt.NDArray[np.bool_], first: int, ready: Numbers,
+    table: Numbers, known: int, gm_bytes: int,
 ) -> int:  # fmt: skip
-    """Fill ready[record] with a hand-off's flag, a transfer's row in the table, or -1.
+    """Fill ready[first + r] with a hand-off's flag, a transfer's row (`known` are before these), or -1.
 
-    Returns the rows used, or -1 - r if record r leaves the device memory.
+    Returns the rows of `table` used, or -1 - r if record r leaves the device memory.
     """
+    rows = 0
     for r in range(words.shape[0]):
         op, pipe = words[r, 0] & 255, (words[r, 0] >> 8) & 255
-        ready[r] = -1
+        ready[first + r] = -1
         if op in (SET, WAIT):
-            ready[r] = flag_of(words[r, 1])
+            ready[first + r] = flag_of(words[r, 1])
         elif pipe in (_MTE2, _MTE3) and has_transfer[op]:
             t = transfer_of(words, r, costs)
             if t.bus_bytes > 0:
@@ -50,7 +52,7 @@ def _payload(
                     return -1 - r
                 table[rows, 0], table[rows, 1], table[rows, 2] = t.address, t.run_bytes, t.runs
                 table[rows, 3], table[rows, 4], table[rows, 5] = t.stride_bytes, t.bus_bytes, t.is_write
-                ready[r] = rows
+                ready[first + r] = known + rows
                 rows += 1
     return rows
 
@@ -67,7 +69,8 @@ def simulate(launches: Sequence[Launch], platform: Platform, cache: L2) -> Trace
     blocks = blocks_of(launches)
     if system.cores.fault[0] != NO_FAULT:
         raise _error(system, blocks)
-    rows["core"] = np.repeat(system.blocks.core, np.diff(system.blocks.first_record))
+    for core, (first, last) in zip(system.blocks.core, pairwise(system.blocks.first_record), strict=True):
+        rows["core"][first:last] = core
     spans = [(int(start), int(end)) for start, end in system.launches.span]
     return trace_of(rows, launches, platform, spans)
 
@@ -96,15 +99,16 @@ def _described(blocks: Sequence[Program], rows: Rows, costs: Costs, gm_bytes: in
 
     `end` becomes the cycles of the unit, `ready` the flag or the row of the table.
     """
-    table = np.zeros((int(HAS_TRANSFER[rows["op"]].sum()), 6), dtype=np.int64)
-    used = 0
+    tables, known = [np.empty((0, 6), dtype=np.int64)], 0
     for first, words in _batches(blocks):
-        mine = rows[first : first + len(words)]
-        mine["end"] = count_cycles(words, costs)
-        used = _payload(words, costs, HAS_TRANSFER, mine["ready"], table, used, gm_bytes)
+        table = np.empty((len(words), 6), dtype=np.int64)
+        rows["end"][first : first + len(words)] = count_cycles(words, costs)
+        used = _payload(words, costs, HAS_TRANSFER, first, rows["ready"], table, known, gm_bytes)
         if used < 0:
             raise _beyond_memory(blocks, first - 1 - used)
-    return table[:used]
+        tables.append(table[:used].copy())
+        known += used
+    return np.concatenate(tables)
 
 
 def _batches(blocks: Sequence[Program]) -> Iterator[tuple[int, Numbers]]:
