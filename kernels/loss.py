@@ -48,6 +48,7 @@ from kernels.lang import (
     vsel,
     vsub,
 )
+from kernels.lang.buffers import UB_GAP
 from kernels.lang.flat import ADD, EXP, LN, MAX, MAX_REPEAT, MUL, REC, SUB
 from kernels.lang.fold import LOWEST, fold
 from kernels.lang.transpose import transpose_32bit
@@ -61,6 +62,8 @@ MAX_COLUMNS = 1024
 """In UB lie two to four copies of 16 rows at once, 64 bytes a column, beside the scratch."""
 AT_ONCE = 8
 """Fractals that are transposed together."""
+WORK_BYTES = AT_ONCE * 2048 + 3 * 4096 + 8 * UB_GAP
+"""More than what lies in UB beside the copies of 16 rows."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class LossTiling(Tiling):
     def default(cls, shape: LossShape, platform: Platform) -> Self:
         """Return double buffering where four copies of 16 rows fit."""
         fractals = -(-shape.n // EDGE)
-        return cls(2 if 4 * fractals * FRACTAL_BYTES <= int(platform.ub_bytes) * 3 // 4 else 1)
+        return cls(2 if 4 * fractals * FRACTAL_BYTES + WORK_BYTES <= int(platform.ub_bytes) else 1)
 
     @classmethod
     def space(cls, shape: LossShape, platform: Platform) -> Iterator[Self]:

@@ -14,11 +14,23 @@ if TYPE_CHECKING:
     from davinci_sim.core.checks import Finding
 
 
+CHECKERS = """\b
+Checkers:
+  memcheck   bytes outside of a buffer or tensor, misaligned operands
+  racecheck  reads and writes that no flag and no barrier orders
+  initcheck  bytes that are read and that nobody wrote
+  synccheck  flags that are set twice, never set or never waited for
+
+"""
+
+
 @click.command(
     "check",
     short_help="Check one kernel for hazards.",
-    epilog=examples(
+    epilog=CHECKERS
+    + examples(
         "davinci kernel check matmul --shape m=256,k=256,n=256",
+        "davinci kernel check add --shape n=100000 --dtype fp32 --tiling slots=1 --platform ascend310",
         "davinci kernel check my_kernels.py:scale --shape n=5000 --json",
     ),
 )
@@ -35,8 +47,12 @@ if TYPE_CHECKING:
 def check_kernel(name: str, shape: str, dtype: str | None, tiling: str, platform: str, as_json: bool) -> None:
     """Check kernel NAME, or NAME in a file of yours given as file.py:NAME, for hazards.
 
-    memcheck finds bytes outside of a buffer or tensor, racecheck what flags and barriers do not order,
-    initcheck reads of bytes that nobody wrote, synccheck flags that do not balance. A finding exits with 1.
+    A kernel with a missing flag computes right numbers on a lucky day. So the checkers ask of every byte that
+    an instruction touches who wrote it, who reads it, and what orders the two.
+
+    A finding names both instructions with their pipes and source lines, the bytes and their buffer, and the
+    flag to add; then the command exits with 1. docs/checks.md tells what counts as ordered. In Python:
+    kernels.check.check(kernel, shape), and check=True in kernels.run.run refuses a kernel with findings.
     """
     from davinci_sim.memory.dtypes import dtype as dtype_of
     from davinci_sim.platforms import platform as platform_of

@@ -45,3 +45,16 @@ def test_a_deadlock_is_a_finding_and_no_error(davinci):
 def test_an_unknown_kernel_is_a_usage_error(davinci):
     result = davinci("kernel", "check", "ad", "--shape", "n=32")
     assert result.exit_code == 2
+
+
+def test_the_help_says_what_each_checker_finds_and_how_to_go_on(davinci):
+    result = davinci("kernel", "check", "--help")
+    assert result.exit_code == 0
+    for text in (
+        "memcheck   bytes outside",
+        "racecheck  reads",
+        "initcheck  bytes",
+        "synccheck  flags",
+        "check=True",
+    ):
+        assert text in result.stdout

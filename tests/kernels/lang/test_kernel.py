@@ -265,9 +265,8 @@ def test_an_operand_in_a_wrong_space_is_named_with_the_rule_and_the_line():
 
 
 def test_an_element_type_that_an_instruction_does_not_take_is_named():
-    assert "  rule: dtype int8 must be one of fp16, fp32, int32, int16\n" in refusal(
-        IllegalInstruction, WRONG_TYPE
-    )
+    rule = "  rule: dtype int8 must be one of fp16, fp32, int32, int16\n"
+    assert rule in refusal(IllegalInstruction, WRONG_TYPE)
 
 
 def test_a_queue_with_more_slots_than_the_platform_has_events_is_refused():
