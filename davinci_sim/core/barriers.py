@@ -1,7 +1,8 @@
 """Barriers within a pipe, put where an instruction reads what an earlier one of its pipe has written.
 
 The vector and the cube unit start an instruction before the result of the one before it has arrived. Writes
-arrive in order; a read of a result that may not have arrived needs pipe_barrier(V) or pipe_barrier(M).
+arrive in order; a read of a result that may not have arrived needs pipe_barrier(V) or pipe_barrier(M). What
+takes its addresses from memory (gathers and scatters) may read and write anything in UB.
 """
 
 from collections.abc import Iterable
@@ -16,8 +17,11 @@ from davinci_sim.isa import INSTRUCTIONS, Instruction, pipe_barrier
 from davinci_sim.isa.jit import jit, uncounted
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import READ, WRITTEN, Region
+from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
+from davinci_sim.memory.spaces import Space
 
 Words = npt.NDArray[np.int64]
+_UB = int(Space.UB) << SPACE_SHIFT
 _V, _M, _ALL = int(Pipe.V), int(Pipe.M), int(Pipe.ALL)
 _REMEMBERED = 16
 """Ranges written since the last barrier that are kept per pipe; when more come a barrier is put."""
@@ -40,10 +44,24 @@ def _put_bounds(rows: Words, n: int, box: Region) -> int:
     return n + 1
 
 
+@uncounted
+def _put_whole(rows: Words, n: int) -> int:
+    """Write all of UB as read and written: an instruction whose addresses are data may touch any of it."""
+    for how in (READ, WRITTEN):
+        rows[n, HOW], rows[n, LOW], rows[n, HIGH] = how, _UB, _UB | ADDRESS_MASK
+        n += 1
+    return n
+
+
+def _is_indirect(declared: Instruction) -> bool:
+    """Tell whether an instruction takes addresses from memory: its `accesses` cannot know them."""
+    return declared.name in {"vgather", "vgatherb", "vscatter"} or declared.name.startswith("scatter_")
+
+
 def _is_on_units(declared: Instruction) -> bool:
     """Tell whether an instruction can run on the vector or the cube unit, and touches memory."""
     pipes = {declared.pipe, *declared.routes.values()}
-    return bool(declared.operands) and bool(pipes & {Pipe.V, Pipe.M})
+    return bool(declared.operands and pipes & {Pipe.V, Pipe.M}) and not _is_indirect(declared)
 
 
 @uncounted
@@ -104,7 +122,8 @@ def _needs_barrier(pipe: int, rows: Words, count: int, kept: Words, ends: Words)
 def _compile(name: str, known: Iterable[Instruction]) -> Any:
     """Write and compile the loop with one case per family of the two units."""
     scope: dict[str, Any] = {"_put_bounds": _put_bounds, "_forget": _forget, "_needs_barrier": _needs_barrier}
-    scope["__name__"] = __name__
+    scope |= {"_put_whole": _put_whole, "__name__": __name__}
+    indirect = [declared.opcode for declared in INSTRUCTIONS.values() if _is_indirect(declared)]
     lines = [
         f"def {name}(words, places, rows, kept, ends):",
         "    found = 0",
@@ -115,6 +134,8 @@ def _compile(name: str, known: Iterable[Instruction]) -> Any:
         f"        elif (pipe != {_V} and pipe != {_M}) or op == {SET} or op == {WAIT}:",
         "            continue",
     ]
+    lines += [f"        elif {' or '.join(f'op == {opcode}' for opcode in indirect)}:"]
+    lines += ["            n = _put_whole(rows, n)"]
     for number, family in enumerate(families(filter(_is_on_units, known))):
         test, call = regions_text(number, family, scope)
         lines += [f"        elif {test}:", f"            for box in {call}:"]

@@ -65,3 +65,10 @@ def test_the_records_themselves_do_not_change(words):
     made = with_barriers(program.words)
     kept = made[(made[:, 0] & 255) == (program.words[0, 0] & 255)]
     assert np.array_equal(kept, program.words)
+
+
+def test_what_takes_its_addresses_from_memory_may_touch_anything(words):
+    """A gather waits for writes that lie elsewhere, and is waited for."""
+    gather = "PIPE_V vgather dst=UB+0x8000 src=UB+0x0 offsets=UB+0x4000 repeat=1 mask=" + "f" * 32
+    program = words.program(words.add(d=1024), gather + " dst_rep=8 dtype=fp32", words.add(a=4096, d=2048))
+    assert barred(program) == ["vadd", "pipe_barrier", "vgather", "pipe_barrier", "vadd"]
