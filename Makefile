@@ -7,7 +7,7 @@ TEST_ARGS ?= -n auto --dist loadfile
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled check test test-slow bench demo lock clean
+.PHONY: help setup compiled check test test-slow docs bench demo lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: compiled ## the tests, without the slow ones
 
 test-slow: compiled ## the slow tests
 	$(PY) -m pytest $(TEST_ARGS) -m slow
+
+docs: setup ## write the generated pages again
+	$(PY) -m davinci_sim.core.reference_page
 
 bench: compiled ## the benchmarks; appends to results/bench.jsonl
 	$(PY) -m experiments.bench
