@@ -1,5 +1,8 @@
 """The comparison with the published profile draws ratios only from operators that do the same."""
 
+import numpy as np
+
+from davinci_sim.platforms import platform
 from experiments.demo.comparison import Row, read_published, totals
 from framework.graph_engine.control.profile import OpTime
 
@@ -19,9 +22,19 @@ def test_untiled_products_and_fused_kernels_give_no_ratio_to_the_totals():
     records = read_published()
     sums = totals([Row(ours(2 * record.us), record) for record in records])
     alike = [record for record in records if not record.note]
-    assert {r.op for r in records if r.note} == {
+    assert {r.op for r in records if r.note and not r.is_fitted} == {
         "MatMul", "ReluV2", "FusionOp_ReluGradV2_Cast", "SoftmaxCrossEntropyWithLogits",
     }  # fmt: skip
     assert sums["paired_operators"] == len(alike)
     assert abs(sums["paired_total_ratio"] - 2) < 1e-12
     assert abs(sums["paired_median_ratio"] - 2) < 1e-12
+
+
+def test_the_start_of_a_block_is_the_slope_of_a_line_through_small_records():
+    """The figure of the chip is what these records give; they give no ratio."""
+    fitted = [each for each in read_published() if each.is_fitted]
+    slope_us, _ = np.polyfit([each.blocks for each in fitted], [each.us for each in fitted], 1)
+    chip = platform("ascend910a")
+    assert round(slope_us * 1e-6 * chip.clock_hz) == chip.block_start_cycles
+    assert len(fitted) == 18
+    assert all(each.note for each in fitted)
