@@ -1,7 +1,8 @@
 """Compile functions of numbers to machine code once, and keep the result on disk.
 
-- `jit`: what Python calls.
-- `inner`: what only compiled code calls; it becomes part of its callers.
+- `jit`: what Python calls; `uncounted_jit`: the same for functions that make no arrays.
+- `inner`: what only compiled code calls; it becomes part of its callers. `uncounted` and `inlined`: the same for
+  functions that make no arrays, and for those that must not remain calls.
 - `apart`: what only compiled code calls, by address. The caller's code does not contain it, so that a large
   function (or one with many callers) is compiled once, and again only when it changes itself.
 """
@@ -171,11 +172,6 @@ def jit(function: F) -> F:
     interpreter is released, so that cores can be executed side by side.
     """
     return function if config.DISABLE_JIT else cast(F, Compiled(function, _OPTIONS))
-
-
-def emission(function: F) -> F:
-    """Compile a function that emits and that Python calls."""
-    return function if config.DISABLE_JIT else cast(F, Compiled(function, {**_OPTIONS, "_nrt": False}))
 
 
 def inner(function: F) -> F:

@@ -10,7 +10,18 @@ from davinci_sim.chip import faults
 from davinci_sim.chip.engine.fluid import classes_of, new_fluid
 from davinci_sim.chip.engine.l2 import L2
 from davinci_sim.chip.engine.loop import FLAG_BITS, IDLE, Blocks, Launches, Memory, System, run
-from davinci_sim.chip.engine.scoreboard import LEFT_SET, NO_FAULT, SET_TWICE, Records, new_cores
+from davinci_sim.chip.engine.scoreboard import (
+    LAST,
+    LEFT_SET,
+    NEXT,
+    NO_FAULT,
+    PUSHED,
+    QUEUED,
+    SERVED,
+    SET_TWICE,
+    Records,
+    new_cores,
+)
 from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.records import Rows, blocks_of, launch_of_block, new_rows, offsets_of, trace_of
 from davinci_sim.core.costs import costs_of
@@ -186,15 +197,13 @@ def _error(system: System, blocks: Sequence[Program]) -> Exception:
 
 def _waiting(system: System, core: int, block: int) -> list[int]:
     """Return the wait_flag records of a block that keep its pipes, by place in its program."""
-    first = int(system.blocks.first_record[block])
-    found = []
-    for pipe in range(system.cores.pipes.shape[1]):
-        _, _, served, *_ = (int(n) for n in system.cores.pipes[core, pipe])
-        if served < int(system.cores.pipes[core, pipe, 0]):
-            found.append(int(system.cores.record[core, pipe, served % (system.cores.depth + 1)]))
-    following = int(system.cores.scalar[core, 0])
-    if following < int(system.cores.scalar[core, 1]):
-        found.append(following)
-    ops, pipes = system.records.op, system.records.pipe
-    scalar = [r for r in found if r != following or int(pipes[r]) == 1]
-    return [r - first for r in scalar if int(ops[r]) == WAIT]
+    cores, records = system.cores, system.records
+    first, heads = int(system.blocks.first_record[block]), []
+    for pipe in QUEUED:
+        pushed, served = (int(cores.pipes[core, pipe, column]) for column in (PUSHED, SERVED))
+        if served < pushed:
+            heads.append(int(cores.record[core, pipe, served % (cores.depth + 1)]))
+    following, last = (int(cores.scalar[core, column]) for column in (NEXT, LAST))
+    if following < last and records.pipe[following] == int(Pipe.S):
+        heads.append(following)
+    return [r - first for r in heads if records.op[r] == WAIT]
