@@ -1,7 +1,7 @@
 """Compile functions of numbers to machine code once, and keep the result on disk.
 
 - `jit`: what Python calls; `uncounted_jit`: the same for functions that make no arrays.
-- `inner`: what only compiled code calls; it becomes part of its callers. `uncounted` and `inlined`: the same for
+- `inner`: what only compiled code calls; it becomes part of its callers. `uncounted`, `inlined`: the same for
   functions that make no arrays, and for those that must not remain calls.
 - `apart`: what only compiled code calls, by address. The caller's code does not contain it, so that a large
   function (or one with many callers) is compiled once, and again only when it changes itself.
