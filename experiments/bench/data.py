@@ -66,3 +66,12 @@ def vector_add_data() -> float:
     a, b = np.ones(count, np.float32), np.ones(count, np.float32)
     c = np.empty_like(a)
     return median_seconds(lambda: placed.chip.run(placed.task)) / median_seconds(lambda: np.add(a, b, out=c))
+
+
+@benchmark("x a run's time", at_most=10)
+def hazard_checks() -> float:
+    """Check launches for hazards, as a multiple of a run with data: the worst of a dozen kernels."""
+    from experiments.mutation.times import LAUNCHES, measure
+
+    taken = [measure(name, keys) for name, keys in LAUNCHES]
+    return max(each.whole_s / each.run_s for each in taken)
