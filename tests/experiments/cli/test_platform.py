@@ -48,7 +48,7 @@ def test_the_effective_values_of_a_users_chip_are_echoed(davinci, answer):
     assert found["figures"]["ub_bytes"]["value"] == 131072
     assert found["figures"]["l1_bytes"]["value"] == 1048576
     assert found["overrides"] == {
-        "hbm_bytes_per_cycle": {"value": 2200, "unit": "B/cycle", "base_value": 1024},
+        "hbm_bytes_per_cycle": {"value": 2048, "unit": "B/cycle", "base_value": 1024},
         "ub_bytes": {"value": 131072, "unit": "B", "base_value": 262144},
         "vector_cycles.vexp.fp16": {"value": 2, "unit": "cycles", "base_value": 4},
     }
