@@ -1,5 +1,6 @@
 """Check the programs of one launch: every block by itself, and the blocks against each other in GM."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -68,7 +69,8 @@ class _Launch:
         self, programs: Sequence[Program], platform: Platform, tensors: Sequence[TensorLike],
         buffers: Sequence[Ints], name_at: Callable[[int], str],
     ) -> None:  # fmt: skip
-        self.programs, self.platform, self.buffers, self.name_at = programs, platform, buffers, name_at
+        self.programs, self.platform, self.buffers = programs, platform, buffers
+        self.name_at = functools.cache(name_at)  # it may read a file
         self.sizes = np.array(space_bytes(platform, 0), dtype=np.int64)
         self.cells, on_chip = cells_of(self.sizes)
         self.gm, cells = tensor_ranges(tensors, on_chip)
