@@ -34,13 +34,18 @@ sys.modules[__name__].__class__ = _Kernels
 
 
 def load() -> dict[str, Kernel]:
-    """Import every family and return all kernels by name."""
+    """Import every family and return the kernels of the kit by name, without those of users' files."""
     for module in pkgutil.iter_modules(__path__):
         if module.name not in _NOT_FAMILIES:
             importlib.import_module(f"{__name__}.{module.name}")
+    return _loaded()
+
+
+def _loaded() -> dict[str, Kernel]:
+    """Return the kernels of the kit that are loaded."""
     from kernels.lang.kernel import KERNELS
 
-    return dict(sorted(KERNELS.items()))
+    return {name: each for name, each in sorted(KERNELS.items()) if each.module.startswith(f"{__name__}.")}
 
 
 def find(name: str) -> Kernel:
@@ -61,9 +66,8 @@ def _load_defining(name: str) -> dict[str, Kernel]:
     for module in pkgutil.iter_modules(__path__):
         if module.name not in _NOT_FAMILIES and _defines(module.name, name):
             importlib.import_module(f"{__name__}.{module.name}")
-    from kernels.lang.kernel import KERNELS
-
-    return {name: KERNELS[name]} if name in KERNELS else {}
+    loaded = _loaded()
+    return {name: loaded[name]} if name in loaded else {}
 
 
 def _defines(family: str, name: str) -> bool:

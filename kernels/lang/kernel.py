@@ -93,6 +93,11 @@ class Kernel:
     barriers: bool = True
 
     @property
+    def module(self) -> str:
+        """The module that declares the kernel."""
+        return str(getattr(self.emit, "py_func", self.emit).__module__)
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """The keys that `--shape` takes."""
         return tuple(name for name in self.shape_type.names() if not name.endswith("dtype"))
