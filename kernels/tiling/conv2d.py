@@ -322,7 +322,7 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
 def transfer(size_bytes: float, platform: Platform, rate: float) -> float:
     """Return the cycles of one transfer from GM: its head and path, or its share of the memory."""
     path = size_bytes / int(platform.gm_to_l1_bytes_per_cycle)
-    return max(int(platform.gm_read_head_cycles) + path, size_bytes / rate)
+    return max(int(platform.gm_to_l1_head_cycles) + path, size_bytes / rate)
 
 
 def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, float, float]:
