@@ -23,6 +23,7 @@ from davinci_sim.isa.lanes import (
     GROUP,
     SCRATCH,
     Floats,
+    Ints,
     are_apart,
     is_float,
     item_bytes,
@@ -109,6 +110,21 @@ def _round_halves(to: int, rounding: int, a: Floats, n: int) -> None:
 
 
 @inner
+def converted(
+    dtype: int, to: int, rounding: int, scale: float, floats: Floats, ints: Ints, count: int
+) -> None:
+    """Turn `count` loaded numbers into those of the other type: in place, or from one array to the other."""
+    if is_float(dtype) and not is_float(to):
+        floats_to_ints(rounding, to, floats, ints, count)
+    elif not is_float(dtype) and is_float(to):
+        ints_to_floats(np.float32(scale), ints, floats, count)
+    elif not is_float(to):
+        saturate(to, ints, count)
+    if is_float(to) and to != FP32 and rounding not in (NEAREST, EVEN):
+        _round_halves(to, rounding, floats, count)
+
+
+@inner
 def convert(memory: Memory, work: Work, rounding: int, scale: float) -> None:
     """Convert from `work.dtype` to `work.to`, one repeat or many at a time."""
     dtype, to, shape, mask = work.dtype, work.to, shape_of(work), (work.mask_lo, work.mask_hi)
@@ -126,17 +142,10 @@ def convert(memory: Memory, work: Work, rounding: int, scale: float) -> None:
             load_floats(memory, dtype, source, shape.blocks, floats)
         else:
             load_ints(memory, dtype, source, shape.blocks, ints)
-            if is_float(to):
-                ints_to_floats(np.float32(scale), ints, floats, count)
-            else:
-                saturate(to, ints, count)
+        converted(dtype, to, rounding, scale, floats, ints, count)
         if is_float(to):
-            if to != FP32 and rounding not in (NEAREST, EVEN):
-                _round_halves(to, rounding, floats, count)
             store_floats(memory, to, out, shape.lanes, mask, floats)
         else:
-            if is_float(dtype):
-                floats_to_ints(rounding, to, floats, ints, count)
             store_ints(memory, to, out, shape.lanes, mask, ints)
 
 

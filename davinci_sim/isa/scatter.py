@@ -62,7 +62,7 @@ def _listed(memory: Memory, handle: int, index: int, moved: int) -> int:
 
 
 @inner
-def _block(memory: Memory, handle: int, index: int, moved: int) -> int:
+def listed_block(memory: Memory, handle: int, index: int, moved: int) -> int:
     """Return the handle of block `index` of a list, -1 if it does not lie in UB."""
     start = _listed(memory, handle, index, moved)
     return start - int(memory.base[_UB]) + (_UB << SPACE_SHIFT) if start >= 0 else -1
@@ -80,9 +80,9 @@ def _scatter_binary(i: Any, memory: Memory, variant: int) -> None:
     lanes = BLOCK_BYTES // item_bytes(i.dtype)
     for repeat in range(i.repeat):
         for block in range(8):
-            dst = _block(memory, i.dst, block, repeat * i.dst_rep)
-            src0 = _block(memory, i.src0, block, repeat * i.src0_rep)
-            src1 = _block(memory, i.src1, block, repeat * i.src1_rep)
+            dst = listed_block(memory, i.dst, block, repeat * i.dst_rep)
+            src0 = listed_block(memory, i.src0, block, repeat * i.src0_rep)
+            src1 = listed_block(memory, i.src1, block, repeat * i.src1_rep)
             mask = block_mask((i.mask_lo, i.mask_hi), block * lanes, lanes)
             if min(dst, src0, src1) >= 0 and mask[0] != 0:
                 binary(memory, variant, _block_work(i, mask, dst, src0, src1), 1.0)
@@ -179,8 +179,8 @@ def _scatter_unary(i: Any, memory: Memory, variant: int) -> None:
     lanes = BLOCK_BYTES // item_bytes(i.dtype)
     for repeat in range(i.repeat):
         for block in range(8):
-            dst = _block(memory, i.dst, block, repeat * i.dst_rep)
-            src = _block(memory, i.src, block, repeat * i.src_rep)
+            dst = listed_block(memory, i.dst, block, repeat * i.dst_rep)
+            src = listed_block(memory, i.src, block, repeat * i.src_rep)
             mask = block_mask((i.mask_lo, i.mask_hi), block * lanes, lanes)
             if min(dst, src) >= 0 and mask[0] != 0:
                 unary(memory, variant, _block_work(i, mask, dst, src, src), np.float64(i.value))
