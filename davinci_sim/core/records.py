@@ -15,11 +15,8 @@ BOX_COLUMNS = 8
 VARIANTS = np.array([NO_VARIANT, *(declared.variant for declared in INSTRUCTIONS.values())], dtype=np.int64)
 """By opcode, what `accesses` of a family wants to know of its instruction."""
 
-
-RARE_MODULES = frozenset(
-    f"davinci_sim.isa.{name}"
-    for name in ["compare_once", "compare_scalar", "extreme", "fused", "gather", "scatter", "shuffle", "sort"]
-)
+_RARE = "compare_once compare_scalar extreme fused gather scatter shuffle sort vector_scatter vision"
+RARE_MODULES = frozenset(f"davinci_sim.isa.{name}" for name in _RARE.split())
 """Where instructions are declared that are compiled only when a program has one."""
 
 

@@ -190,7 +190,10 @@ _VECTOR_REPEAT = {
     ("vconv",): {"fp16": 1, "fp32": 1, "int32": 1, "int8": 1, "uint8": 1},
 }
 
-_SCATTER_FORMS = ("vexp", "vln", "vdiv", "vsqrt", "vrec", "vrsqrt", "vmla", "vmadd", "vmaddrelu")
+_SCATTER_FORMS = (
+    "vexp", "vln", "vdiv", "vsqrt", "vrec", "vrsqrt", "vmla", "vmadd", "vmaddrelu", "vsel", "vcmp_eq",
+    "vcmp_ne", "vcmp_lt", "vcmp_le", "vcmp_gt", "vcmp_ge",
+)  # fmt: skip
 
 
 def _vector_figures() -> dict[str, Figure]:
@@ -214,6 +217,9 @@ def _vector_figures() -> dict[str, Figure]:
     for dtype in ("fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16"):
         for instruction in ("vnchwconv", "scatter_vnchwconv", "vtranspose"):
             figures[f"vector_cycles.{instruction}.{dtype}"] = assumed(16, "cycles", transpose)
+    figures["vector_cycles.viou.fp16"] = assumed(
+        2, "cycles", "512 bytes of areas a repeat, 256 a cycle; none is published"
+    )
     return figures
 
 

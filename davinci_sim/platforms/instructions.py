@@ -38,7 +38,11 @@ THEIRS: Mapping[str, str] = {
     **{name: name for name in _SAME_NAME.split()},
     "l0c_to_ub": "data_move_l0c2ub",
     "broadcast_ub_to_l0c": "broadcast_ub_to_cc",
-    **{f"vcmp_{test}": "vcmp" for test in ("eq", "ne", "lt", "le", "gt", "ge")},
+    **{
+        f"{form}_{test}": form
+        for form in ("vcmp", "scatter_vcmp")
+        for test in ("eq", "ne", "lt", "le", "gt", "ge")
+    },
     "vsel_cmpmask": "vsel",
     "vsels": "vsel",
     "vaxpy_mixed": "vaxpy",
