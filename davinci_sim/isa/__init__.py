@@ -103,7 +103,6 @@ from davinci_sim.isa.sort import (
 )
 from davinci_sim.isa.sync import pipe_barrier, set_flag, wait_flag
 from davinci_sim.isa.vector import (
-    vaadd,
     vabs,
     vadd,
     vaddrelu,
@@ -149,6 +148,7 @@ from davinci_sim.isa.vector_scatter import (
 from davinci_sim.isa.vision import (
     rpn_cor,
     rpn_cor_diag,
+    vaadd,
     viou,
     vmergech,
     vrpac,

@@ -6,7 +6,7 @@ from davinci_sim.isa.fields import UINT8, UINT16
 from davinci_sim.isa.jit import inner
 from davinci_sim.isa.lanes import Floats, Ints, item_bytes
 
-(ADD, SUB, MUL, DIV, MAX, MIN, AND, OR, AADD, ADD_RELU, SUB_RELU, MLA, MADD, MADD_RELU) = range(14)
+(ADD, SUB, MUL, DIV, MAX, MIN, AND, OR, ADD_RELU, SUB_RELU, MLA, MADD, MADD_RELU) = range(13)
 """Two sources; the last three also read the destination."""
 (EXP, LN, REC, RSQRT, SQRT, ABS, RELU, NOT, COPY) = range(9)
 (ADDS, MULS, MAXS, MINS, LRELU, AXPY, SHL, SHR) = range(9, 17)
@@ -29,9 +29,6 @@ def _sums(op: int, a: Floats, b: Floats, n: int) -> None:
     elif op == SUB:
         for lane in range(n):
             a[lane] = a[lane] - b[lane]
-    elif op == AADD:
-        for lane in range(n):
-            a[lane] = (a[lane] + b[lane]) * np.float32(0.5)
     else:
         sign = np.float32(1.0) if op == ADD_RELU else np.float32(-1.0)
         for lane in range(n):

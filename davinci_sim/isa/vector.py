@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from davinci_sim.isa.arithmetic import (
-    AADD,
     ABS,
     ADD,
     ADD_RELU,
@@ -165,13 +164,6 @@ class vor(Binary):
     """dst = src0 | src1, bit by bit; with src0 = src1 it copies, and may repeat blocks (stride 0)."""
 
     variant = OR
-
-
-@instruction(Pipe.V, ("fp16",))
-class vaadd(Binary):
-    """dst = (src0 + src1) / 2, rounded once."""
-
-    variant = AADD
 
 
 @instruction(Pipe.V, SIGNED)

@@ -1,14 +1,14 @@
 """Region proposals on the vector unit: areas, overlaps, and which of them a better one suppresses.
 
 With these, and a comparison between, kernels of the first generation do non-maximum suppression 16 proposals
-at a time: `viou` (what each pair has in common) > the scaled sum of their areas (`vrpac`) gives a matrix of
-bits, and `rpn_cor` and `rpn_cor_diag` walk it. A proposal is eight fp16 numbers, as in `sort`. Also here:
-`vmergech`, with which they keep the four corners only.
+at a time: `viou` (what each pair has in common) > the scaled sum of their areas (`vrpac`, `vaadd`) gives a
+matrix of bits, and `rpn_cor` and `rpn_cor_diag` walk it. A proposal is eight fp16 numbers, as in `sort`. Also
+here: `vmergech`, with which they keep the four corners only.
 
 Model: see each instruction; where the vendor publishes no formula, the reading is the one under which the
 open NMS kernels compute what their authors say. Numbers are computed in float32 and rounded once, to fp16.
-Source: sizes of operands from TIK's proposal interface (vrpac, viou, set_rpn_offset, rpn_cor, rpn_cor_diag,
-vmrgch); use in the open TBE kernels nms_with_mask, batch_multi_class_non_max_suppression and
+Source: sizes of operands from TIK's proposal interface (vrpac, vaadd, viou, set_rpn_offset, rpn_cor,
+rpn_cor_diag, vmrgch); use in the open TBE kernels nms_with_mask, batch_multi_class_non_max_suppression and
 rpn_proposals_post_processing.
 """
 
@@ -121,6 +121,36 @@ class viou(Declaration):
                 u1, v1, u2, v2 = _corners(memory, i.src1, column)
                 area = _shared(x1, u1, x2, u2, i.offset) * _shared(y1, v1, y2, v2, i.offset)
                 memory.u16[at(memory, i.dst) // 2 + row * PER_REPEAT + column] = narrow(np.float32(area))
+
+
+@instruction(Pipe.V, HALF)
+class vaadd(Declaration):
+    """dst[16 * repeat, 16] = the sum of each number of src0 and each of the 16 of src1.
+
+    src0 has 16 numbers a repeat: areas, as vrpac writes them. dst must share no byte with the numbers.
+
+    Model: row j belongs to number j of src0, as in viou.
+    """
+
+    dst = Out(Space.UB)
+    src0 = In(Space.UB)
+    src1 = In(Space.UB)
+    repeat = Size(255, low=1)
+    cycles = table_time
+
+    def accesses(i: Any) -> tuple[Region, Region, Region]:
+        """Return the sums written and the numbers read."""
+        count = i.repeat * PER_REPEAT
+        out = region(WRITTEN, i.dst, count * PER_REPEAT * 2)
+        return out, region(READ, i.src0, count * 2), region(READ, i.src1, PER_REPEAT * 2)
+
+    def execute(i: Any, memory: Memory) -> None:
+        """Add each pair."""
+        dst, left, right = at(memory, i.dst) // 2, at(memory, i.src0) // 2, at(memory, i.src1) // 2
+        for row in range(i.repeat * PER_REPEAT):
+            for column in range(PER_REPEAT):
+                total = widen(memory.u16[left + row]) + widen(memory.u16[right + column])
+                memory.u16[dst + row * PER_REPEAT + column] = narrow(np.float32(total))
 
 
 @instruction(Pipe.V, BITS)

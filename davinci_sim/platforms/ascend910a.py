@@ -217,9 +217,10 @@ def _vector_figures() -> dict[str, Figure]:
     for dtype in ("fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16"):
         for instruction in ("vnchwconv", "scatter_vnchwconv", "vtranspose"):
             figures[f"vector_cycles.{instruction}.{dtype}"] = assumed(16, "cycles", transpose)
-    figures["vector_cycles.viou.fp16"] = assumed(
-        2, "cycles", "512 bytes of areas a repeat, 256 a cycle; none is published"
-    )
+    for instruction in ("viou", "vaadd"):
+        figures[f"vector_cycles.{instruction}.fp16"] = assumed(
+            2, "cycles", "512 bytes of areas a repeat, 256 a cycle; none is published"
+        )
     return figures
 
 

@@ -41,7 +41,6 @@ NUMPY = {
     "vmuls": lambda a, value: wide(a) * constant(a, value),
     "vmaxs": bounded(np.maximum), "vmins": bounded(np.minimum),
     "vlrelu": lambda a, value: np.where(a < 0, wide(a) * np.float32(value), wide(a)),
-    "vaadd": lambda a, b: (wide(a) + wide(b)) * np.float32(0.5),
     "vaddrelu": lambda a, b: np.maximum(wide(a) + wide(b), 0),
     "vsubrelu": lambda a, b: np.maximum(wide(a) - wide(b), 0),
     "vcopy": lambda a: a,

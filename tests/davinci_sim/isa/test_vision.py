@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from davinci_sim.isa import FP16, rpn_cor, rpn_cor_diag, vcmpv_gt, viou, vmergech, vrpac
+from davinci_sim.isa import FP16, rpn_cor, rpn_cor_diag, vaadd, vcmpv_gt, viou, vmergech, vmuls, vrpac
 from davinci_sim.isa.region import READ, WRITTEN
 from davinci_sim.memory.dtypes import DTYPES
 from davinci_sim.memory.spaces import Space
@@ -88,6 +88,21 @@ def test_overlaps_of_all_pairs(shared_machine, seed, repeat, offset):
     assert np.array_equal(got, want)
 
 
+@EXAMPLES
+@given(seed=SEEDS, repeat=st.integers(1, 5))
+def test_sums_of_all_pairs_of_areas(shared_machine, seed, repeat):
+    """A row for each number of the first operand; it has 16 a repeat, the second one 16 in all."""
+    machine, generator = shared_machine, np.random.default_rng(seed)
+    left, right = ((generator.standard_normal(n) * 100).astype(np.float16) for n in (16 * repeat, 16))
+    put(machine, 0, left)
+    put(machine, SECOND, right)
+    machine.run(
+        vaadd, dst=machine.handle(Space.UB, THIRD), src0=machine.handle(Space.UB),
+        src1=machine.handle(Space.UB, SECOND), repeat=repeat,
+    )  # fmt: skip
+    assert np.array_equal(get(machine, THIRD, (16 * repeat, 16), np.float16), left[:, None] + right)
+
+
 def joined(rows):
     """Return the bits of all rows together."""
     return np.bitwise_or.reduce(rows, initial=0)
@@ -161,11 +176,10 @@ def test_the_parts_together_are_non_maximum_suppression(shared_machine, seed, gr
     put(machine, 0, found)
     put(machine, 5 * 16384, np.ones(16 * groups, np.uint16))
     machine.run(vrpac, dst=areas, src=proposals, repeat=groups)
-    area = get(machine, 16384, 16 * groups, np.float16)
     for group in range(groups):
-        new = slice(16 * group, 16 * group + 16)
         machine.run(viou, dst=common, src0=proposals, src1=proposals + 256 * group, repeat=group + 1)
-        put(machine, 3 * 16384, threshold * (area[: new.stop, None] + area[None, new]))
+        machine.run(vaadd, dst=sums, src0=areas, src1=areas + 32 * group, repeat=group + 1)
+        machine.run(vmuls, dst=sums, src=sums, repeat=2 * (group + 1), value=float(threshold), dtype=FP16)
         machine.run(vcmpv_gt, dst=matrix, src0=common, src1=sums, repeat=2 * (group + 1), dtype=FP16)
         put(machine, 6 * 16384, np.zeros(1, np.uint16))
         if group > 0:
@@ -210,6 +224,12 @@ def test_only_the_corners_of_proposals_are_read(machine):
     touched = machine.touched(viou, dst=dst, src0=src, src1=other, repeat=2)
     assert touched[WRITTEN] == span(dst, 32 * 32)
     assert touched[READ] == corners | {other + 16 * p + byte for p in range(16) for byte in range(8)}
+
+
+def test_all_numbers_that_are_added_are_read(machine):
+    dst, src, other = (machine.handle(Space.UB, byte) for byte in (0, SECOND, THIRD))
+    touched = machine.touched(vaadd, dst=dst, src0=src, src1=other, repeat=2)
+    assert (touched[WRITTEN], touched[READ]) == (span(dst, 1024), span(src, 64) | span(other, 32))
 
 
 def test_the_suppression_register_is_written_and_read(machine):
