@@ -14,7 +14,7 @@ import numpy.typing as npt
 from davinci_sim.core.order import BARRIER, SET, WAIT
 from davinci_sim.core.records import families, is_rare, regions_text
 from davinci_sim.isa import INSTRUCTIONS, Instruction, pipe_barrier
-from davinci_sim.isa.jit import jit, uncounted
+from davinci_sim.isa.jit import inlined, jit, uncounted, uncounted_jit
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.region import READ, WRITTEN, Region
 from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
@@ -25,12 +25,19 @@ _UB = int(Space.UB) << SPACE_SHIFT
 _V, _M, _ALL = int(Pipe.V), int(Pipe.M), int(Pipe.ALL)
 _REMEMBERED = 16
 """Ranges written since the last barrier that are kept per pipe; when more come a barrier is put."""
+_PIPE = 0xFF << 8
 _HEAD = BARRIER | (int(pipe_barrier.instruction.dtypes[0]) << 16)
 
 
 HOW, LOW, HIGH = range(3)
 """Columns of the bounds of a range: touched how, from, to."""
 MOST_RANGES = 16
+"""Ranges of one record."""
+TWIN, FIRST, LAST = range(3)
+"""Columns of a record whose ranges are remembered: its index, its first row, behind its last row."""
+TWINS, ROWS = 1 << 9, 1 << 11
+"""Records that are remembered (a power of two), and rows for their ranges."""
+_ODD = tuple(0x9E3779B97F4A7C15 * (2 * word + 1) % (1 << 63) | 1 for word in range(8))
 
 
 @uncounted
@@ -65,9 +72,9 @@ def _is_on_units(declared: Instruction) -> bool:
 
 
 @uncounted
-def _reads_kept(rows: Words, count: int, kept: Words, first: int, last: int) -> bool:
+def _reads_kept(rows: Words, first_row: int, end: int, kept: Words, first: int, last: int) -> bool:
     """Tell whether one of the ranges is read and meets one that is kept."""
-    for row in range(count):
+    for row in range(first_row, end):
         if rows[row, HOW] == READ:
             for index in range(first, last):
                 if rows[row, LOW] < kept[index, HIGH] and kept[index, LOW] < rows[row, HIGH]:
@@ -76,9 +83,9 @@ def _reads_kept(rows: Words, count: int, kept: Words, first: int, last: int) -> 
 
 
 @uncounted
-def _keep_written(rows: Words, count: int, kept: Words, first: int, last: int) -> int:
+def _keep_written(rows: Words, first_row: int, end: int, kept: Words, first: int, last: int) -> int:
     """Keep the ranges that are written; return behind the last one kept, or -1 when they are too many."""
-    for row in range(count):
+    for row in range(first_row, end):
         if rows[row, HOW] != WRITTEN:
             continue
         low, high, index = rows[row, LOW], rows[row, HIGH], first
@@ -94,6 +101,36 @@ def _keep_written(rows: Words, count: int, kept: Words, first: int, last: int) -
     return last
 
 
+@inlined
+def _place_of(words: Words, r: int) -> int:
+    """Return where a record's ranges are remembered, until another falls on the same place."""
+    key = (words[r, 0] & 0xFFFFFFFF) * _ODD[0]
+    for word in range(1, 8):  # products that do not wait for each other
+        key += words[r, word] * _ODD[word]
+    return int((key >> 40) & (TWINS - 1))
+
+
+@uncounted
+def _room(rows: Words, free: int, twins: Words) -> int:
+    """Return a row with room behind it for the ranges of a record; when there is none all are forgotten."""
+    if free + MOST_RANGES <= rows.shape[0]:
+        return free
+    for place in range(twins.shape[0]):
+        twins[place, TWIN] = -1
+    return 0
+
+
+@inlined
+def _is_same(words: Words, earlier: int, r: int) -> bool:
+    """Tell whether two records touch the same memory: all is equal but the source lines; -1 is no record."""
+    if earlier < 0 or (words[earlier, 0] ^ words[r, 0]) << 32 != 0:
+        return False
+    differing = 0
+    for word in range(1, 8):
+        differing |= words[earlier, word] ^ words[r, word]
+    return bool(differing == 0)
+
+
 @uncounted
 def _forget(pipe: int, ends: Words) -> None:
     """Forget what was written before a barrier of a pipe."""
@@ -104,46 +141,62 @@ def _forget(pipe: int, ends: Words) -> None:
 
 
 @uncounted
-def _needs_barrier(pipe: int, rows: Words, count: int, kept: Words, ends: Words) -> bool:
+def _needs_barrier(pipe: int, rows: Words, row: int, end: int, kept: Words, ends: Words) -> bool:
     """Tell whether a record reads what its pipe has written since its last barrier; keep what it writes.
 
-    `kept[2 * 16, 3]` holds the ranges of V, then those of M; `ends` says how far each.
+    `rows[row:end]` are its ranges; `kept[2 * 16, 3]` holds those of V, then those of M; `ends` says how far.
     """
     unit = 0 if pipe == _V else 1
     first, last = unit * _REMEMBERED, ends[unit]
-    is_needed = last > first and _reads_kept(rows, count, kept, first, last)
-    end = _keep_written(rows, count, kept, first, first if is_needed else last)
-    if end < 0:
-        is_needed, end = True, _keep_written(rows, count, kept, first, first)
-    ends[unit] = end
+    is_needed = last > first and _reads_kept(rows, row, end, kept, first, last)
+    behind = _keep_written(rows, row, end, kept, first, first if is_needed else last)
+    if behind < 0:
+        is_needed, behind = True, _keep_written(rows, row, end, kept, first, first)
+    ends[unit] = behind
     return is_needed
 
 
 def _compile(name: str, known: Iterable[Instruction]) -> Any:
-    """Write and compile the loop with one case per family of the two units."""
-    scope: dict[str, Any] = {"_put_bounds": _put_bounds, "_forget": _forget, "_needs_barrier": _needs_barrier}
-    scope |= {"_put_whole": _put_whole, "__name__": __name__}
+    """Write and compile the loop with one case per family of the two units.
+
+    The ranges of a record are kept for those like it: `twins[place]` is the record and which rows they are.
+    """
+    scope: dict[str, Any] = {
+        "_put_bounds": _put_bounds, "_forget": _forget, "_needs_barrier": _needs_barrier,
+        "_put_whole": _put_whole, "_is_same": _is_same, "_place_of": _place_of, "_room": _room,
+        "TWIN": TWIN, "FIRST": FIRST, "LAST": LAST, "TWINS": TWINS, "ROWS": ROWS,
+        "np": np, "__name__": __name__,
+    }  # fmt: skip
     indirect = [declared.opcode for declared in INSTRUCTIONS.values() if _is_indirect(declared)]
     lines = [
-        f"def {name}(words, places, rows, kept, ends):",
-        "    found = 0",
+        f"def {name}(words, places):",
+        "    twins, rows = np.full((TWINS, 3), -1), np.empty((ROWS, 3), np.int64)",
+        f"    kept, ends = np.empty(({2 * _REMEMBERED}, 3), np.int64), np.array([0, {_REMEMBERED}])",
+        "    found, free = 0, 0",
         "    for r in range(words.shape[0]):",
-        "        op, pipe, n = words[r, 0] & 255, (words[r, 0] >> 8) & 255, 0",
+        "        op, pipe = words[r, 0] & 255, (words[r, 0] >> 8) & 255",
         f"        if op == {BARRIER}:",
         "            _forget(pipe, ends)",
-        f"        elif (pipe != {_V} and pipe != {_M}) or op == {SET} or op == {WAIT}:",
         "            continue",
+        f"        if (pipe != {_V} and pipe != {_M}) or op == {SET} or op == {WAIT}:",
+        "            continue",
+        "        place = _place_of(words, r)",
+        "        row, end = twins[place, FIRST], twins[place, LAST]",
+        "        if not _is_same(words, twins[place, TWIN], r):",
+        "            row = end = _room(rows, free, twins)",
+        f"            if {' or '.join(f'op == {opcode}' for opcode in indirect)}:",
+        "                end = _put_whole(rows, end)",
     ]
-    lines += [f"        elif {' or '.join(f'op == {opcode}' for opcode in indirect)}:"]
-    lines += ["            n = _put_whole(rows, n)"]
     for number, family in enumerate(families(filter(_is_on_units, known))):
         test, call = regions_text(number, family, scope)
-        lines += [f"        elif {test}:", f"            for box in {call}:"]
-        lines += ["                n = _put_bounds(rows, n, box)"]
+        lines += [f"            elif {test}:", f"                for box in {call}:"]
+        lines += ["                    end = _put_bounds(rows, end, box)"]
     lines += [
-        "        else:",
-        "            return -1",
-        "        if n > 0 and _needs_barrier(pipe, rows, n, kept, ends):",
+        "            else:",
+        "                return -1",
+        "            twins[place, TWIN], twins[place, FIRST], twins[place, LAST] = r, row, end",
+        "            free = end",
+        "        if end > row and _needs_barrier(pipe, rows, row, end, kept, ends):",
         "            places[found] = r",
         "            found += 1",
         "    return found",
@@ -164,20 +217,22 @@ One loop with all the cases in it: in a function of its own each call would clea
 """
 
 
-@jit
+@uncounted_jit
 def _insert(words: Words, places: npt.NDArray[np.int32], count: int, out: Words) -> None:
     """Copy the records, with a barrier of its pipe before each one in `places[:count]`."""
     to, start = 0, 0
     for index in range(count + 1):
         end = places[index] if index < count else words.shape[0]
-        out[to : to + end - start] = words[start:end]
-        to += end - start
+        for r in range(start, end):
+            for word in range(8):
+                out[to, word] = words[r, word]
+            to += 1
         start = end
         if index < count:
-            pipe = (words[end, 0] >> 8) & 255
-            out[to, :] = 0
-            out[to, 0] = _HEAD | (pipe << 8) | (words[end, 0] >> 32 << 32)
-            out[to, 1] = pipe
+            out[to, 0] = _HEAD | (words[end, 0] & _PIPE) | (words[end, 0] >> 32 << 32)
+            out[to, 1] = (words[end, 0] & _PIPE) >> 8
+            for word in range(2, 8):
+                out[to, word] = 0
             to += 1
 
 
@@ -189,10 +244,9 @@ def with_barriers(words: Words) -> Words:
     instruction that it stands before.
     """
     places, count = np.empty(len(words), dtype=np.int32), -1
-    rows, kept = np.empty((MOST_RANGES, 3), dtype=np.int64), np.empty((2 * _REMEMBERED, 3), dtype=np.int64)
     for places_of in _PLACES_OF:
         if count < 0:
-            count = int(places_of(words, places, rows, kept, np.array([0, _REMEMBERED], dtype=np.int64)))
+            count = int(places_of(words, places))
     if count == 0:
         return words
     out = np.empty((len(words) + count, words.shape[1]), dtype=np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from davinci_sim.core.barriers import with_barriers
@@ -72,3 +74,21 @@ def test_what_takes_its_addresses_from_memory_may_touch_anything(words):
     gather = "PIPE_V vgather dst=UB+0x8000 src=UB+0x0 offsets=UB+0x4000 repeat=1 mask=" + "f" * 32
     program = words.program(words.add(d=1024), gather + " dst_rep=8 dtype=fp32", words.add(a=4096, d=2048))
     assert barred(program) == ["vadd", "pipe_barrier", "vgather", "pipe_barrier", "vadd"]
+
+
+def test_a_repeated_record_is_judged_where_it_stands(words):
+    """Its ranges are remembered, what was written before it is not the same each time."""
+    writer, reader = words.add(d=1024), words.add(a=1024, d=2048)
+    program = words.program(reader, reader, writer, reader, reader)
+    assert barred(program) == ["vadd", "vadd", "vadd", "pipe_barrier", "vadd", "vadd"]
+
+
+def test_more_records_than_are_remembered_change_nothing(words):
+    """A record that comes again after thousands of others has the ranges that it had."""
+    chain = [words.add(a=32 * n, b=32 * n, d=32 * (n + 8)) for n in range(0, 2400, 8)] * 4
+    others = [words.add(a=32 * n, b=32 * n, d=32 * (n + 8)) for n in range(1, 4000)]
+    program = words.program(*chain, *others, *chain)
+    one_by_one = sum(barred(words.program(*pair)).count("pipe_barrier") for pair in pairwise(chain))
+    assert one_by_one == 4 * 299
+    assert barred(words.program(*chain)).count("pipe_barrier") == one_by_one
+    assert barred(program)[: 2 * len(chain) - 4] == barred(program)[-(2 * len(chain) - 4) :]
