@@ -28,7 +28,7 @@ FunctionCache: Any = caching.FunctionCache
 initialize_runtime: Any = nrt.rtsys.initialize  # Numba's own functions have no types
 
 _LAYOUT = "1"
-"""Changes when entries of the cache are written in another way."""
+"""Changes when entries are written in another way, or `davinci_sim.isa.direct` makes other code."""
 
 
 def _cache_folder() -> Path:

@@ -1,8 +1,9 @@
 """What every emitter does, on tuples: check operands, write a record.
 
-To Numba each of these functions is one operation, for which it writes machine instructions directly. Spelled
-out in the emitters, tests and assignments would cost five times the compile time. The bodies are what plain
-Python runs, and say what the machine instructions do.
+To Numba each of these functions is one operation, for which it writes machine instructions directly; so it
+is where emitters are translated without Numba (see `davinci_sim.isa.direct`). Spelled out in the emitters,
+tests and assignments would cost five times the compile time. The bodies are what plain Python runs, and say
+what the machine instructions do.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from numba import extending
 from numba.core import types
 
+from davinci_sim.isa.direct import INT, NONE, WRITERS, Expressions, Value
 from davinci_sim.isa.state import SPACE_SHIFT
 
 lower_builtin: Any = extending.lower_builtin  # Numba's own functions have no types
@@ -116,3 +118,43 @@ def _put(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     for index, value in enumerate(_integers(context, builder, values_kind, arguments[2])):
         builder.store(value, builder.gep(array.data, [builder.add(first, first.type(index))]))
     return context.get_dummy_value()
+
+
+def _write_highest(code: Expressions, wrong: Value, columns: tuple[Value, ...], is_bad: Any) -> Value:
+    found = code.integer(wrong)
+    for value, first, second, number in zip(*(column.parts for column in columns), strict=True):
+        is_higher = code.op(f"icmp sgt i64 {number}, {found}")
+        both = code.op(f"and i1 {is_bad(code, value, first, second)}, {is_higher}")
+        found = code.op(f"select i1 {both}, i64 {number}, i64 {found}")
+    return Value(INT, (found,))
+
+
+def _write_is_outside(code: Expressions, value: str, low: str, high: str) -> str:
+    below = code.op(f"icmp slt i64 {value}, {low}")
+    return code.op(f"or i1 {below}, {code.op(f'icmp sgt i64 {value}, {high}')}")
+
+
+def _write_is_misplaced(code: Expressions, handle: str, allowed: str, align: str) -> str:
+    space = code.op(f"ashr i64 {handle}, {SPACE_SHIFT}")
+    bit = code.op(f"lshr i64 {allowed}, {code.op(f'and i64 {space}, 63')}")
+    is_elsewhere = code.op(f"icmp eq i64 {code.op(f'and i64 {bit}, 1')}, 0")
+    rest = code.op(f"icmp ne i64 {code.op(f'and i64 {handle}, {int(align) - 1}')}, 0")
+    is_on_chip = code.op(f"icmp ne i64 {space}, 0")
+    return code.op(f"or i1 {is_elsewhere}, {code.op(f'and i1 {is_on_chip}, {rest}')}")
+
+
+def _write_row(code: Expressions, words: Value, row: Value, values: Value) -> Value:
+    first = code.op(f"mul i64 {code.integer(row)}, {len(values.parts)}")
+    return _write_values(code, words, Value(INT, (first,)), values)
+
+
+def _write_values(code: Expressions, array: Value, first: Value, values: Value) -> Value:
+    start = code.op(f"getelementptr i64, ptr {array.address}, i64 {code.integer(first)}")
+    for index, part in enumerate(values.parts):
+        code.body.append(f"store i64 {part}, ptr {code.op(f'getelementptr i64, ptr {start}, i64 {index}')}")
+    return Value(NONE, ())
+
+
+WRITERS[outside] = lambda code, wrong, *columns: _write_highest(code, wrong, columns, _write_is_outside)
+WRITERS[misplaced] = lambda code, wrong, *columns: _write_highest(code, wrong, columns, _write_is_misplaced)
+WRITERS[put_row], WRITERS[put_values] = _write_row, _write_values

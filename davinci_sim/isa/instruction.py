@@ -219,6 +219,7 @@ def _made(source: str, cls: type, names: dict[str, Any]) -> Any:
     scope = {**vars(state), **vars(checks), "np": np, "__name__": cls.__module__, **names}
     exec(code, scope)
     function = scope[source.split("(", maxsplit=1)[0].removeprefix("def ").strip()]
+    function.source = source
     return function
 
 

@@ -5,6 +5,8 @@
   functions that make no arrays, and for those that must not remain calls.
 - `apart`: what only compiled code calls, by address. The caller's code does not contain it, so that a large
   function (or one with many callers) is compiled once, and again only when it changes itself.
+- `emission_jit`: what Python calls to emit records. It and what is `apart` and makes no arrays is translated
+  without Numba's analysis where it is simple enough (see `direct`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,15 +14,32 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import compiler, compiler_machinery, registry, sigutils, typed_passes, types, untyped_passes
+from numba.core import (
+    compiler,
+    compiler_machinery,
+    funcdesc,
+    lowering,
+    registry,
+    sigutils,
+    typed_passes,
+    types,
+    untyped_passes,
+)
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.errors import NumbaError
 
+from davinci_sim.isa import direct
 from davinci_sim.isa.cache import KNOWN, DiskCache, Needed, digest_of
 
 # Numba's own functions have no types
 Compiler: Any = compiler.Compiler
 CPUDispatcher: Any = registry.CPUDispatcher
 PassManager: Any = compiler_machinery.PassManager
+Description: Any = funcdesc.PythonFunctionDescriptor
+Environment: Any = vars(lowering)["Environment"]
+Backend: Any = typed_passes.NoPythonBackend
+LoweringPass: Any = compiler_machinery.LoweringPass
+register_pass: Any = compiler_machinery.register_pass
 config: Any = numba.config
 normalize: Any = sigutils.normalize_signature
 unliteral: Any = types.unliteral
@@ -59,16 +78,76 @@ class _Compiler(Compiler):  # type: ignore[misc]
         return super()._compile_bytecode()
 
 
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _Directly(LoweringPass):  # type: ignore[misc]
+    """Translate a function without Numba's own analysis."""
+
+    _name = "directly"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        """Make the machine code, and what Numba wants to know of it."""
+        function, target, state.cr = state.func_id.func, state.targetctx, None
+        try:
+            translator = direct.Translator(function, tuple(state.args), symbol_and_signature)
+            body = translator.text(_PLACEHOLDER)
+        except (NumbaError, TypeError, ValueError, LookupError, AttributeError):
+            return False  # Numba compiles it, or says what is wrong with it
+        names = list(direct.names_of(function))
+        described = Description(
+            True, function.__module__, state.func_id.func_qualname, state.func_id.unique_name, "", None,
+            translator.result, None, names, None, mangler=target.mangler, argtypes=tuple(state.args),
+            abi_tags=[state.flags.get_mangle_string()], uid=state.func_id.unique_id,
+        )  # fmt: skip
+        library = target.codegen().create_library(state.func_id.func_qualname)
+        library.enable_object_caching()
+        direct.build(library, body.replace(_PLACEHOLDER, described.llvm_func_name), described.env_name)
+        environment = Environment.from_fndesc(described)
+        if not state.flags.no_cpython_wrapper:
+            target.create_cpython_wrapper(library, described, environment, None, state.flags.release_gil)
+        entry = target.get_executable(library, described, environment)
+        target.insert_user_function(entry, described, [library])
+        state.library, state.return_type, state.type_annotation = library, translator.result, None
+        state["cr"] = compiler._LowerResult(described, None, cfunc=entry, env=environment)
+        return bool(Backend().run_pass(state))
+
+
+_PLACEHOLDER = "this function"
+
+
+def symbol_and_signature(callee: Any, kinds: tuple[Any, ...]) -> tuple[str, Any]:
+    """Return the symbol and the signature of a function that translated code calls."""
+    if not isinstance(callee, Apart):
+        raise direct.Untranslated(f"a call of {callee}")
+    template = callee.get_call_template(kinds, {})
+    result = callee.overloads[tuple(template[2])]
+    return str(result.fndesc.llvm_func_name), result.signature
+
+
+def _passes(name: str, passes: tuple[Any, ...]) -> Any:
+    manager = PassManager(name)
+    for each in passes:
+        manager.add_pass(each, each.__name__)
+    manager.finalize()
+    return manager
+
+
 class _QuickCompiler(_Compiler):
     """The same with few passes; a function that needs the others is compiled with all of them."""
 
     def define_pipelines(self) -> list[Any]:
         """Return the short list of passes, then the whole."""
-        quick = PassManager("emission")
-        for each in _EMISSION_PASSES:
-            quick.add_pass(each, each.__name__)
-        quick.finalize()
-        return [quick, *super().define_pipelines()]
+        return [_passes("emission", _EMISSION_PASSES), *super().define_pipelines()]
+
+
+class _DirectCompiler(_QuickCompiler):
+    """The same without Numba's analysis, where a function is simple enough."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Return the direct way, then the others."""
+        return [_passes("direct", (_Directly,)), *super().define_pipelines()]
 
 
 _callers: list[dict[Needed, None]] = []
@@ -89,9 +168,9 @@ class Compiled(CPUDispatcher):  # type: ignore[misc]
 
     _cache: Any
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
-        compiler = _Compiler if options.get("_nrt", True) else _QuickCompiler
-        super().__init__(function, targetoptions=options, pipeline_class=compiler)
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any], chosen: Any = None) -> None:
+        chosen = chosen or (_Compiler if options.get("_nrt", True) else _QuickCompiler)
+        super().__init__(function, targetoptions=options, pipeline_class=chosen)
 
     def compile(self, signature: Any) -> Any:
         """Compile for a signature, or find the code on disk."""
@@ -129,7 +208,7 @@ class Apart(Compiled):
     """
 
     def __init__(self, function: Callable[..., Any], kinds: tuple[str, ...], options: dict[str, Any]) -> None:
-        super().__init__(function, options)
+        super().__init__(function, options, _Compiler if options["_nrt"] else _DirectCompiler)
         self.kinds = ("any", *kinds)
         self.interface = f"{function.__module__}.{function.__qualname__} {self.kinds}"
         KNOWN[function.__module__, function.__qualname__] = self
@@ -182,6 +261,12 @@ def inner(function: F) -> F:
 def uncounted_jit(function: F) -> F:
     """Compile what Python calls without counting references to arrays; the function may not make arrays."""
     return function if config.DISABLE_JIT else cast(F, Compiled(function, {**_OPTIONS, "_nrt": False}))
+
+
+def emission_jit(function: F) -> F:
+    """Compile what Python calls to emit records: the same, and quicker where the function is simple."""
+    options = {**_OPTIONS, "_nrt": False}
+    return function if config.DISABLE_JIT else cast(F, Compiled(function, options, _DirectCompiler))
 
 
 def uncounted(function: F) -> F:

@@ -20,7 +20,7 @@ from davinci_sim.errors import BadTiling, DavinciError, IllegalInstruction, Inte
 from davinci_sim.isa import PIPE_NAMES, Instruction
 from davinci_sim.isa import state as st
 from davinci_sim.isa.fields import DTYPE_NAMES
-from davinci_sim.isa.jit import uncounted_jit
+from davinci_sim.isa.jit import emission_jit
 from davinci_sim.memory.dtypes import DType
 from davinci_sim.memory.dtypes import dtype as dtype_of
 from davinci_sim.memory.layout import LAYOUTS
@@ -322,7 +322,7 @@ def kernel(
             operands=operands,
             reference=reference,
             macs=macs,
-            emit=uncounted_jit(emitting),
+            emit=emission_jit(emitting),
             source=source,
             barriers=barriers,
         )

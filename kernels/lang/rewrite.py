@@ -55,6 +55,7 @@ def rewrite(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
     exec(compile(tree, filename, "exec"), function.__globals__, scope)
     made = scope[function.__name__]
+    made.tree = definition
     made.__module__, made.__doc__, made.__qualname__ = (
         function.__module__,
         function.__doc__,
