@@ -99,7 +99,7 @@ class _Directly(LoweringPass):  # type: ignore[misc]
         described = Description(
             True, function.__module__, state.func_id.func_qualname, state.func_id.unique_name, "", None,
             translator.result, None, names, None, mangler=target.mangler, argtypes=tuple(state.args),
-            abi_tags=[state.flags.get_mangle_string()], uid=state.func_id.unique_id,
+            abi_tags=[state.flags.get_mangle_string(), _DIRECT], uid=state.func_id.unique_id,
         )  # fmt: skip
         library = target.codegen().create_library(state.func_id.func_qualname)
         library.enable_object_caching()
@@ -114,16 +114,16 @@ class _Directly(LoweringPass):  # type: ignore[misc]
         return bool(Backend().run_pass(state))
 
 
-_PLACEHOLDER = "this function"
+_PLACEHOLDER, _DIRECT = "this function", "direct"
 
 
-def symbol_and_signature(callee: Any, kinds: tuple[Any, ...]) -> tuple[str, Any]:
-    """Return the symbol and the signature of a function that translated code calls."""
+def symbol_and_signature(callee: Any, kinds: tuple[Any, ...]) -> tuple[str, Any, bool]:
+    """Return symbol and signature of what translated code calls, and whether that is such code, too."""
     if not isinstance(callee, Apart):
         raise direct.Untranslated(f"a call of {callee}")
     template = callee.get_call_template(kinds, {})
     result = callee.overloads[tuple(template[2])]
-    return str(result.fndesc.llvm_func_name), result.signature
+    return str(result.fndesc.llvm_func_name), result.signature, _DIRECT in result.fndesc.abi_tags
 
 
 def _passes(name: str, passes: tuple[Any, ...]) -> Any:

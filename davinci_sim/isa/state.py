@@ -5,6 +5,7 @@ in a debugger. The table holds the position in the source, the block that is emi
 buffers have handed out, the queues and, when an instruction was rejected, what was wrong with it.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from davinci_sim.isa.jit import apart
 
+_plain = partial(apart, allocates=False)
 SPACE_SHIFT = 48
 """A handle is one integer: the memory space above this bit, the byte address below."""
 ADDRESS_MASK = (1 << SPACE_SHIFT) - 1
@@ -69,7 +71,7 @@ def buffers_of(core: CoreState) -> npt.NDArray[np.int64]:
     return rows.reshape(count, BUFFER_WIDTH).copy()
 
 
-@apart
+@_plain
 def refuse(state: npt.NDArray[np.int64], kind: int, what: int, needed: int, available: int) -> bool:
     """Note the first thing that went wrong during emission; return whether this was the first."""
     if state[ERROR_KIND] != NO_ERROR:
@@ -82,7 +84,7 @@ def refuse(state: npt.NDArray[np.int64], kind: int, what: int, needed: int, avai
     return True
 
 
-@apart
+@_plain
 def mask_lo(state: npt.NDArray[np.int64], lanes: int) -> int:
     """Return the mask of lanes 0..63: the first `lanes`, or the mask register when `lanes` < 0."""
     if lanes < 0:
@@ -92,7 +94,7 @@ def mask_lo(state: npt.NDArray[np.int64], lanes: int) -> int:
     return (1 << lanes) - 1
 
 
-@apart
+@_plain
 def mask_hi(state: npt.NDArray[np.int64], lanes: int) -> int:
     """Return the mask of lanes 64..127: the first `lanes`, or the mask register when `lanes` < 0."""
     if lanes < 0:

@@ -28,8 +28,8 @@ from davinci_sim.isa.direct.values import (
 
 WRITERS: dict[Any, Callable[..., Value]] = {}
 """Functions that are written into the code that calls them: (expressions, arguments) -> value."""
-Call = Callable[[Any, tuple[Any, ...]], tuple[str, Any]]
-"""Returns the symbol and the signature of a function that is called with arguments of these types."""
+Call = Callable[[Any, tuple[Any, ...]], tuple[str, Any, bool]]
+"""Returns a function's symbol for arguments of these types, its signature, and whether it is translated."""
 _BUILTINS: dict[str, Any] = {"min": min, "max": max, "abs": abs, "int": int, "bool": bool}
 
 
@@ -250,10 +250,10 @@ class Expressions(Numbers):
 
     def function(self, target: Any, given: list[Value]) -> Value:
         """Call a function that stands for itself: compiled code of its own."""
-        symbol, signature = self.call(target, tuple(value.kind for value in given))
+        symbol, signature, is_direct = self.call(target, tuple(value.kind for value in given))
         kinds, passed = signature.args, []
         for value, kind in zip(given, kinds, strict=True):
-            parts = (self.real(value),) if kind is FLOAT else value.parts
+            parts = [self.real(value)] if kind is FLOAT else self.passed(value, is_direct)
             if kind is not FLOAT and value.kind != kind:
                 raise Untranslated(f"a {value.kind} where a {kind} is wanted")
             passed += [f", {llvm} {part}" for llvm, part in zip(part_types(kind), parts, strict=True)]
@@ -265,6 +265,21 @@ class Expressions(Numbers):
         self.declared[symbol] = f'declare i32 @"{symbol}"(ptr, ptr{heads})'
         self.op(f'call i32 @"{symbol}"(ptr {slot}, ptr %exc{"".join(passed)})')
         return self._result(slot, result)
+
+    def passed(self, value: Value, is_direct: bool) -> list[str]:
+        """Return what a value is passed as; of arrays, translated code uses address and shape alone."""
+        if isinstance(value.kind, types.BaseTuple):
+            return [part for item in self.items(value) for part in self.passed(item, is_direct)]
+        if not isinstance(value.kind, types.Array):
+            return list(value.parts)
+        shape = value.parts[ARRAY_PARTS : ARRAY_PARTS + value.kind.ndim]
+        if is_direct:
+            return [*["poison"] * (ARRAY_PARTS - 1), value.address, *shape, *["poison"] * len(shape)]
+        strides = ["8"]
+        for size in reversed(shape):
+            strides.insert(0, self.op(f"mul i64 {strides[0]}, {size}"))
+        count = self.op(f"ashr i64 {strides[0]}, 3")
+        return ["null", "null", count, "8", value.address, *shape, *strides[1:]]
 
     def _result(self, slot: str, result: Any) -> Value:
         if result is NONE:
