@@ -27,8 +27,13 @@ CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
 FunctionCache: Any = caching.FunctionCache
 initialize_runtime: Any = nrt.rtsys.initialize  # Numba's own functions have no types
 
-_LAYOUT = "1"
-"""Changes when entries are written in another way, or `davinci_sim.isa.direct` makes other code."""
+_ISA = Path(__file__).parent
+
+
+def _translator() -> str:
+    """Digest the sources of what makes machine code here: another translator leaves old code alone."""
+    sources = [_ISA / "checks.py", _ISA / "jit.py", *sorted((_ISA / "direct").glob("*.py"))]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
 
 
 def _cache_folder() -> Path:
@@ -46,7 +51,7 @@ def _cache_folder() -> Path:
         is_writable = False
     if not is_writable:
         base = Path(tempfile.gettempdir()) / f"davinci-kit-{getpass.getuser()}"
-    return base / f"numba-{numba.__version__}-{_LAYOUT}"
+    return base / f"numba-{numba.__version__}-{_translator()}"
 
 
 CACHE_FOLDER = str(_cache_folder())
