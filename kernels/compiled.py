@@ -29,12 +29,14 @@ from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import Program, parse
 from davinci_sim.isa.cache import CACHE_FOLDER, digest_of
+from davinci_sim.isa.jit import Apart
 from davinci_sim.isa.state import CoreState, new_core_state
 from davinci_sim.platforms import platform
+from kernels import lang
 from kernels.lang import packed
 from kernels.lang.kernel import Kernel
 
-EXECUTOR, ENGINE = "the executor", "the engine"
+EXECUTOR, ENGINE = "the executor", "the engine and the language"
 _PARTS: dict[str, tuple[Any, ...]] = {
     EXECUTOR: EXECUTE[:1],
     ENGINE: (*COUNT[:1], legal_order, with_barriers, run),
@@ -44,6 +46,7 @@ WORTH_PROCESSES = 3
 """From so many functions on, starting processes is quicker than compiling one after the other."""
 MAX_WORKERS = 4
 _NOTHING = np.empty((0, 8), dtype=np.int64)
+_NUMBERS = {"int": types.int64, "float": types.float64}
 _FLAGS = """
 PIPE_MTE2 set_flag src=5 dst=2 event_id=0 dtype=int32
 PIPE_V wait_flag src=5 dst=2 event_id=0 dtype=int32
@@ -51,7 +54,7 @@ PIPE_V wait_flag src=5 dst=2 event_id=0 dtype=int32
 
 
 def ensure(names: Iterable[str]) -> None:
-    """Compile the executor, the engine and the kernels called `names` if the cache on disk lacks them.
+    """Compile the executor, the engine, the language and kernels by name, if the cache on disk lacks them.
 
     Names that are no kernel of the kit are left to be compiled when they are used.
     """
@@ -63,11 +66,12 @@ def ensure(names: Iterable[str]) -> None:
 
 
 def compile_one(name: str) -> None:
-    """Compile one kernel, the executor or the engine, and note that it is in the cache."""
+    """Compile one kernel, the executor, or the engine with the language, and note that it is in the cache."""
     if name == EXECUTOR:
         _compile_executor()
     elif name == ENGINE:
         _compile_engine()
+        _compile_language()
     else:
         _compile_kernel(kernels.find(name))
     marker = _marker(name)
@@ -87,12 +91,23 @@ def _compile_engine() -> None:
     simulate([program], platform("ascend910a"))
 
 
+def _compile_language() -> None:
+    """Compile what kernels share: the emitters, and functions of numbers such as those of queues."""
+    core, shared = _core_type(), (each for each in vars(lang).values() if isinstance(each, Apart))
+    for each in shared:
+        if not {"any"} & set(each.kinds[1:]):
+            each.compile((core, *(_NUMBERS[kind] for kind in each.kinds[1:])))
+
+
+def _core_type() -> types.Type:
+    return _type_of(new_core_state(1, [0] * 9, 1))
+
+
 def _compile_kernel(kernel: Kernel) -> None:
     """Compile a kernel for the one set of types that it is ever called with."""
-    core = _type_of(new_core_state(1, [0] * 9, 1))
     shape, tiling = (_tuple_type(cls.names()) for cls in (kernel.shape_type, kernel.tiling_type))
     addresses = kernel.emit.py_func.__code__.co_argcount - len(CoreState._fields) - 1
-    kernel.emit.compile((core, *[types.int64] * addresses, shape, tiling))
+    kernel.emit.compile((_core_type(), *[types.int64] * addresses, shape, tiling))
 
 
 def _tuple_type(names: tuple[str, ...]) -> types.Type:
