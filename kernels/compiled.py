@@ -7,20 +7,23 @@ costs a look at a file name.
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import queue
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, get_type_hints
 
 import numba
 import numpy as np
 from numba import types
 
 import kernels
+import kernels.lang
 from davinci_sim.chip.engine.loop import run
 from davinci_sim.chip.simulate import simulate
 from davinci_sim.core.barriers import with_barriers
@@ -28,11 +31,10 @@ from davinci_sim.core.dispatch import COUNT, EXECUTE, execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import Program, parse
-from davinci_sim.isa.cache import CACHE_FOLDER, digest_of
-from davinci_sim.isa.jit import Apart
+from davinci_sim.isa import INSTRUCTIONS
+from davinci_sim.isa.cache import CACHE_FOLDER, KNOWN, digest_of
 from davinci_sim.isa.state import CoreState, new_core_state
 from davinci_sim.platforms import platform
-from kernels import lang
 from kernels.lang import packed
 from kernels.lang.kernel import Kernel
 
@@ -46,7 +48,9 @@ WORTH_PROCESSES = 3
 """From so many functions on, starting processes is quicker than compiling one after the other."""
 MAX_WORKERS = 4
 _NOTHING = np.empty((0, 8), dtype=np.int64)
-_NUMBERS = {"int": types.int64, "float": types.float64}
+_NUMBERS: dict[Any, types.Type] = {
+    "int": types.int64, int: types.int64, "float": types.float64, float: types.float64
+}  # fmt: skip
 _FLAGS = """
 PIPE_MTE2 set_flag src=5 dst=2 event_id=0 dtype=int32
 PIPE_V wait_flag src=5 dst=2 event_id=0 dtype=int32
@@ -92,11 +96,40 @@ def _compile_engine() -> None:
 
 
 def _compile_language() -> None:
-    """Compile what kernels share: the emitters, and functions of numbers such as those of queues."""
-    core, shared = _core_type(), (each for each in vars(lang).values() if isinstance(each, Apart))
-    for each in shared:
-        if not {"any"} & set(each.kinds[1:]):
-            each.compile((core, *(_NUMBERS[kind] for kind in each.kinds[1:])))
+    """Compile what kernels share: the emitters, and functions of numbers and of named tuples of numbers."""
+    for module in pkgutil.iter_modules(kernels.lang.__path__, f"{kernels.lang.__name__}."):
+        importlib.import_module(module.name)
+    emitters = {
+        each.emitter: [_NUMBERS[kind] for kind in each.emitter.kinds[1:]] for each in INSTRUCTIONS.values()
+    }
+    functions = {
+        each: [_annotated(kind) for kind in each.annotations]
+        for each in KNOWN.values()
+        if each.py_func.__module__.startswith(f"{kernels.lang.__name__}.")
+    }
+    for function, kinds in (emitters | functions).items():
+        if None not in kinds:
+            function.compile((_core_type(), *kinds))
+
+
+def _annotated(annotation: Any) -> types.Type | None:
+    """Return the type of a parameter where its annotation tells: a number, or a named tuple of numbers."""
+    if annotation in _NUMBERS:
+        return _NUMBERS[annotation]
+    kinds = (
+        [_annotated(kind) for kind in get_type_hints(annotation).values()]
+        if _is_named(annotation)
+        else [None]
+    )
+    if None in kinds:
+        return None
+    made: types.Type = types.BaseTuple.from_types(kinds, annotation)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _is_named(annotation: Any) -> bool:
+    """Tell whether an annotation is a class of named tuples."""
+    return isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields")
 
 
 def _core_type() -> types.Type:

@@ -12,7 +12,16 @@ from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc, block_idx
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, flat_binary, flat_dup
 from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, barrier, close, fill, filled, free, queue, use
-from kernels.lang.window import Patch, Window, fetch_rows, forward_window, move_planes, rows_seen, unfold
+from kernels.lang.window import (
+    Patch,
+    Rows,
+    Window,
+    fetch_rows,
+    forward_window,
+    move_planes,
+    rows_seen,
+    unfold,
+)
 
 FRACTAL, BLOCK, ACCUMULATOR = 512, 32, 1024
 SLOTS = 2
@@ -92,7 +101,7 @@ class Step(NamedTuple):
 
 @emits
 def plan_of(
-    core: Any, window: Any, groups: int, results: int, spread: int, mirrored: int, shape: Any, tiling: Any
+    core: Any, window: Window, groups: int, results: int, spread: int, mirrored: int, shape: Any, tiling: Any
 ) -> Any:
     """Return the plan of this core for a window over `groups` channel groups that gives `results`."""
     row_tiles = (window.oh + tiling.rows - 1) // tiling.rows
@@ -129,7 +138,7 @@ def backward_plan(core: Any, shape: Any, tiling: Any) -> Any:
 
 
 @emits
-def open_pipeline(core: Any, p: Any, source: int, weights: int, result: int) -> Any:
+def open_pipeline(core: Any, p: Plan, source: int, weights: int, result: int) -> Any:
     """Hand out the buffers and open the queues."""
     kernel_size = p.window.kh * p.window.kw
     most_rows = min(p.window.h, (p.rows - 1) * p.window.stride_h + (p.window.kh - 1) * p.window.dilation + 1)
@@ -162,7 +171,7 @@ def open_pipeline(core: Any, p: Any, source: int, weights: int, result: int) -> 
 
 
 @emits
-def close_pipeline(core: Any, p: Any, b: Any) -> None:
+def close_pipeline(core: Any, p: Plan, b: Buffers) -> None:
     """Wait until everything is stored."""
     close(core, b.qu)
     close(core, b.qc)
@@ -175,21 +184,21 @@ def close_pipeline(core: Any, p: Any, b: Any) -> None:
 
 
 @emits
-def tile_rows(core: Any, p: Any, tile: int) -> Any:
+def tile_rows(core: Any, p: Plan, tile: int) -> Any:
     """Return the rows of a tile and what they see of the map."""
     first = tile % p.row_tiles * p.rows
     return rows_seen(core, p.window, first, min(p.rows, p.window.oh - first))
 
 
 @emits
-def tile_fractals(core: Any, p: Any, tile: int) -> int:
+def tile_fractals(core: Any, p: Plan, tile: int) -> int:
     """Return how many fractals of 16 positions a tile has."""
     first = tile % p.row_tiles * p.rows
     return int((min(p.rows, p.window.oh - first) * p.window.ow + 15) // 16)
 
 
 @emits
-def fetch_map(core: Any, p: Any, b: Any, tile: int, group: int, count: int) -> None:
+def fetch_map(core: Any, p: Plan, b: Buffers, tile: int, group: int, count: int) -> None:
     """Bring `count` channel groups of a tile's rows to L1."""
     rows, image = tile_rows(core, p, tile), tile // p.row_tiles
     dst = b.x + fill(core, b.qx) * b.x_slot
@@ -208,7 +217,7 @@ def fetch_map(core: Any, p: Any, b: Any, tile: int, group: int, count: int) -> N
 
 
 @emits
-def spread_plane(core: Any, p: Any, b: Any, dst: int, rows: Any, plane: int) -> None:
+def spread_plane(core: Any, p: Plan, b: Buffers, dst: int, rows: Rows, plane: int) -> None:
     """Scatter the rows of one plane over zeros in L1, `spread` rows and columns apart, by way of UB."""
     height, width = (p.window.h - 1) // p.spread + 1, (p.window.w - 1) // p.spread + 1
     first, end = (rows.start + p.spread - 1) // p.spread, (rows.start + rows.h - 1) // p.spread + 1
@@ -231,14 +240,14 @@ def spread_plane(core: Any, p: Any, b: Any, dst: int, rows: Any, plane: int) -> 
 
 
 @emits
-def fetch_tile(core: Any, p: Any, b: Any, tile: int) -> None:
+def fetch_tile(core: Any, p: Plan, b: Buffers, tile: int) -> None:
     """Bring a whole tile of the map to L1 if it is there as a whole."""
     if tile < p.last and p.map_groups == p.groups:
         fetch_map(core, p, b, tile, 0, p.groups)
 
 
 @emits
-def weight_place(core: Any, p: Any, b: Any, s: Any, slot: int) -> int:
+def weight_place(core: Any, p: Plan, b: Buffers, s: Step, slot: int) -> int:
     """Return where in L1 the weights of a step lie: in a slot, or where they stay."""
     if p.streams:
         return int(b.w + slot * b.w_slot)
@@ -247,7 +256,7 @@ def weight_place(core: Any, p: Any, b: Any, s: Any, slot: int) -> int:
 
 
 @emits
-def fetch_weights(core: Any, p: Any, b: Any, s: Any) -> None:
+def fetch_weights(core: Any, p: Plan, b: Buffers, s: Step) -> None:
     """Bring the weights of a chunk and n0 result groups to L1 as (k, n), where mirrored as (n, k)."""
     elements, first = p.window.kh * p.window.kw, s.chunk * p.chunk
     count, columns = min(p.chunk, p.groups - first), min(p.n0, p.n_end - s.n)
@@ -262,7 +271,7 @@ def fetch_weights(core: Any, p: Any, b: Any, s: Any) -> None:
 
 
 @emits
-def fetch_step(core: Any, p: Any, b: Any, s: Any) -> None:
+def fetch_step(core: Any, p: Plan, b: Buffers, s: Step) -> None:
     """Bring what a step needs and is not in L1 yet."""
     if p.map_groups < p.groups:
         fetch_map(core, p, b, s.tile, s.chunk * p.chunk, min(p.chunk, p.groups - s.chunk * p.chunk))
@@ -271,7 +280,7 @@ def fetch_step(core: Any, p: Any, b: Any, s: Any) -> None:
 
 
 @emits
-def fetch_next(core: Any, p: Any, b: Any, s: Any) -> None:
+def fetch_next(core: Any, p: Plan, b: Buffers, s: Step) -> None:
     """Bring ahead what the step after `s` needs."""
     tile, n, m, chunk = s.tile, s.n, s.m, s.chunk + 1
     if chunk * p.chunk >= p.groups:
@@ -287,7 +296,7 @@ def fetch_next(core: Any, p: Any, b: Any, s: Any) -> None:
 
 
 @emits
-def start(core: Any, p: Any, b: Any) -> None:
+def start(core: Any, p: Plan, b: Buffers) -> None:
     """Bring what the first step needs."""
     fetch_tile(core, p, b, p.first)
     if p.first < p.last:
@@ -295,7 +304,7 @@ def start(core: Any, p: Any, b: Any) -> None:
 
 
 @emits
-def begin_tile(core: Any, p: Any, b: Any, tile: int) -> None:
+def begin_tile(core: Any, p: Plan, b: Buffers, tile: int) -> None:
     """Wait for the tile; bring the next one ahead (the second comes behind the first pass of weights)."""
     if tile > p.first:
         fetch_tile(core, p, b, tile + 1)
@@ -304,7 +313,7 @@ def begin_tile(core: Any, p: Any, b: Any, tile: int) -> None:
 
 
 @emits
-def end_tile(core: Any, p: Any, b: Any) -> None:
+def end_tile(core: Any, p: Plan, b: Buffers) -> None:
     """Give the tile of the map back."""
     if p.map_groups == p.groups:
         free(core, b.qx)
@@ -312,7 +321,7 @@ def end_tile(core: Any, p: Any, b: Any) -> None:
 
 @emits
 def load_weights(
-    core: Any, p: Any, dst: int, src: int, k: int, depth: int, columns: int, groups_there: int
+    core: Any, p: Plan, dst: int, src: int, k: int, depth: int, columns: int, groups_there: int
 ) -> None:
     """Bring `depth` fractals of k to L0B as (k, n); mirrored ones are transposed and taken from the last."""
     if p.mirrored:
@@ -328,7 +337,7 @@ def load_weights(
 
 
 @emits
-def take_weights(core: Any, p: Any, b: Any, s: Any) -> int:
+def take_weights(core: Any, p: Plan, b: Buffers, s: Step) -> int:
     """Wait for the weights of a step; return where they are."""
     slot = s.chunk * 0
     if p.streams or (s.tile == p.first and s.m == 0):
@@ -339,7 +348,7 @@ def take_weights(core: Any, p: Any, b: Any, s: Any) -> int:
 
 
 @emits
-def take_map(core: Any, p: Any, b: Any, s: Any) -> int:
+def take_map(core: Any, p: Plan, b: Buffers, s: Step) -> int:
     """Wait for the part of the map that a step needs; return where it is."""
     if p.map_groups == p.groups:
         return int(b.x + (s.tile - p.first) % SLOTS * b.x_slot)
@@ -347,7 +356,7 @@ def take_map(core: Any, p: Any, b: Any, s: Any) -> int:
 
 
 @emits
-def multiply(core: Any, p: Any, b: Any, s: Any, slot: int, accumulate: int) -> None:
+def multiply(core: Any, p: Plan, b: Buffers, s: Step, slot: int, accumulate: int) -> None:
     """Add the products of a step to the accumulator in a slot of L0C; the first replaces what is there."""
     elements, first = p.window.kh * p.window.kw, s.chunk * p.chunk
     there = min(p.chunk, p.groups - first)
@@ -376,14 +385,14 @@ def multiply(core: Any, p: Any, b: Any, s: Any, slot: int, accumulate: int) -> N
 
 
 @emits
-def column_turn(core: Any, p: Any, s: Any) -> int:
+def column_turn(core: Any, p: Plan, s: Step) -> int:
     """Return which slot of L0B holds the weights of a step's columns when they are loaded once per column."""
     columns = (p.n_end - p.n_start + p.n0 - 1) // p.n0
     return int(((s.tile - p.first) * columns + (s.n - p.n_start) // p.n0) % SLOTS)
 
 
 @emits
-def multiply_block(core: Any, p: Any, b: Any, s: Any, o: Any, patch: Any) -> None:
+def multiply_block(core: Any, p: Plan, b: Buffers, s: Step, o: Operands, patch: Patch) -> None:
     """Multiply a patch of windows by the weights in L0B, k0 fractals of k at a time."""
     columns = min(p.n0, p.n_end - s.n)
     for done in range(0, patch.elements, p.k0):
@@ -400,7 +409,7 @@ def multiply_block(core: Any, p: Any, b: Any, s: Any, o: Any, patch: Any) -> Non
 
 
 @emits
-def store(core: Any, p: Any, b: Any, tile: int, n: int, m: int) -> None:
+def store(core: Any, p: Plan, b: Buffers, tile: int, n: int, m: int) -> None:
     """Bring one output tile from L0C through UB to GM: only the positions that exist."""
     rows, columns = tile_rows(core, p, tile), min(p.n0, p.n_end - n)
     fractals = min(p.m0, tile_fractals(core, p, tile) - m)
@@ -419,7 +428,7 @@ def store(core: Any, p: Any, b: Any, tile: int, n: int, m: int) -> None:
 
 
 @emits
-def load_bias(core: Any, p: Any, bias: int, o: int) -> int:
+def load_bias(core: Any, p: Plan, bias: int, o: int) -> int:
     """Bring the bias of this core's result groups to UB, zeros behind the last one; return where it is."""
     first, count = p.n_start * 16, min(o, p.n_end * 16) - p.n_start * 16
     there = alloc(core, UB, (p.n_end - p.n_start) * 64)
@@ -432,7 +441,7 @@ def load_bias(core: Any, p: Any, bias: int, o: int) -> int:
 
 
 @emits
-def preset(core: Any, p: Any, b: Any, q: int, biases: int, s: Any) -> None:
+def preset(core: Any, p: Plan, b: Buffers, q: int, biases: int, s: Step) -> None:
     """Fill an accumulator with the bias of its columns."""
     columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
     slot = fill(core, q)

@@ -22,6 +22,7 @@ def emits(function: F) -> F:
     kinds = tuple(kind for _, _, kind in parameters)
     compiled: Any = apart(rewrite(function, mark_lines)[0], kinds, allocates=False)
     compiled.emits_parameters = parameters
+    compiled.annotations = [each.annotation for each in inspect.signature(function).parameters.values()][1:]
     return cast(F, compiled)
 
 

@@ -50,7 +50,7 @@ class Rows(NamedTuple):
 
 
 @emits
-def rows_seen(core: Any, window: Any, first: int, count: int) -> Any:
+def rows_seen(core: Any, window: Window, first: int, count: int) -> Any:
     """Return the rows of the map under `count` rows of the result."""
     above = first * window.stride_h - window.pad_h
     below = above + (count - 1) * window.stride_h + (window.kh - 1) * window.dilation + 1
@@ -92,7 +92,7 @@ def forward_window(core: Any, shape: Any) -> Any:
 
 
 @emits
-def fetch_rows(core: Any, dst: int, tensor: int, plane: int, planes: int, window: Any, rows: Any) -> None:
+def fetch_rows(core: Any, dst: int, tensor: int, plane: int, planes: int, window: Window, rows: Rows) -> None:
     """Bring the rows that a tile sees of `planes` planes of a tensor in GM, from number `plane` on, to L1."""
     plane_blocks, seen = window.plane_rows * window.w, rows.h * window.w
     src = tensor + (plane * plane_blocks + rows.start * window.row_step * window.w) * BLOCK_BYTES
@@ -116,7 +116,7 @@ class Patch(NamedTuple):
 
 
 @emits
-def unfold(core: Any, dst: int, src: int, window: Any, rows: Any, patch: Any) -> None:
+def unfold(core: Any, dst: int, src: int, window: Window, rows: Rows, patch: Patch) -> None:
     """Write img2col fractals [positions][elements] of a tile in L1 with as few instructions as possible.
 
     Into L0A the order is that of ZZ (m1, k1), into L0B that of ZN (k1, n1).
