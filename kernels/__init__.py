@@ -14,7 +14,7 @@ from davinci_sim.errors import unknown
 if TYPE_CHECKING:
     from kernels.lang.kernel import Kernel
 
-_NOT_FAMILIES = {"lang", "tiling", "run", "roofline", "tolerance", "compiled", "rules", "check", "samples"}
+_NOT_FAMILIES = {"run", "roofline", "tolerance", "compiled", "rules", "check", "samples"}
 
 
 class _Kernels(ModuleType):
@@ -35,10 +35,15 @@ sys.modules[__name__].__class__ = _Kernels
 
 def load() -> dict[str, Kernel]:
     """Import every family and return the kernels of the kit by name, without those of users' files."""
-    for module in pkgutil.iter_modules(__path__):
-        if module.name not in _NOT_FAMILIES:
-            importlib.import_module(f"{__name__}.{module.name}")
+    for family in _families():
+        importlib.import_module(f"{__name__}.{family}")
     return _loaded()
+
+
+def _families() -> list[str]:
+    """Return the names of the files that hold kernels: all but these few, and none in the packages."""
+    modules = [module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg]
+    return [name for name in modules if name not in _NOT_FAMILIES]
 
 
 def _loaded() -> dict[str, Kernel]:
@@ -63,9 +68,9 @@ def is_known(name: str) -> bool:
 
 def _load_defining(name: str) -> dict[str, Kernel]:
     """Import the families whose files define a function of that name; return its kernel, if it is one."""
-    for module in pkgutil.iter_modules(__path__):
-        if module.name not in _NOT_FAMILIES and _defines(module.name, name):
-            importlib.import_module(f"{__name__}.{module.name}")
+    for family in _families():
+        if _defines(family, name):
+            importlib.import_module(f"{__name__}.{family}")
     loaded = _loaded()
     return {name: loaded[name]} if name in loaded else {}
 

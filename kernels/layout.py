@@ -6,7 +6,7 @@ whole 16 x 16 tiles. Rows that are no whole number of blocks are packed in UB, o
 whole block and then their last 32 bytes, so that nothing beside them is touched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -64,6 +64,11 @@ MAX_POSITIONS = {FP16: 1024, FP32: 512}
 class ImageShape(Shape):
     """x[n, c, h, w]."""
 
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
+        {"n": n, "c": c, "h": h, "w": w, "dtype": dtype}
+        for n, c, h, w in ((1, 3, 9, 7), (2, 20, 14, 14), (1, 64, 7, 7))
+        for dtype in (FP16, FP32)
+    )
     n: int
     c: int
     h: int

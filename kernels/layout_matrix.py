@@ -5,14 +5,13 @@ whole number of blocks are packed in UB, or written up to their last whole block
 so that nothing beside them is touched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy.typing as npt
 
 from davinci_sim.platforms import Platform
-from kernels.elementwise import item_bytes
 from kernels.lang import (
     FP16,
     FP32,
@@ -52,7 +51,7 @@ from kernels.lang.rows import (
     row_tails,
     store_exact,
 )
-from kernels.rules import require_dtype, round_up
+from kernels.rules import item_bytes, require_dtype, round_up
 
 Array = npt.NDArray[Any]
 EDGE, BLOCK = 16, 32
@@ -64,6 +63,11 @@ MAX_BURSTS, MAX_GAP = 4095, 65535
 class MatrixShape(Shape):
     """x[m, n]."""
 
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
+        {"m": m, "n": n, "dtype": dtype}
+        for m, n in ((17, 17), (40, 1001), (300, 7), (64, 128))
+        for dtype in (FP16, FP32)
+    )
     m: int
     n: int
     dtype: int = FP16

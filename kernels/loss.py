@@ -5,9 +5,9 @@ blocks; four columns fill a repeat. Maximum and sum over the columns are then la
 compared with the numbers of 64 columns at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,11 @@ WORK_BYTES = AT_ONCE * 2048 + 3 * 4096 + 8 * UB_GAP
 class LossShape(Shape):
     """logits[m, n]; n is the number of classes."""
 
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 3, "n": 10},
+        {"m": 40, "n": 1000},
+        {"m": 33, "n": 129},
+    )
     m: int
     n: int
 
@@ -125,7 +130,7 @@ def _grad_reference(shape: LossShape, logits: Array, labels: Array, dloss: Array
 
 def _loss_operands(shape: LossShape) -> tuple[Operand, ...]:
     logits = Operand("logits", (shape.m, shape.n), FP32, "NZ")
-    labels = Operand("labels", (shape.m,), INT32, padding_bytes=-4 * shape.m % 64)  # read 16 at a time
+    labels = Operand("labels", (shape.m,), INT32, padding_bytes=-4 * shape.m % 64, between=(0, shape.n))
     return logits, labels, output("loss", (shape.m,), FP32)
 
 

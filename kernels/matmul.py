@@ -11,7 +11,7 @@ Numbers beyond the range of fp16 (65504) become infinite.
 Source of the method: SGEMM-cube, arXiv 2507.23387 (published for this chip), without its scaling of `lo`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -88,6 +88,12 @@ class MatmulShape(Shape):
     """c[b, m, n] = a[b, m, k] @ b[b, k, n]; a is stored (k, m) with trans_a, b (n, k) with trans_b."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("trans_a", "trans_b")
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 16, "k": 16, "n": 16}, {"m": 100, "k": 70, "n": 50}, {"m": 256, "k": 300, "n": 128},
+        {"m": 33, "k": 64, "n": 1001, "trans_b": 1}, {"m": 65, "k": 129, "n": 17, "trans_a": 1, "b": 2},
+        {"m": 40, "k": 50, "n": 60, "dtype": FP32, "out_dtype": FP32},
+        {"m": 130, "k": 512, "n": 90, "trans_a": 1, "trans_b": 1, "out_dtype": FP32},
+    )  # fmt: skip
     m: int
     k: int
     n: int

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from kernels.elementwise import FlatShape, FlatTiling
 from kernels.lang import (
     FAST_BYTES,
     FP32,
@@ -34,6 +33,7 @@ from kernels.lang.broadcast import block_binary
 from kernels.lang.flat import ADD, MUL, SUB
 from kernels.lang.transpose import spread
 from kernels.rules import require_dtype
+from kernels.tiling.flat import FlatShape, FlatTiling
 
 Array = npt.NDArray[Any]
 LANES, SIZE = 64, 4

@@ -294,7 +294,7 @@ def _operands_grad(shape: PoolShape) -> tuple[Operand, ...]:
     small = (shape.n, shape.c, shape.oh, shape.ow)
     return (
         Operand("dy", small, shape.dtype, "NC1HWC0"),
-        Operand("argmax", small, shape.dtype, "NC1HWC0"),
+        Operand("argmax", small, shape.dtype, "NC1HWC0", between=(0, shape.kh * shape.kw), is_whole=True),
         output("dx", (shape.n, shape.c, shape.h, shape.w), shape.dtype, "NC1HWC0"),
     )
 

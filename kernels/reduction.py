@@ -5,7 +5,7 @@ folded onto each other with repeats over the rows; what remains of each row is a
 reduction, or transposed and folded for a maximum. Along columns, rows are folded onto one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.platforms import Platform
-from kernels.elementwise import item_bytes
 from kernels.lang import (
     FP16,
     FP32,
@@ -48,7 +47,7 @@ from kernels.lang.flat import ADD, MAX, MAX_REPEAT
 from kernels.lang.fold import LOWEST, fold
 from kernels.lang.rows import load_rows, pitch_bytes
 from kernels.lang.transpose import transpose_32bit
-from kernels.rules import require, require_dtype, round_up
+from kernels.rules import item_bytes, require, require_dtype, round_up
 
 Array = npt.NDArray[Any]
 BLOCK, LINE, LANES, EDGE = 32, 256, 64, 16
@@ -60,6 +59,12 @@ class ReduceShape(Shape):
     """x[m, n]; axis 1 reduces over n to y[m], axis 0 over m to y[n]."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("axis",)
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
+        {"m": m, "n": n, "axis": axis, "dtype": dtype}
+        for m, n in ((17, 1234), (200, 70), (500, 3))
+        for axis in (0, 1)
+        for dtype in (FP16, FP32)
+    )
     m: int
     n: int
     axis: int = 1
@@ -278,6 +283,11 @@ def reduce_mean(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
 class BiasShape(Shape):
     """dy[m, n] in fp32; one sum per column."""
 
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 17, "n": 1234},
+        {"m": 200, "n": 70},
+        {"m": 3, "n": 5000},
+    )
     m: int
     n: int
 

@@ -1,7 +1,7 @@
 """What several families check and round alike, in plain Python."""
 
 from davinci_sim.errors import BadShape
-from davinci_sim.isa.fields import DTYPE_NAMES
+from davinci_sim.isa.fields import DTYPE_NAMES, FP16
 
 
 def require(kernel: str, holds: bool, rule: str, numbers: str) -> None:
@@ -23,3 +23,8 @@ def round_up(value: int, unit: int) -> int:
     32
     """
     return -(-value // unit) * unit
+
+
+def item_bytes(dtype: int) -> int:
+    """Return the size of an element of type code `dtype`."""
+    return 2 if dtype == FP16 else 4

@@ -92,18 +92,30 @@ def refuse_hazards(
 
 
 def random_inputs(kernel: Kernel, shape: Shape, seed: int) -> Arrays:
-    """Return inputs for a kernel: normal floats, small non-negative integers."""
+    """Return inputs for a kernel, drawn as its operands say."""
     generator = np.random.Generator(np.random.Philox(seed))
-    made: Arrays = {}
-    for operand in kernel.operands(shape):
-        if operand.is_output:
-            continue
-        if operand.dtype in (FP16, FP32):
-            made[operand.name] = generator.standard_normal(operand.shape).astype(operand.device_dtype.numpy)
-        else:
-            high = 8 if operand.dtype == INT32 else 100
-            made[operand.name] = generator.integers(0, high, operand.shape).astype(operand.device_dtype.numpy)
-    return made
+    return {
+        operand.name: _drawn(operand, generator)
+        for operand in kernel.operands(shape)
+        if not operand.is_output
+    }
+
+
+def _drawn(operand: Operand, generator: np.random.Generator) -> npt.NDArray[Any]:
+    """Return random values of an operand."""
+    low, high = operand.between or (0, 8 if operand.dtype == INT32 else 100)
+    values: npt.NDArray[Any]
+    if operand.dtype not in (FP16, FP32):
+        values = generator.integers(int(low), int(high), operand.shape)
+    elif operand.between is None:
+        values = generator.standard_normal(operand.shape)
+    else:
+        values = generator.uniform(low, high, operand.shape)
+    if operand.is_whole:
+        values = np.floor(values)
+    if operand.some_zeros:
+        values = values * generator.integers(0, 2, operand.shape)
+    return np.asarray(values.astype(operand.device_dtype.numpy))
 
 
 def references(kernel: Kernel, shape: Shape, inputs: Arrays) -> Arrays:

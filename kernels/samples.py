@@ -21,21 +21,29 @@ SMALL: Mapping[str, Axes] = {
     "image": {"n": 2, "c": 20, "h": 9, "w": 9, "o": 20, "kh": 3, "kw": 3, "stride": 2},
     "matrix": {"m": 33, "k": 70, "n": 50},
     "flat": {"n": 2500, "rows": 50},
+    "sequence": {"b": 2, "heads": 2, "t": 40, "d": 24},
 }
 LARGE: Mapping[str, Axes] = {
     "image": {"n": 3, "c": 70, "h": 30, "w": 30, "o": 100, "kh": 3, "kw": 3, "stride": 2},
     "matrix": {"m": 700, "k": 300, "n": 520},
     "flat": {"n": 600_000, "rows": 600},
+    "sequence": {"b": 2, "heads": 20, "t": 300, "d": 64},
 }
-"""Odd lengths, by the axes that a problem has; the large ones take many cores, and several tiles of each."""
+"""Odd lengths, by the axes that a problem has; the large ones take many cores, and several tiles of each.
+
+Where they do not suit, a shape's own SMALL and LARGE take their place."""
+_KINDS = {"h": "image", "t": "sequence", "m": "matrix"}
+"""The first of these axes that a problem has tells its kind."""
 MOST_OPTIONS = 4
+ODD_LENGTHS = (37, 5000, 40960)
 
 
 def shapes(kernel: Kernel, sizes: Mapping[str, Axes] = SMALL, options: int = MOST_OPTIONS) -> Iterator[Shape]:
     """Yield a kernel's shapes: every element type that it takes, and its options, 0 to `options` - 1."""
     names = kernel.shape_type.names()
-    kind = "image" if "h" in names else "matrix" if "m" in names else "flat"
-    axes = {name: value for name, value in sizes[kind].items() if name in names}
+    kind = next((kind for axis, kind in _KINDS.items() if axis in names), "flat")
+    own = kernel.shape_type.SMALL if sizes is SMALL else kernel.shape_type.LARGE
+    axes = {name: value for name, value in {**sizes[kind], **own}.items() if name in names}
     types = [name for name in names if name.endswith("dtype")]
     chosen = [name for name in names if name in kernel.shape_type.OPTIONS]
     ranges = [range(len(DTYPE_NAMES))] * len(types) + [range(options)] * len(chosen)
@@ -45,6 +53,18 @@ def shapes(kernel: Kernel, sizes: Mapping[str, Axes] = SMALL, options: int = MOS
             yield kernel.shape_type.of(kernel.name, {**axes, **given})
         except BadShape:
             continue
+
+
+def odd_shapes(kernel: Kernel) -> Iterator[Shape]:
+    """Yield the shapes that a kernel is checked on: those that its shape type names, or small ones."""
+    samples = kernel.shape_type.SAMPLES
+    if samples:
+        yield from (kernel.shape_type.of(kernel.name, dict(keys)) for keys in samples)
+    elif set(kernel.axes) == {"n"}:
+        for n in ODD_LENGTHS:
+            yield from shapes(kernel, {"flat": {"n": n}})
+    else:
+        yield from shapes(kernel)
 
 
 def refusals(kernel: Kernel, platform: Platform) -> dict[str, str]:

@@ -17,12 +17,13 @@ from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
 from davinci_sim.errors import Deadlock, IllegalInstruction
 from davinci_sim.platforms import Platform
-from experiments.mutation.cases import inputs_of, launches
+from experiments.mutation.cases import launches
 from experiments.mutation.oracle import is_dead, is_ordered
 from experiments.mutation.seeds import CLASSES, SYNCHRONISATION, Block
 from kernels.check import device_memory, handles_of, that_matter
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape, Tiling
+from kernels.run import random_inputs
 
 Bytes = npt.NDArray[np.uint8]
 DATA_SETS = 2
@@ -61,7 +62,7 @@ class Bench:
 
     def _filled(self, kernel: Kernel, shape: Shape, seed: int) -> Bytes:
         """Return device memory with inputs, and with outputs that are full of something else."""
-        gm = device_memory(kernel, shape, self.task, inputs_of(kernel, shape, seed))
+        gm = device_memory(kernel, shape, self.task, random_inputs(kernel, shape, seed))
         for tensor in self.task.tensors:
             if tensor.is_output:
                 gm[tensor.start : tensor.start + tensor.nbytes] = STALE

@@ -39,6 +39,8 @@ class Operand:
     """A tensor that a kernel reads or writes in GM: logical shape, element type and layout there.
 
     A kernel may read up to `padding_bytes` behind the tensor: the chip hands out multiples of 512 bytes.
+    Random inputs are normal numbers and small integers, or lie `between` a first and before a last value,
+    rounded down where `is_whole`; with `some_zeros` about half of them are zero.
     """
 
     name: str
@@ -47,6 +49,9 @@ class Operand:
     layout: str = "ND"
     is_output: bool = False
     padding_bytes: int = 0
+    between: tuple[float, float] | None = None
+    is_whole: bool = False
+    some_zeros: bool = False
 
     @property
     def dtype_name(self) -> str:

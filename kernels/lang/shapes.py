@@ -1,7 +1,7 @@
 """Shapes and tilings: frozen dataclasses of integers that a kernel is emitted for."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -40,6 +40,11 @@ class Shape(Integers):
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     """Fields that may be 0 or are no axes."""
+    SMALL: ClassVar[Mapping[str, int]] = {}
+    LARGE: ClassVar[Mapping[str, int]] = {}
+    """Axes of a small and a large problem where those of `kernels.samples`, which go by name, do not suit."""
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = ()
+    """Small odd problems that the checks and the seeded bugs run on; none: the small one in every type."""
 
     @classmethod
     def of(cls, kernel: str, axes: dict[str, int], dtype: str | None = None) -> Self:

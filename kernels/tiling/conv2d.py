@@ -1,6 +1,6 @@
 """Shapes of convolutions, and tilings of the pipeline that computes them as implicit matrix products."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -49,6 +49,13 @@ class ConvShape(Shape):
     """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"n": 1, "c": 3, "h": 12, "w": 12, "o": 20, "kh": 3, "kw": 3, "pad": 1},
+        {"n": 2, "c": 32, "h": 14, "w": 14, "o": 48, "kh": 1, "kw": 1, "stride": 2},
+        {"n": 1, "c": 64, "h": 28, "w": 28, "o": 64, "kh": 3, "kw": 3, "stride": 2, "pad": 1},
+        {"n": 2, "c": 16, "h": 20, "w": 20, "o": 16, "kh": 5, "kw": 5, "pad": 2, "dilation": 2},
+        {"n": 4, "c": 128, "h": 10, "w": 10, "o": 130, "kh": 3, "kw": 3},
+    )
     n: int
     c: int
     h: int

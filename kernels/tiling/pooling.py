@@ -1,6 +1,6 @@
 """Shapes and tilings of pooling: planes of 16 channels, cut into rows and columns of windows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, Self
@@ -24,7 +24,11 @@ MAX_STRIDE_BLOCKS = 255
 class PoolShape(Shape):
     """x[n, c, h, w] and windows of kh x kw, `stride` apart, all inside x."""
 
-    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
+        {"n": n, "c": c, "h": h, "w": h, "kh": k, "kw": k, "stride": stride, "dtype": dtype}
+        for n, c, h, k, stride in ((1, 16, 8, 2, 2), (2, 20, 15, 3, 2), (1, 64, 28, 3, 3))
+        for dtype in (FP16, FP32)
+    )
     n: int
     c: int
     h: int

@@ -10,9 +10,9 @@ from davinci_sim.chip import Chip
 from davinci_sim.core.checks import HazardsFound
 from davinci_sim.isa import pipe_barrier
 from davinci_sim.platforms import platform
-from experiments.mutation.cases import shapes_of
 from kernels.check import check
 from kernels.run import random_inputs, run
+from kernels.samples import odd_shapes
 from tests.kernels import faulty
 
 P = platform("ascend910a")
@@ -22,7 +22,7 @@ P = platform("ascend910a")
 def test_no_shipped_kernel_has_a_finding(name):
     """Odd lengths, several types and shapes, the default tiling and another one of each."""
     kernel = kernels.find(name)
-    for shape in shapes_of(kernel):
+    for shape in odd_shapes(kernel):
         first = kernel.tiling_type.default(shape, P)
         others = (tiling for tiling in kernel.tiling_type.space(shape, P) if tiling != first)
         for tiling in filter(None, (first, next(others, None))):

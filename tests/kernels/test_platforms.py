@@ -12,10 +12,9 @@ from davinci_sim.chip import Chip
 from davinci_sim.core.supported import UnsupportedInstruction
 from davinci_sim.errors import BadTiling, DavinciError, OutOfSpace
 from davinci_sim.platforms import assumed, platform, platform_names
-from experiments.mutation.cases import inputs_of
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape
-from kernels.run import place, references, run
+from kernels.run import place, random_inputs, references, run
 from kernels.samples import LARGE, SMALL, shapes
 from kernels.tolerance import compare
 
@@ -29,7 +28,7 @@ REFUSALS: dict[str, tuple[type[DavinciError], ...]] = {
 
 def outcome(kernel: Kernel, shape: Shape, chip, refusals: tuple[type[DavinciError], ...]) -> str:
     """Return which outputs are wrong (none: right), or the error that refuses the kernel."""
-    inputs = inputs_of(kernel, shape, 1)
+    inputs = random_inputs(kernel, shape, 1)
     try:
         outputs, _ = run(kernel, shape, inputs, Chip(chip))
     except refusals as error:
@@ -143,7 +142,7 @@ def test_a_tiling_that_was_asked_for_is_not_changed():
     shape = kernel.shape_type.of("add", {"n": 100_000})
     tiling = kernel.tiling_type(tile=60_000, slots=2)
     with pytest.raises(BadTiling) as refused:
-        run(kernel, shape, inputs_of(kernel, shape, 1), Chip(), tiling)
+        run(kernel, shape, random_inputs(kernel, shape, 1), Chip(), tiling)
     assert ", tiling tile=60000,slots=2: " in str(refused.value)
     assert str(refused.value).endswith("\n  next: use smaller tiles or fewer slots")
 
