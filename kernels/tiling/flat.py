@@ -3,8 +3,9 @@
 A tile of 20 KB or more hides the head of a transfer; small problems are cut so that every core gets one tile.
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from davinci_sim.platforms import Platform
@@ -36,11 +37,12 @@ class FlatShape(Shape):
 
 @dataclass(frozen=True)
 class FlatTiling(Tiling):
-    """Elements of a tile (rounded down to a multiple of 128) and buffers of each hand-off."""
+    """Elements of a tile (rounded down to a multiple of 128), buffers of each hand-off, cores to use."""
 
     LENGTHS: ClassVar[tuple[str, ...]] = ("tile",)
     tile: int
     slots: int = 2
+    cores: int = 1
 
     @classmethod
     def default(cls, shape: Any, platform: Platform) -> Self:
@@ -50,29 +52,43 @@ class FlatTiling(Tiling):
     @classmethod
     def of_slots(cls, shape: Any, platform: Platform, slots: int) -> Self:
         """Return the tiling for a number of buffers."""
+        return cls._cut(shape, platform, slots, cores_for(shape.n * shape.live_bytes, platform))
+
+    @classmethod
+    def _cut(cls, shape: Any, platform: Platform, slots: int, cores: int) -> Self:
+        """Return the tiling for a number of cores."""
         size = item_bytes(shape.dtype)
         limit = int(platform.ub_bytes) * 9 // 10 // (slots * shape.live_bytes)
         limit = min(limit, LONG_TILE_BYTES // size) // MIN_TILE * MIN_TILE
-        share = -(-shape.n // cls._cores(shape, platform))
+        share = -(-shape.n // cores)
         steps = max(-(-share // limit), 2 if share * size >= 40 * 1024 else 1)
         tile = -(-share // steps)
-        return cls(max(MIN_TILE, -(-tile // MIN_TILE) * MIN_TILE), slots)
+        return cls(max(MIN_TILE, -(-tile // MIN_TILE) * MIN_TILE), slots, cores)
 
     @classmethod
     def space(cls, shape: Any, platform: Platform) -> Iterator[Self]:
-        """Yield the default tiling, halves of it, and one without double buffering."""
+        """Yield the default tiling, halves of it, one without double buffering, and other numbers of cores."""
         first = cls.default(shape, platform)
         yield first
         for part in (2, 4):
             if first.tile // part >= MIN_TILE:
-                yield cls(first.tile // part // MIN_TILE * MIN_TILE)
-        yield cls(first.tile, 1)
-
-    @staticmethod
-    def _cores(shape: Any, platform: Platform) -> int:
-        kibibytes = -(-shape.n * item_bytes(shape.dtype) // MIN_SHARE_BYTES)
-        return min(int(platform.ai_cores), int(kibibytes))
+                yield replace(first, tile=first.tile // part // MIN_TILE * MIN_TILE)
+        yield replace(first, slots=1)
+        for cores in (first.cores // 2, first.cores * 2):
+            if 1 <= cores <= int(platform.ai_cores):
+                yield cls._cut(shape, platform, 2, cores)
 
     def blocks(self, shape: Any, platform: Platform) -> int:
-        """Return one core per KiB, as many as there are."""
-        return self._cores(shape, platform)
+        """Return the cores to use, as many as there are."""
+        return min(int(platform.ai_cores), self.cores)
+
+
+def cores_for(moved_bytes: int, platform: Platform) -> int:
+    """Return how many cores end soonest when so many bytes are moved in equal shares.
+
+    Blocks start one after the other, so that each costs `block_start_cycles`, and saves a part of the time
+    that its bytes take on a core's own path: the sum of both is least at the root of their quotient.
+    """
+    path = int(platform.l2_read_bytes_per_cycle)
+    best = math.isqrt(moved_bytes // (path * max(1, int(platform.block_start_cycles))))
+    return max(1, min(int(platform.ai_cores), best))

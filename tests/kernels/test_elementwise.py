@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,10 +115,24 @@ def test_long_streams_move_as_much_as_nine_tenths_of_the_memory(name, dtype, axe
     assert efficiency(kernel, shape) <= 1
 
 
-def test_a_middling_problem_uses_every_core_with_few_instructions():
+@pytest.mark.parametrize("n", [1000, 20_480, 131_072])
+def test_small_problems_use_as_many_cores_as_end_soonest(n):
+    """Each block costs its start: no number of cores is more than a twentieth faster than the default."""
+    kernel = kernels.find("add")
+    shape = shape_of(kernel, "fp32", n=n)
+    default = kernel.tiling(shape, P)
+    times = {
+        cores: Chip(P).cycles(place(kernel, shape, None, Chip(P), replace(default, cores=cores)).task)
+        for cores in {1, 2, 4, 8, 16, 32, default.cores}
+    }
+    assert times[default.cores] <= 1.05 * min(times.values())
+
+
+def test_a_middling_problem_takes_few_instructions():
+    """One tile on each core: two loads, the sum, a store, their hand-offs and the barriers."""
     kernel = kernels.find("add")
     task = place(kernel, shape_of(kernel, "fp32", n=20_480), None, Chip(P)).task
-    assert (task.block_dim, task.instructions) == (32, 32 * 20)
+    assert (task.block_dim, task.instructions) == (6, 6 * 20)
 
 
 def test_rows_that_do_not_divide_the_length_are_refused():
