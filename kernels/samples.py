@@ -32,6 +32,16 @@ LARGE: Mapping[str, Axes] = {
 """Odd lengths, by the axes that a problem has; the large ones take many cores, and several tiles of each.
 
 Where they do not suit, a shape's own SMALL and LARGE take their place."""
+NETWORKS: Mapping[str, tuple[Axes, ...]] = {
+    "image": (
+        {"n": 32, "c": 64, "h": 56, "w": 56, "o": 64, "kh": 3, "kw": 3, "pad": 1},
+        {"n": 32, "c": 512, "h": 7, "w": 7, "o": 512, "kh": 3, "kw": 3, "pad": 1},
+    ),
+    "matrix": ({"m": 12288, "k": 1024, "n": 1024}, {"m": 32, "k": 2048, "n": 1001}),
+    "flat": ({"n": 32 * 256 * 56 * 56}, {"n": 12288 * 1024}),
+    "sequence": ({"b": 24, "heads": 16, "t": 512, "d": 64},),
+}
+"""Problems of real networks: ResNet-50 at batch 32, BERT-Large with 24 sequences of 512 tokens."""
 _KINDS = {"h": "image", "t": "sequence", "m": "matrix"}
 """The first of these axes that a problem has tells its kind."""
 MOST_OPTIONS = 4
@@ -41,7 +51,7 @@ ODD_LENGTHS = (37, 5000, 40960)
 def shapes(kernel: Kernel, sizes: Mapping[str, Axes] = SMALL, options: int = MOST_OPTIONS) -> Iterator[Shape]:
     """Yield a kernel's shapes: every element type that it takes, and its options, 0 to `options` - 1."""
     names = kernel.shape_type.names()
-    kind = next((kind for axis, kind in _KINDS.items() if axis in names), "flat")
+    kind = _kind(kernel)
     own = kernel.shape_type.SMALL if sizes is SMALL else kernel.shape_type.LARGE
     axes = {name: value for name, value in {**sizes[kind], **own}.items() if name in names}
     types = [name for name in names if name.endswith("dtype")]
@@ -53,6 +63,25 @@ def shapes(kernel: Kernel, sizes: Mapping[str, Axes] = SMALL, options: int = MOS
             yield kernel.shape_type.of(kernel.name, {**axes, **given})
         except BadShape:
             continue
+
+
+def _kind(kernel: Kernel) -> str:
+    """Return what kind of problem a kernel solves, by the names of its axes."""
+    names = kernel.shape_type.names()
+    return next((kind for axis, kind in _KINDS.items() if axis in names), "flat")
+
+
+def network_shapes(kernel: Kernel) -> Iterator[Shape]:
+    """Yield a kernel's shapes in ResNet-50 and BERT-Large, in its default types; equal ones once.
+
+    >>> import kernels
+    >>> [str(shape) for shape in network_shapes(kernels.find("nd_to_nz"))]
+    ['m=12288,n=1024,dtype=fp16', 'm=32,n=1001,dtype=fp16']
+    """
+    names = kernel.shape_type.names()
+    given = kernel.shape_type.NETWORKS or NETWORKS[_kind(kernel)]
+    found = [{name: value for name, value in axes.items() if name in names} for axes in given]
+    yield from dict.fromkeys(kernel.shape_type.of(kernel.name, axes) for axes in found)
 
 
 def odd_shapes(kernel: Kernel) -> Iterator[Shape]:

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from davinci_sim.chip import Chip
 from davinci_sim.trace.files import atomic_file
-from experiments.bandwidth.operators import MB, STATES, Bench, Operator, read_published
+from experiments.bandwidth.operators import MB, Operator, published_operators, relu
 from experiments.harness import Context
+from experiments.operators.timing import STATES, Bench
 
 CLAIM = (
     "element-wise operators on a simulated 910A reach the bandwidth of a real one, on both sides of its L2"
@@ -45,7 +46,10 @@ class Row:
 def run(context: Context) -> dict[str, float]:
     """Time every published operator from each state of L2; `quick` draws no picture."""
     bench = Bench(Chip(CHIP, remember_times=False))
-    rows = [Row(each, {state: bench.us(each, state) for state in STATES}) for each in read_published()]
+    rows = [
+        Row(each, {state: bench.us([each.launch], state) for state in STATES})
+        for each in published_operators()
+    ]
     l2_bytes = int(bench.chip.platform.l2_bytes)
     context.console.print(_table(rows))
     with atomic_file(context.artifact("points.json")) as temporary:
@@ -59,9 +63,9 @@ def run(context: Context) -> dict[str, float]:
 
 def curves(bench: Bench) -> dict[str, list[tuple[int, float]]]:
     """Return, for each state of L2, (bytes moved, GB/s) of relu in fp32, which reads one and writes one."""
-    operators = [Operator("ReLU", "relu", count) for count in CURVE]
+    operators = [relu(count) for count in CURVE]
     return {
-        state: [(each.moved_bytes, each.gbps(bench.us(each, state))) for each in operators]
+        state: [(each.moved_bytes, each.gbps(bench.us([each.launch], state))) for each in operators]
         for state in STATES
     }
 
@@ -91,14 +95,14 @@ def median_error(rows: list[Row], state: str) -> float:
 
 def _table(rows: list[Row]) -> Table:
     table = Table(title="Element-wise operators: simulated beside a real 910A (MindSpore 0.7), GB/s")
-    table.add_column("operator")
+    table.add_column("operator", overflow="fold")
     for name in ("MB", "published", *STATES, "error"):
         table.add_column(name, justify="right")
     for row in rows:
         each = row.operator
         found = [f"{each.gbps(row.us[state]):.0f}" for state in STATES]
         table.add_row(
-            f"{each.op} {each.b}".strip(), f"{each.moved_bytes / MB:.1f}", f"{each.gbps(each.us):.0f}",
+            each.op, f"{each.moved_bytes / MB:.1f}", f"{each.gbps(each.us):.0f}",
             *found, f"{row.error(JUDGED):+.0%}",
         )  # fmt: skip
     return table
@@ -108,8 +112,8 @@ def _as_json(row: Row) -> dict[str, Any]:
     each = row.operator
     return {
         "op": each.op,
-        "kernel": each.kernel,
-        "shape": str(each.shape),
+        "kernel": each.launch.kernel.name,
+        "shape": str(each.launch.shape),
         "moved_bytes": each.moved_bytes,
         "published_us": each.us,
         "published_gbps": each.gbps(each.us),

@@ -60,7 +60,7 @@ def draw(path: Path, rows: Sequence[Row], curves: Any, l2_bytes: int, judged: st
 def _draw_row(axes: Any, row: Row, judged: str) -> None:
     """Draw a published point, and a line to the bandwidth that the same operator has here."""
     each = row.operator
-    _, colour, marker = FAMILIES[each.kernel]
+    _, colour, marker = FAMILIES[each.launch.kernel.name]
     x, there, here = each.moved_bytes / MB, each.gbps(each.us), each.gbps(row.us[judged])
     axes.plot([x, x], [there, here], color=colour, linewidth=1, alpha=0.7, zorder=3)
     axes.plot(x, there, marker, color=colour, markersize=8, markeredgecolor="white", zorder=5)

@@ -6,21 +6,20 @@ execution. What has no partner on the other side is listed, too, and counts in i
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from davinci_sim.memory.dtypes import dtype as device_dtype
 from davinci_sim.memory.layout import LAYOUTS
+from experiments.operators.judge import is_fitted
+from experiments.operators.records import Record
 from framework.graph_engine.control.profile import OpTime, profile
 from framework.graph_engine.data.graph import Graph, Node, Value
 from framework.graph_engine.service.compile import HOST_TASK
 from framework.graph_engine.service.load import LoadedGraph
 
-PUBLISHED = Path(__file__).parent / "published.json"
 UNTILED = "fp32, untiled, of 2020; ours: fp16 on the cube"
 DOES_MORE = {
     "FusionOp_ReluGradV2_Cast": "the published one casts, too",
@@ -28,10 +27,6 @@ DOES_MORE = {
     "ReluV2": "the published one writes a mask, too",
 }
 """Published operators that are fused with work that ours do in another task; no ratio is drawn from them."""
-FITTED = frozenset({"AtomicAddrClean", "Relu", "ReluGrad", "Cast", "BiasAddGrad"})
-FITTED_BYTES = 80 * 1024
-"""`block_start_cycles` was fitted on the records of these operators that move at most so much."""
-ITEM_BYTES = {"FLOAT32": 4, "FLOAT16": 2, "INT32": 4, "UINT16": 2, "UINT8": 1, "BOOL": 1}
 KINDS = {
     "conv2d": ("Conv2D",),
     "conv2d_backward_input": ("Conv2DBackpropInputD",),
@@ -51,36 +46,16 @@ KINDS = {
 """Our operator -> the names of the same in the published profile."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """One operator of the published profile."""
+def is_untiled(record: Record) -> bool:
+    """Tell whether this is one of the slow fp32 products."""
+    return record.op == "MatMul" and all(tensor.dtype == "FLOAT32" for tensor in record.inputs)
 
-    id: str
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    us: float
-    blocks: int = 0
 
-    @property
-    def is_fitted(self) -> bool:
-        """Tell whether a figure of the simulated chip was fitted on this record."""
-        moved = sum(
-            math.prod(dims) * ITEM_BYTES[kind] for dims, kind in map(_parsed, (*self.inputs, *self.outputs))
-        )
-        return self.op in FITTED and moved <= FITTED_BYTES
-
-    @property
-    def is_untiled(self) -> bool:
-        """Tell whether this is one of the slow fp32 products."""
-        return self.op == "MatMul" and all(each.endswith("FLOAT32") for each in self.inputs)
-
-    @property
-    def note(self) -> str:
-        """Say why the real kernel cannot be compared with ours, if it cannot."""
-        if self.is_fitted:
-            return "the start of blocks was fitted on it"
-        return UNTILED if self.is_untiled else DOES_MORE.get(self.op, "")
+def note(record: Record) -> str:
+    """Say why the real kernel cannot be compared with ours, if it cannot."""
+    if is_fitted(record):
+        return "the start of blocks was fitted on it"
+    return UNTILED if is_untiled(record) else DOES_MORE.get(record.op, "")
 
 
 @dataclass(frozen=True)
@@ -88,7 +63,7 @@ class Row:
     """One line of the table: ours, the published one, or both."""
 
     ours: OpTime | None
-    published: Published | None
+    published: Record | None
 
     @property
     def ratio(self) -> float | None:
@@ -98,16 +73,7 @@ class Row:
         return self.ours.us / self.published.us
 
 
-def read_published(path: Path = PUBLISHED) -> list[Published]:
-    """Return the records of the published profile, in order."""
-    table = json.loads(path.read_text(encoding="utf-8"))
-    return [
-        Published(r["id"], r["op"], tuple(r["inputs"]), tuple(r["outputs"]), float(r["us"]), int(r["blocks"]))
-        for r in table["records"]
-    ]
-
-
-def compare(loaded: LoadedGraph, published: list[Published]) -> list[Row]:
+def compare(loaded: LoadedGraph, published: list[Record]) -> list[Row]:
     """Return our operators in order, each with its partner if there is one, then the published rest."""
     left = list(published)
     rows = []
@@ -122,7 +88,7 @@ def compare(loaded: LoadedGraph, published: list[Published]) -> list[Row]:
 def totals(rows: list[Row]) -> dict[str, float]:
     """Return total times in microseconds, and how the paired operators compare."""
     paired = [
-        row for row in rows if row.ratio is not None and row.published is not None and not row.published.note
+        row for row in rows if row.ratio is not None and row.published is not None and not note(row.published)
     ]
     ratios = sorted(row.ratio for row in paired if row.ratio is not None)
     ours = sum(row.ours.us for row in paired if row.ours is not None)
@@ -131,7 +97,7 @@ def totals(rows: list[Row]) -> dict[str, float]:
         "simulated_us": sum(row.ours.us for row in rows if row.ours is not None),
         "published_us": sum(row.published.us for row in rows if row.published is not None),
         "published_untiled_matmul_us": sum(
-            r.published.us for r in rows if r.published and r.published.is_untiled
+            r.published.us for r in rows if r.published and is_untiled(r.published)
         ),
         "paired_operators": float(len(ratios)),
         "paired_simulated_us": ours,
@@ -190,14 +156,9 @@ def _described(value: Value) -> Tensor:
     return shape, value.type.dtype.name.upper()
 
 
-def _key_of(published: Published) -> tuple[Any, ...]:
-    return _key(published.op, [_parsed(t) for t in published.inputs], [_parsed(t) for t in published.outputs])
-
-
-def _parsed(text: str) -> Tensor:
-    """Read `32x1x28x28x16:NC1HWC0:FLOAT32`."""
-    dims, _, element = text.split(":")
-    return (() if dims == "scalar" else tuple(int(d) for d in dims.split("x"))), element
+def _key_of(published: Record) -> tuple[Any, ...]:
+    inputs, outputs = ([(t.shape, t.dtype) for t in side] for side in (published.inputs, published.outputs))
+    return _key(published.op, inputs, outputs)
 
 
 def _key(op: str, inputs: list[Tensor], outputs: list[Tensor]) -> tuple[Any, ...]:
@@ -230,7 +191,7 @@ def as_json(rows: list[Row]) -> list[Mapping[str, Any]]:
             "published_op": row.published.op if row.published else None,
             "published_us": row.published.us if row.published else None,
             "ratio": row.ratio,
-            "note": row.published.note if row.published else "",
+            "note": note(row.published) if row.published else "",
         }
         for row in rows
     ]

@@ -10,8 +10,9 @@ from rich.table import Table
 from davinci_sim.trace.files import atomic_file
 from davinci_sim.trace.perfetto import write_chrome_trace
 from davinci_sim.trace.timeline import draw_timeline
-from experiments.demo.comparison import Row, as_json, compare, read_published, totals
+from experiments.demo.comparison import Row, as_json, compare, note, totals
 from experiments.harness import Context
+from experiments.operators.records import read_published
 from experiments.training import Plan, train
 
 CLAIM = "LeNet-5 learns digits, every number computed by tiled kernels on a simulated Ascend 910A"
@@ -30,7 +31,7 @@ def run(context: Context) -> dict[str, float]:
     )  # fmt: skip
     training = train(plan, context.progress_console)
     loaded = training.model.runner.session.loaded  # type: ignore[union-attr]
-    rows = compare(loaded, read_published())
+    rows = compare(loaded, read_published("lenet5"))
     sums = totals(rows)
     context.console.print(_table(rows, sums))
     _draw(context, loaded)
@@ -65,7 +66,7 @@ def _about(sums: dict[str, float]) -> str:
 
 def _cells(row: Row) -> list[str]:
     ours, published = row.ours, row.published
-    shapes = ours.shapes if ours else " , ".join((published.inputs or ("",)) if published else ())
+    shapes = ours.shapes if ours else " , ".join(map(str, published.inputs)) if published else ""
     return [
         ours.name if ours else f"({published.op})" if published else "",
         shapes,
@@ -78,8 +79,8 @@ def _cells(row: Row) -> list[str]:
 
 
 def _note(row: Row) -> str:
-    if row.published is not None and row.published.note:
-        return row.published.note
+    if row.published is not None and note(row.published):
+        return note(row.published)
     if row.ours is None:
         return "ours needs none"
     return f"with {'+'.join(row.ours.fused)}" if row.ours.fused else ""

@@ -45,6 +45,8 @@ class Shape(Integers):
     """Axes of a small and a large problem where those of `kernels.samples`, which go by name, do not suit."""
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = ()
     """Small odd problems that the checks and the seeded bugs run on; none: the small one in every type."""
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ()
+    """Problems of ResNet-50 at batch 32 and of BERT-Large at 12,288 tokens; none: those that go by name."""
 
     @classmethod
     def of(cls, kernel: str, axes: dict[str, int], dtype: str | None = None) -> Self:

@@ -67,7 +67,7 @@ class FlatTiling(Tiling):
 
     @classmethod
     def space(cls, shape: Any, platform: Platform) -> Iterator[Self]:
-        """Yield the default tiling, halves of it, one without double buffering, and other numbers of cores."""
+        """Yield the default tiling, halves of it, one without double buffering, other numbers of cores."""
         first = cls.default(shape, platform)
         yield first
         for part in (2, 4):

@@ -1,0 +1,1 @@
+"""Single operators: simulated beside everything published of a real Ascend 910A."""

@@ -1,0 +1,230 @@
+"""Which kernels of the kit do what a published operator did.
+
+One function for each of the vendor's operators turns a record into launches by a rule on its tensors alone;
+operators without one say why. Nothing here knows a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import kernels
+from davinci_sim.memory.dtypes import dtype as dtype_of
+from experiments.operators.records import Record, Tensor
+from kernels.lang.kernel import Kernel
+from kernels.lang.shapes import Shape
+
+SAME, NUMBER, ROW, COLUMN = range(4)
+"""What the second input of an element-wise operator is, as the kernels count it."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of a kernel."""
+
+    kernel: Kernel
+    shape: Shape
+
+    @property
+    def macs(self) -> int:
+        """Multiplications with additions on the cube."""
+        return int(self.kernel.macs(self.shape)) if self.kernel.macs is not None else 0
+
+    def __str__(self) -> str:
+        """Print as kernel and shape."""
+        return f"{self.kernel.name} {self.shape}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the records of an operator become launches, and in which class they are judged."""
+
+    kind: str
+    launches: Callable[[Record], list[Launch]]
+
+
+@dataclass(frozen=True)
+class Covered:
+    """What the kit does for a record: launches one after the other, or none and the reason."""
+
+    record: Record
+    kind: str
+    launches: tuple[Launch, ...] = ()
+    reason: str = ""
+
+    @property
+    def macs(self) -> int:
+        """Multiplications with additions of all launches."""
+        return sum(launch.macs for launch in self.launches)
+
+    def __str__(self) -> str:
+        """Print the launches, or why there are none."""
+        return "; ".join(map(str, self.launches)) or self.reason
+
+
+def cover(record: Record) -> Covered:
+    """Return the launches for a record."""
+    rule = RULES.get(record.op)
+    if rule is None:
+        return Covered(record, "not covered", reason=NOT_COVERED[record.op])
+    return Covered(record, rule.kind, tuple(rule.launches(record)))
+
+
+def launch(name: str, axes: Mapping[str, int], dtype: str | None = None, out: str | None = None) -> Launch:
+    """Return the launch of a kernel by name."""
+    kernel = kernels.find(name)
+    given = dict(axes) if out is None else {**axes, "out_dtype": dtype_of(out).code}
+    return Launch(kernel, kernel.shape_type.of(name, given, dtype))
+
+
+def _binary(name: str) -> Rule:
+    def launches(record: Record) -> list[Launch]:
+        longer, shorter = sorted(record.inputs[:2], key=lambda tensor: -tensor.size)
+        axes = {"n": longer.size} | _pattern(longer, shorter, record.outputs[0])
+        return [launch(name, axes, longer.kernel_dtype)]
+
+    return Rule("element-wise", launches)
+
+
+def _pattern(longer: Tensor, shorter: Tensor, result: Tensor) -> dict[str, int]:
+    """Return how the shorter input is spread over the longer one: as a number, its rows or its columns."""
+    if shorter.size == longer.size:
+        return {}
+    if shorter.size == 1:
+        return {"pattern": NUMBER}
+    short = shorter.shape
+    if short == longer.shape[-len(short) :]:
+        return {"pattern": ROW, "rows": longer.size // shorter.size}
+    while short[-1] == 1:
+        short = short[:-1]
+    if short == result.shape[: len(short)]:
+        return {"pattern": COLUMN, "rows": shorter.size}
+    raise ValueError(f"{shorter} is neither a row nor a column of {longer}")
+
+
+def _unary(name: str) -> Rule:
+    return Rule(
+        "element-wise",
+        lambda record: [launch(name, {"n": record.outputs[0].size}, record.inputs[0].kernel_dtype)],
+    )
+
+
+def _cast(record: Record) -> list[Launch]:
+    x, y = record.inputs[0], record.outputs[0]
+    return [launch("cast", {"n": x.size}, x.kernel_dtype, y.kernel_dtype)]
+
+
+def _matmul(record: Record) -> list[Launch]:
+    """A transposed operand is told by its rows; where it is square it is taken as it lies."""
+    a, b, c = record.inputs[0], record.inputs[1], record.outputs[0]
+    m, n = c.matrix
+    k = a.size // m
+    axes = {
+        "m": m, "k": k, "n": n, "trans_a": int(a.matrix != (m, k)), "trans_b": int(b.matrix != (k, n)),
+    }  # fmt: skip
+    name = "matmul_bias" if len(record.inputs) == 3 else "matmul"
+    return [launch(name, axes, a.kernel_dtype, c.kernel_dtype)]
+
+
+def _convolution(name: str) -> Rule:
+    def launches(record: Record) -> list[Launch]:
+        out = record.outputs[0].kernel_dtype
+        return [launch(name, record.attributes, record.inputs[0].kernel_dtype, out)]
+
+    return Rule("convolution backward" if "backward" in name else "convolution", launches)
+
+
+def _pool(name: str) -> Rule:
+    """Windows of 2 x 2, two apart: those of LeNet-5, the one network here that pools."""
+
+    def launches(record: Record) -> list[Launch]:
+        n, c1, h, w, c0 = record.inputs[0].shape
+        axes = {"n": n, "c": c1 * c0, "h": h, "w": w, "kh": 2, "kw": 2, "stride": 2}
+        return [launch(name, axes, record.inputs[0].kernel_dtype)]
+
+    return Rule("pooling", launches)
+
+
+def _trans_data(record: Record) -> list[Launch]:
+    """Return the launch between a plain format and fractals, by whichever side is not plain."""
+    x, y = record.inputs[0], record.outputs[0]
+    plain, other = (x, y) if x.format == "ND" else (y, x)
+    into = x is plain
+    if other.format == "NC1HWC0":
+        n, c, h, w = _four_axes(plain, other)
+        name = "nchw_to_nc1hwc0" if into else "nc1hwc0_to_nchw"
+        return [launch(name, {"n": n, "c": c, "h": h, "w": w}, x.kernel_dtype)]
+    m, n = plain.shape
+    return [launch("nd_to_nz" if into else "nz_to_nd", {"m": m, "n": n}, x.kernel_dtype)]
+
+
+def _four_axes(plain: Tensor, other: Tensor) -> tuple[int, int, int, int]:
+    n, _, h, w, _ = other.shape
+    return n, plain.size // (n * h * w), h, w
+
+
+def _reduce(name: str) -> Rule:
+    """All rows become one number, or each row one: told by the size of the result."""
+
+    def launches(record: Record) -> list[Launch]:
+        x, y = record.inputs[0], record.outputs[0]
+        return [launch(name, {"m": y.size, "n": x.size // y.size, "axis": 1}, x.kernel_dtype)]
+
+    return Rule("reduction", launches)
+
+
+def _bias_add_grad(record: Record) -> list[Launch]:
+    m, n = record.inputs[0].shape
+    return [launch("reduce_sum", {"m": m, "n": n, "axis": 0}, record.inputs[0].kernel_dtype)]
+
+
+def _momentum(record: Record) -> list[Launch]:
+    return [launch("apply_momentum", {"n": record.inputs[0].size})]
+
+
+RULES: Mapping[str, Rule] = {
+    "Mul": _binary("mul"),
+    "RealDiv": _binary("div"),
+    "BiasAdd": _binary("add"),
+    "TensorAdd": _binary("add"),
+    "AddN": _binary("add"),
+    "AssignAdd": _binary("add"),
+    "Relu": _unary("relu"),
+    "ReLU": _unary("relu"),
+    "ReluGrad": _unary("relu_grad"),
+    "Cast": Rule("element-wise", _cast),
+    "MatMul": Rule("matmul", _matmul),
+    "Conv2D": _convolution("conv2d"),
+    "Conv2DBackpropInputD": _convolution("conv2d_backward_input"),
+    "Conv2DBackpropFilterD": _convolution("conv2d_backward_filter"),
+    "MaxPoolWithArgmax": _pool("max_pool"),
+    "MaxPoolGradWithArgmax": _pool("max_pool_grad"),
+    "TransData": Rule("layout", _trans_data),
+    "ReduceSum": _reduce("reduce_sum"),
+    "ReduceMean": _reduce("reduce_mean"),
+    "ReduceMeanD": _reduce("reduce_mean"),
+    "BiasAddGrad": Rule("reduction", _bias_add_grad),
+    "ApplyMomentumD": Rule("optimizer", _momentum),
+}
+"""The vendor's operators that the kit has kernels for."""
+NOT_COVERED: Mapping[str, str] = {
+    "ReluV2": "writes a mask of bits beside the result",
+    "FusionOp_ReluGradV2_Cast": "reads a mask of bits, and casts",
+    "AtomicAddrClean": "no kernel yet",
+    "Slice": "no kernel yet",
+    "Adam": "no kernel yet",
+    "Tile": "no kernel yet",
+    "BNTrainingUpdate": "no kernel yet",
+    "Assign": "no kernel yet",
+    "TensorMove": "no kernel yet",
+    "OneHotD": "no kernel yet",
+    "SoftmaxCrossEntropyWithLogits": "no kernel yet",
+    "Split": "no kernel yet",
+    "Concat": "no kernel yet",
+    "StridedSlice": "no kernel yet",
+    "SigmoidCrossEntropyWithLogitsGrad": "no kernel yet",
+    "BNTrainingReduce": "no kernel yet",
+    "Add+ReLU": "no kernel yet",
+}
+"""The others, and why."""

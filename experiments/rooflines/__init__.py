@@ -1,0 +1,1 @@
+"""All kernels against their rooflines, at the sizes of real networks."""
