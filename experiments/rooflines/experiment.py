@@ -28,13 +28,16 @@ MIDDLE_BYTES = 1 << 20
 """Launches that move less time the start of blocks; they are told, not judged."""
 
 
+PEAK, ROOF, STREAM = "of the cube's peak", "of its roofline", "of the bandwidth of HBM"
+
+
 @dataclass(frozen=True)
 class Goal:
-    """A launch of which the least part of its roofline, or of the cube's peak, is asked for."""
+    """A launch, and what of it is asked for."""
 
     name: str
     launch: Launch
-    of_peak: bool = False
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,29 @@ class Row:
         products = int(chip.cube_m * chip.cube_k * chip.cube_n) * int(chip.ai_cores)
         return self.launch.macs / products / self.cycles
 
+    def of_memory(self, chip: Platform) -> float:
+        """Return the bytes that the cores move a cycle over what device memory gives."""
+        return self.moved_bytes / self.cycles / int(chip.hbm_bytes_per_cycle)
+
+    def of(self, kind: str, chip: Platform) -> float:
+        """Return one of the three."""
+        if kind == ROOF:
+            return self.efficiency
+        return self.of_peak(chip) if kind == PEAK else self.of_memory(chip)
+
 
 def goals() -> Iterator[Goal]:
     """Yield what is asked for: products, the 3 x 3 convolutions of ResNet-50, a stream, attention."""
     for edge in (1024, 4096):
-        yield Goal(f"matmul_{edge}", launch("matmul", {"m": edge, "k": edge, "n": edge}, "fp16"), of_peak=True)
+        yield Goal(f"matmul_{edge}", launch("matmul", {"m": edge, "k": edge, "n": edge}, "fp16"), PEAK)
     for c, h in ((64, 56), (128, 28), (256, 14), (512, 7)):
         axes = {"n": 32, "c": c, "h": h, "w": h, "o": c, "kh": 3, "kw": 3, "pad": 1}
-        yield Goal(f"conv2d_3x3_{c}", launch("conv2d", axes, "fp16"))
+        yield Goal(f"conv2d_3x3_{c}", launch("conv2d", axes, "fp16"), ROOF)
     for name, dtype in (("add", "fp32"), ("relu", "fp16"), ("cast", "fp32")):
-        yield Goal(f"element_wise_{name}", launch(name, {"n": 32 * 256 * 56 * 56}, dtype))
+        yield Goal(f"element_wise_{name}", launch(name, {"n": 32 * 256 * 56 * 56}, dtype), STREAM)
     axes = {"b": 1, "heads": 12, "t": 4096, "d": 64}
     if kernels.is_known("attention"):
-        yield Goal("attention_4096", launch("attention", axes, "fp16"), of_peak=True)
+        yield Goal("attention_4096", launch("attention", axes, "fp16"), PEAK)
 
 
 def run(context: Context) -> dict[str, float]:
@@ -82,14 +95,13 @@ def run(context: Context) -> dict[str, float]:
         _timed(each, bench)
         for each in track(wanted, "kernels", console=context.progress_console, transient=True)
     ]
-    found = {
-        goal.name: row.of_peak(chip) if goal.of_peak else row.efficiency
-        for goal, row in zip(asked, rows, strict=False)
-    }
-    every = list(dict.fromkeys(rows))
+    found = {goal.name: row.of(goal.kind, chip) for goal, row in zip(asked, rows, strict=False)}
+    every = list({str(row.launch): row for row in rows}.values())
     context.console.print(_table(every, chip))
     with atomic_file(context.artifact("rooflines.json")) as temporary:
-        temporary.write_text(json.dumps([_as_json(row, chip) for row in every], indent=1) + "\n", "utf-8")
+        temporary.write_text(
+            json.dumps([_as_json(row, chip) for row in every], indent=1) + "\n", encoding="utf-8"
+        )
     if not context.quick:
         from experiments.rooflines import picture
 
@@ -107,8 +119,9 @@ def _launches(chip: Platform) -> Iterator[Launch]:
 
 def _is_possible(each: Launch, chip: Platform) -> bool:
     """Tell whether a chip takes a launch."""
+    handles = {operand.name: 0 for operand in each.kernel.operands(each.shape)}
     try:
-        each.kernel.emitted(each.shape, {operand.name: 0 for operand in each.kernel.operands(each.shape)}, chip)
+        each.kernel.emitted(each.shape, handles, chip)
     except DavinciError:
         return False
     return True
@@ -119,7 +132,9 @@ def _timed(each: Launch, bench: Bench) -> Row:
     (task,) = bench.tasks([each])
     bench.chip.empty_l2()
     cycles = bench.chip.cycles(task) - bench.chip.start_cycles
-    return Row(each, cycles, sum(gm_bytes(task)), roofline(each.kernel, each.shape, bench.chip.platform, task))
+    return Row(
+        each, cycles, sum(gm_bytes(task)), roofline(each.kernel, each.shape, bench.chip.platform, task)
+    )
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float]:
