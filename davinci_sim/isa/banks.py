@@ -220,9 +220,13 @@ def _run_cycles(dst: Stream, src0: Stream, src1: Stream, repeats: int, unit: Uni
 def vector_time(dst: Stream, src0: Stream, src1: Stream, repeats: int, unit: Unit) -> int:
     """Return the cycles for which an instruction holds the vector unit, short ones for a least time.
 
+    With no bank groups nothing conflicts: a profile compares with that.
+
     Source: the least time from msKPP's table of 910B1, where one repeat takes 3 to 4 cycles.
     """
     span, total, done = unit.span, 0, 0
+    if unit.groups == 0:
+        return int(max(unit.min_cycles, repeats * unit.repeat_cycles))
     while done < repeats:
         run = repeats - done
         if (src0.rep == 0 and src0.blocks > 0) or (src1.rep == 0 and src1.blocks > 0):
