@@ -27,7 +27,8 @@ class Task:
     `key` identifies everything that the time depends on (kernel, tiling, shapes, types); tasks with equal
     keys take the same time. `words` holds the blocks' programs one after another, block b from
     `offsets[b]` to `offsets[b + 1]`, each in a legal order of execution. `tensors` says where operands lie in
-    GM, and `buffers[b]` what block b has allocated on chip (rows of space, start, nbytes, slots, location).
+    GM, `buffers[b]` what block b has allocated on chip (rows of space, start, nbytes, slots, location), and
+    `queues[b]` its queues (rows of src, dst, slots, first event id there and back).
     """
 
     name: str
@@ -39,6 +40,7 @@ class Task:
     operands: dict[str, int] = field(default_factory=dict)
     tensors: tuple[Tensor, ...] = ()
     buffers: tuple[npt.NDArray[np.int64], ...] = ()
+    queues: tuple[npt.NDArray[np.int64], ...] = ()
 
     @property
     def block_dim(self) -> int:

@@ -71,6 +71,13 @@ def buffers_of(core: CoreState) -> npt.NDArray[np.int64]:
     return rows.reshape(count, BUFFER_WIDTH).copy()
 
 
+def queues_of(core: CoreState) -> npt.NDArray[np.int64]:
+    """Return the queues that the block has opened: rows of src, dst, slots, first event id there and back."""
+    count = min(int(core.state[QUEUE_COUNT]), MAX_QUEUES)
+    rows = core.state[QUEUES : QUEUES + QUEUE_WIDTH * count]
+    return rows.reshape(count, QUEUE_WIDTH)[:, :5].copy()
+
+
 @_plain
 def refuse(state: npt.NDArray[np.int64], kind: int, what: int, needed: int, available: int) -> bool:
     """Note the first thing that went wrong during emission; return whether this was the first."""

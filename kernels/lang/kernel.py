@@ -145,19 +145,20 @@ class Kernel:
         blocks, operands = tiling.blocks(shape, platform), self.operands(shape)
         addresses = [handles[operand.name] for operand in operands]
         made = [self._program(shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
-        require_supported(f"kernel {self.name} of shape {shape}", [p for p, _ in made], platform)
+        require_supported(f"kernel {self.name} of shape {shape}", [p for p, _, _ in made], platform)
         nothing, offsets = np.empty((0, 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
         tensors = (Tensor(o.name, handles[o.name], o.nbytes, o.is_output, o.padding_bytes) for o in operands)
         return Task(
             self.name, (self.name, str(shape), str(tiling), platform.name, platform.digest),
-            tuple(program for program, _ in made), nothing, offsets, operands=dict(handles),
-            tensors=tuple(tensors), buffers=tuple(buffers for _, buffers in made),
+            tuple(program for program, _, _ in made), nothing, offsets, operands=dict(handles),
+            tensors=tuple(tensors), buffers=tuple(buffers for _, buffers, _ in made),
+            queues=tuple(queues for _, _, queues in made),
         )  # fmt: skip
 
     def _program(
         self, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform, block: int, blocks: int
-    ) -> tuple[Program, npt.NDArray[np.int64]]:
-        """Return the program of one block and its buffers."""
+    ) -> tuple[Program, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the program of one block, its buffers and its queues."""
         capacity = FIRST_CAPACITY
         while True:
             core = _states.get(platform, capacity)
@@ -173,7 +174,7 @@ class Kernel:
                 words = core.words[:count]
                 words = with_barriers(words) if self.barriers else words
                 words = words.copy() if np.may_share_memory(words, core.words) else words
-                return Program(words, _sources(words)), st.buffers_of(core)
+                return Program(words, _sources(words)), st.buffers_of(core), st.queues_of(core)
             capacity = count
 
     def overflow(self, shape: Shape, tiling: Tiling, platform: Platform) -> Exception | None:
