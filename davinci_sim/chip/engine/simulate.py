@@ -90,7 +90,7 @@ def _prepared(launches: Sequence[Launch], platform: Platform, cache: L2) -> tupl
     """Return everything that the loop works on, and the rows that it fills."""
     rows, costs, blocks = new_rows(launches), costs_of(platform), blocks_of(launches)
     offsets = offsets_of(blocks)
-    table = _described(blocks, rows, costs, int(platform.gm_bytes))
+    table = described(blocks, rows, costs, int(platform.gm_bytes))
     records = Records(rows["start"], rows["end"], rows["ready"], rows["op"], rows["pipe"])
     cores = max(int(platform.ai_cores), 1)
     busy = min(cores, max(1, len(blocks)))
@@ -105,13 +105,13 @@ def _prepared(launches: Sequence[Launch], platform: Platform, cache: L2) -> tupl
     return system, rows
 
 
-def _described(blocks: Sequence[Program], rows: Rows, costs: Costs, gm_bytes: int) -> Numbers:
+def described(blocks: Sequence[Program], rows: Rows, costs: Costs, gm_bytes: int) -> Numbers:
     """Fill what the loop needs of each record into its times, and return the table of transfers.
 
     `end` becomes the cycles of the unit, `ready` the flag or the row of the table.
     """
     tables, known = [np.empty((0, 6), dtype=np.int64)], 0
-    for first, words in _batches(blocks):
+    for first, words in batches(blocks):
         table = np.empty((len(words), 6), dtype=np.int64)
         rows["end"][first : first + len(words)] = count_cycles(words, costs)
         used = _payload(words, costs, HAS_TRANSFER, first, rows["ready"], table, known, gm_bytes)
@@ -122,7 +122,7 @@ def _described(blocks: Sequence[Program], rows: Rows, costs: Costs, gm_bytes: in
     return np.concatenate(tables)
 
 
-def _batches(blocks: Sequence[Program]) -> Iterator[tuple[int, Numbers]]:
+def batches(blocks: Sequence[Program]) -> Iterator[tuple[int, Numbers]]:
     """Yield the number of a first record, and words from there on: of one block, or of several small ones."""
     first, waiting, count = 0, [], 0
     for program in blocks:
