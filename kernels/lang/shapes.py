@@ -11,6 +11,11 @@ from davinci_sim.memory.dtypes import dtype as dtype_of
 from davinci_sim.platforms import Platform
 from kernels.lang import packed
 
+SLOTS = (1, 2, 3, 4)
+"""How many buffers of a hand-off a search tries."""
+EIGHTHS = (7, 6, 5, 4, 3, 2)
+"""To how many eighths it shortens each length."""
+
 
 @dataclass(frozen=True)
 class Integers:
@@ -108,6 +113,21 @@ class Tiling(Integers):
     def space(cls, shape: Any, platform: Platform) -> Iterator[Self]:
         """Yield legal tilings worth trying, the default one first."""
         yield cls.default(shape, platform)
+
+    @classmethod
+    def candidates(cls, shape: Any, platform: Platform) -> Iterator[Self]:
+        """Yield all that a search tries: `space`, with fewer and more slots, with shorter lengths.
+
+        Every one is legal, though its buffers may not fit; some come twice.
+        """
+        for first in cls.space(shape, platform):
+            yield first
+            for slots in SLOTS if "slots" in cls.names() else (0,):
+                made = first._with("slots", slots) if slots else first
+                yield made
+                for name in cls.LENGTHS:
+                    for part in EIGHTHS:
+                        yield made._with(name, max(1, int(getattr(made, name)) * part // 8))
 
     def smaller(self) -> Iterator[Self]:
         """Yield ever smaller tilings, the longest length halved each time; then the same with one slot."""

@@ -1,6 +1,6 @@
 """Plain arrays cut into tiles that stream through UB.
 
-A tile of 20 KB or more hides the head of a transfer; small problems are cut so that every core gets one tile.
+A tile of 20 KB or more hides the head of a transfer; small problems take few cores, with one tile each.
 """
 
 import math
@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Self
 
 from davinci_sim.platforms import Platform
 from kernels.lang import FP16, FP32, Shape, Tiling
-from kernels.rules import item_bytes, require_dtype
+from kernels.lang.shapes import SLOTS
+from kernels.rules import item_bytes, require_dtype, round_up
 
-MIN_SHARE_BYTES, LONG_TILE_BYTES = 1024, 26 * 1024
-MIN_TILE = 128
+LONG_TILE_BYTES = 26 * 1024
+MIN_TILE, MOST_STEPS = 128, 16
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,16 @@ class FlatTiling(Tiling):
         for cores in (first.cores // 2, first.cores * 2):
             if 1 <= cores <= int(platform.ai_cores):
                 yield cls._cut(shape, platform, 2, cores)
+
+    @classmethod
+    def candidates(cls, shape: Any, platform: Platform) -> Iterator[Self]:
+        """Yield those of the space, and a core's share in 1 to 16 equal tiles with any number of slots."""
+        yield from super().candidates(shape, platform)
+        first = cls.default(shape, platform)
+        share = -(-shape.n // first.cores)
+        for steps in range(1, MOST_STEPS + 1):
+            made = first._with("tile", round_up(-(-share // steps), MIN_TILE))
+            yield from (made._with("slots", slots) for slots in SLOTS)
 
     def blocks(self, shape: Any, platform: Platform) -> int:
         """Return the cores to use, as many as there are."""
