@@ -16,12 +16,10 @@ from davinci_sim.isa.machine import Memory
 from davinci_sim.memory.spaces import Space
 from davinci_sim.platforms import Platform, platform
 from kernels.lang import rewrite
-from kernels.lang.kernel import Kernel
+from kernels.lang.kernel import ALIGN_BYTES, Kernel
 from kernels.lang.shapes import Shape, Tiling
 from kernels.run import Arrays, random_inputs
 
-ALIGN_BYTES = 512
-"""Tensors of a check begin at multiples of this, as those of a chip do."""
 UNWRITTEN = "unwritten"
 POISONS = (0x00, 0xFF)
 Bytes = npt.NDArray[np.uint8]
@@ -29,11 +27,7 @@ Bytes = npt.NDArray[np.uint8]
 
 def handles_of(kernel: Kernel, shape: Shape) -> dict[str, int]:
     """Return addresses in GM for the operands of a kernel, one behind the other."""
-    handles, start = {}, 0
-    for operand in kernel.operands(shape):
-        handles[operand.name] = start
-        start += -(-operand.nbytes // ALIGN_BYTES) * ALIGN_BYTES
-    return handles
+    return kernel.handles(shape)
 
 
 def check(

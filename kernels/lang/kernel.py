@@ -31,6 +31,8 @@ from kernels.lang.lacking import lacking_bits
 from kernels.lang.shapes import Shape, Tiling
 
 FIRST_CAPACITY = 4096  # records; grows to what a program needs
+ALIGN_BYTES = 512
+"""Tensors begin at multiples of this, as those of a chip do."""
 NEXT = "\n  next: "
 
 
@@ -108,6 +110,17 @@ class Kernel:
         return tuple(name for name in self.shape_type.names() if not name.endswith("dtype"))
 
     def tiling(self, shape: Shape, platform: Platform) -> Tiling:
+        """Return the tiling that a search has found and that was kept, else that without a search.
+
+        Raises:
+            BadTiling: no tiling fits the chip.
+        """
+        from kernels.tune.store import kept
+
+        found = kept(self, shape, platform)
+        return found.tiling if found is not None else self.untuned(shape, platform)
+
+    def untuned(self, shape: Shape, platform: Platform) -> Tiling:
         """Return the default tiling or, where its buffers do not fit the chip, the next smaller that does.
 
         Raises:
@@ -154,6 +167,33 @@ class Kernel:
             tensors=tuple(tensors), buffers=tuple(buffers for _, buffers, _ in made),
             queues=tuple(queues for _, _, queues in made),
         )  # fmt: skip
+
+    def program(
+        self, shape: Shape, platform: Platform, tiling: Tiling | None = None, block: int = 0
+    ) -> Program:
+        """Return the instructions of one block, for tensors that lie one after the other in GM.
+
+        Raises:
+            BadTiling: a buffer does not fit, events run out, or there are fewer blocks.
+            IllegalInstruction: an instruction breaks one of its rules.
+        """
+        tiling = tiling or self.tiling(shape, platform)
+        blocks = tiling.blocks(shape, platform)
+        if not 0 <= block < blocks:
+            raise BadTiling(
+                f"kernel {self.name} of shape {shape}, tiling {tiling}: there is no block {block}\n"
+                f"  rule: blocks are 0 to {blocks - 1}{NEXT}choose one of them"
+            )
+        addresses = list(self.handles(shape).values())
+        return self._program(shape, tiling, addresses, platform, block, blocks)[0]
+
+    def handles(self, shape: Shape) -> dict[str, int]:
+        """Return addresses in GM for the operands, one behind the other."""
+        found, start = {}, 0
+        for operand in self.operands(shape):
+            found[operand.name] = start
+            start += -(-operand.nbytes // ALIGN_BYTES) * ALIGN_BYTES
+        return found
 
     def _program(
         self, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform, block: int, blocks: int

@@ -91,7 +91,7 @@ def _launches(node: Node, values: dict[str, Value], platform: Platform) -> Itera
     for index, launch in enumerate(node.launches):
         shape = shape_of(launch)
         declared = kernel(launch.kernel)
-        tiling = declared.tiling_type.default(shape, platform)
+        tiling = declared.tiling(shape, platform)
         named = {}
         for operand, reference in zip(operands(launch), launch.operands, strict=True):
             if reference.startswith("tmp"):
