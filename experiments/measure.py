@@ -72,6 +72,14 @@ class Measurement:
         errors = [difference.max_abs_error for difference in self.differences.values()]
         return max(errors) if errors else None
 
+    @property
+    def tiling_from(self) -> str:
+        """Tell who chose the tiling: "given" by the user, "tuned" by a search that was kept, or "default"."""
+        if self.case.tiling is not None:
+            return "given"
+        untuned = self.case.kernel.untuned(self.case.shape, self.case.platform)
+        return "default" if self.tiling == untuned else "tuned"
+
     def complaints(self) -> list[str]:
         """Say, for each wrong output, how wrong it is."""
         name = self.case.kernel.name
@@ -97,6 +105,7 @@ class Measurement:
             "dtype": self.case.dtype,
             "operands": {operand.name: operand.dtype_name for operand in operands},
             "tiling": dataclasses.asdict(self.tiling),
+            "tiling_from": self.tiling_from,
             "engine": self.case.engine,
             "seed": self.case.seed,
             "cores": self.task.block_dim,

@@ -71,7 +71,7 @@ def check_kernel(name: str, shape: str, dtype: str | None, tiling: str, platform
         "kernel": found.name,
         "platform": chip.name,
         "shape": str(problem),
-        "tiling": str(tiles or found.tiling_type.default(problem, chip)),
+        "tiling": str(tiles or found.tiling(problem, chip)),
         "findings": [finding.as_json() for finding in findings],
     }
     report(as_json, result, lambda console: _show(console, result, findings))

@@ -18,6 +18,7 @@ from experiments.cli.output import (
     report,
     seed_option,
 )
+from experiments.cli.tune import tune_kernel
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +40,7 @@ def kernel() -> None:
 
 
 kernel.add_command(check_kernel)
+kernel.add_command(tune_kernel)
 
 
 @kernel.command(
@@ -210,9 +212,10 @@ def _show_run(console: Console, measurement: Measurement) -> None:
 
     result = measurement.as_json()
     roof, pipes = result["roofline"], result["pipes"]
+    tiling = f"{measurement.tiling} ({result['tiling_from']})"
     rows = [
         ("kernel", f"{result['kernel']} {measurement.case.shape_text} on {result['platform']}"),
-        ("tiling", f"{measurement.tiling} on {result['cores']} cores, {result['instructions']} instructions"),
+        ("tiling", f"{tiling} on {result['cores']} cores, {result['instructions']} instructions"),
         (
             "time",
             f"{result['us']:.3f} us = {result['cycles']} cycles; {result['task_start_cycles']} more to start",
