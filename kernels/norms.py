@@ -125,8 +125,8 @@ class PartTiling(FlatTiling):
     """As for plain arrays, but cores take whole parts."""
 
     def blocks(self, shape: Any, platform: Platform) -> int:
-        """Return one core per KiB, as many as there are and at most one per part."""
-        return min(PARTS, self._cores(shape, platform))
+        """Return the cores to use, at most one per part."""
+        return min(PARTS, super().blocks(shape, platform))
 
 
 def _part_operands(shape: PartShape) -> tuple[Operand, ...]:

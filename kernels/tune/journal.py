@@ -38,7 +38,8 @@ class Journal:
         if self.path is not None:
             try:
                 with self.path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"digest": key, "cycles": cycles}) + "\n")
+                    # the line's end comes first: the line before may have been cut off
+                    file.write("\n" + json.dumps({"digest": key, "cycles": cycles}))
             except OSError as error:
                 raise cannot_write(self.path, error) from None
 
