@@ -143,7 +143,7 @@ def test_a_tiling_that_was_asked_for_is_not_changed():
     tiling = kernel.tiling_type(tile=60_000, slots=2)
     with pytest.raises(BadTiling) as refused:
         run(kernel, shape, random_inputs(kernel, shape, 1), Chip(), tiling)
-    assert ", tiling tile=60000,slots=2: " in str(refused.value)
+    assert ", tiling tile=60000,slots=2,cores=1: " in str(refused.value)
     assert str(refused.value).endswith("\n  next: use smaller tiles or fewer slots")
 
 
