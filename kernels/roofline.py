@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from davinci_sim.chip import Task
+from davinci_sim.core.columns import column
+from davinci_sim.core.costs import costs_of, without_losses
+from davinci_sim.core.dispatch import count_cycles
+from davinci_sim.core.order import BARRIER, SET, WAIT
 from davinci_sim.isa import INSTRUCTIONS
+from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.state import SPACE_SHIFT
 from davinci_sim.memory.spaces import Space
 from davinci_sim.platforms import Platform
@@ -25,14 +29,37 @@ class Roofline:
     Model: the cube does one fractal product a cycle and core; every byte of an operand crosses once, over the
     cores' own paths (reading and writing side by side) and over L2. L2 is empty at first: what is read comes
     from device memory; what is written goes there as far as L2 and the cores' write buffers cannot keep it.
-    Vector work, heads, flags and the start of the task cost nothing here, so that nothing can be faster.
+    Heads, flags and the start of the task cost nothing here, so that nothing can be faster. The ceiling of
+    the vector unit is that of an emitted program: its instructions, without conflicts, on all cores alike.
+    Another program for the same problem may need fewer, so that it binds no problem.
     """
 
     macs: int
     read_bytes: int
     written_bytes: int
     cube_cycles: int
-    memory_cycles: int
+    path_cycles: int
+    l2_cycles: int
+    hbm_cycles: int
+    vector_cycles: int = 0
+
+    @property
+    def memory_cycles(self) -> int:
+        """The longest of: over the cores' own paths, over L2, over device memory."""
+        return max(self.path_cycles, self.l2_cycles, self.hbm_cycles)
+
+    @property
+    def ceilings(self) -> dict[str, int]:
+        """Cycles by what binds: "cube", "vector" (0 where no program is given), "paths", "l2", "hbm"."""
+        return {
+            "cube": self.cube_cycles, "vector": self.vector_cycles, "paths": self.path_cycles,
+            "l2": self.l2_cycles, "hbm": self.hbm_cycles,
+        }  # fmt: skip
+
+    @property
+    def highest(self) -> str:
+        """Name the ceiling that takes longest, that of the vector unit included."""
+        return max(self.ceilings, key=lambda name: self.ceilings[name])
 
     @property
     def bound(self) -> str:
@@ -66,19 +93,30 @@ def roofline(kernel: Kernel, shape: Shape, platform: Platform, task: Task | None
     depth = platform.cube_k_int8 if operands[0].dtype_name in _EIGHT_BIT else platform.cube_k
     cores = int(platform.ai_cores)
     products = int(platform.cube_m * depth * platform.cube_n) * cores
-    return Roofline(macs, read, written, macs // products, _memory_cycles(read, written, platform, cores))
+    vector = 0 if task is None else _vector_cycles(task, platform) // cores
+    return Roofline(macs, read, written, macs // products, *_memory(read, written, platform, cores), vector)
 
 
-def _memory_cycles(read: int, written: int, platform: Platform, cores: int) -> int:
-    """Return the longest of: reading and writing over all paths, both over L2, both over device memory.
+def _vector_cycles(task: Task, platform: Platform) -> int:
+    """Return what the vector units of all cores together take for a task, without conflicts."""
+    ours = task.words[(task.words[:, 0] >> 8) & 255 == int(Pipe.V)]
+    is_work = ~np.isin(ours[:, 0] & 255, (SET, WAIT, BARRIER))
+    return int(count_cycles(ours[is_work], without_losses(costs_of(platform))).sum())
+
+
+def _memory(read: int, written: int, platform: Platform, cores: int) -> tuple[int, int, int]:
+    """Return the cycles of reading and writing over all paths, of both over L2, of both over device memory.
 
     A core's write buffer holds what one transfer into it and one out of it drive out of L2, at most as much
     as its L1 and UB hold.
     """
     kept = int(platform.l2_bytes) + cores * (int(platform.l1_bytes) + int(platform.ub_bytes))
-    return max(
+    paths = max(
         read // int(platform.l2_read_bytes_per_cycle * cores),
         written // int(platform.l2_write_bytes_per_cycle * cores),
+    )
+    return (
+        paths,
         (read + written) // int(platform.l2_chip_bytes_per_cycle),
         (read + max(0, written - kept)) // int(platform.hbm_bytes_per_cycle),
     )
@@ -86,17 +124,8 @@ def _memory_cycles(read: int, written: int, platform: Platform, cores: int) -> i
 
 def gm_bytes(task: Task) -> tuple[int, int]:
     """Return the bytes that a launch reads from and writes to device memory, in whole blocks of 32 bytes."""
-    declared = INSTRUCTIONS["data_move"]
-    moves = task.words[(task.words[:, 0] & 255) == declared.opcode]
-    payload = np.ascontiguousarray(moves[:, 1:]).view(np.uint8)
-
-    def column(name: str) -> npt.NDArray[np.int64]:
-        place = next(at for at, field in enumerate(declared.fields) if field.name == name)
-        start, width = declared.offsets[place], declared.fields[place].width_bytes
-        raw = np.ascontiguousarray(payload[:, start : start + width])
-        return raw.view(f"<u{width}").reshape(-1).astype(np.int64)
-
-    size = column("nburst") * column("burst_len") * 32  # a block has 32 bytes
-    reads = column("src") >> SPACE_SHIFT == int(Space.GM)
-    writes = column("dst") >> SPACE_SHIFT == int(Space.GM)
+    moves = task.words[(task.words[:, 0] & 255) == INSTRUCTIONS["data_move"].opcode]
+    size = column(moves, "nburst") * column(moves, "burst_len") * 32  # a block has 32 bytes
+    reads = column(moves, "src") >> SPACE_SHIFT == int(Space.GM)
+    writes = column(moves, "dst") >> SPACE_SHIFT == int(Space.GM)
     return int(size[reads].sum()), int(size[writes].sum())

@@ -57,3 +57,11 @@ def _vector_cycles(platform: Platform) -> np.ndarray:
             if figure is not None:
                 table[declared.opcode, code] = int(figure.value)
     return table
+
+
+def without_losses(costs: Costs) -> Costs:
+    """Return the costs of a chip without bank conflicts, whose transfers have no heads."""
+    return costs._replace(
+        ub_bank_groups=0, mmad_l0c_conflict=0, gm_read_head_cycles=0, gm_to_l1_head_cycles=0,
+        gm_to_ub_head_cycles=0, gm_write_head_cycles=0,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from davinci_sim.chip.engine.l2 import L2
 from davinci_sim.chip.engine.simulate import batches, described
 from davinci_sim.chip.records import Rows
 from davinci_sim.core.columns import column
-from davinci_sim.core.costs import costs_of
+from davinci_sim.core.costs import costs_of, without_losses
 from davinci_sim.core.dispatch import count_cycles
 from davinci_sim.core.order import BARRIER, SET, WAIT
 from davinci_sim.core.program import Program
@@ -50,14 +50,6 @@ def first_rows(known: Described, count: int) -> Described:
     """Return what is known of the first `count` records (a table of rows may have spare ones)."""
     flag, transfer, cycles, plain, table = known
     return Described(flag[:count], transfer[:count], cycles[:count], plain[:count], table)
-
-
-def without_losses(costs: Costs) -> Costs:
-    """Return the costs of a chip without bank conflicts, whose transfers have no heads."""
-    return costs._replace(
-        ub_bank_groups=0, mmad_l0c_conflict=0, gm_read_head_cycles=0, gm_to_l1_head_cycles=0,
-        gm_to_ub_head_cycles=0, gm_write_head_cycles=0,
-    )  # fmt: skip
 
 
 def parts(
