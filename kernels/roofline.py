@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from davinci_sim.chip import Task
 from davinci_sim.core.columns import column
@@ -19,6 +20,7 @@ from davinci_sim.platforms import Platform
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape
 
+BLOCK_BYTES = 32
 _EIGHT_BIT = ("int8", "uint8")
 
 
@@ -85,16 +87,17 @@ def roofline(kernel: Kernel, shape: Shape, platform: Platform, task: Task | None
     read every row), what it moves counts.
     """
     operands = kernel.operands(shape)
+    cores = int(platform.ai_cores)
     read = sum(operand.nbytes for operand in operands if not operand.is_output)
     written = sum(operand.nbytes for operand in operands if operand.is_output)
     if task is not None:
         read, written = (min(pair) for pair in zip((read, written), gm_bytes(task), strict=True))
+    kept = int(platform.l2_bytes) + cores * _behind(platform, task)
     macs = int(kernel.macs(shape)) if kernel.macs is not None else 0
     depth = platform.cube_k_int8 if operands[0].dtype_name in _EIGHT_BIT else platform.cube_k
-    cores = int(platform.ai_cores)
     products = int(platform.cube_m * depth * platform.cube_n) * cores
     vector = 0 if task is None else _vector_cycles(task, platform) // cores
-    return Roofline(macs, read, written, macs // products, *_memory(read, written, platform, cores), vector)
+    return Roofline(macs, read, written, macs // products, *_memory(read, written, platform, kept), vector)
 
 
 def _vector_cycles(task: Task, platform: Platform) -> int:
@@ -104,13 +107,33 @@ def _vector_cycles(task: Task, platform: Platform) -> int:
     return int(count_cycles(ours[is_work], without_losses(costs_of(platform))).sum())
 
 
-def _memory(read: int, written: int, platform: Platform, cores: int) -> tuple[int, int, int]:
+def _behind(platform: Platform, task: Task | None) -> int:
+    """Return the bytes that a core may still have to write back when its launch has ended.
+
+    Its write buffers hold what one transfer into it and one out of it drive out of L2: lines that they touch,
+    at most as much as L1 and UB hold. A program is asked for its longest transfers.
+    """
+    most = int(platform.l1_bytes) + int(platform.ub_bytes)
+    if task is None or _loads_fractals(task):
+        return most
+    reads, writes, moves = _gm_moves(task)
+    run = column(moves, "burst_len") * BLOCK_BYTES + 2 * int(platform.l2_line_bytes)
+    touched = column(moves, "nburst") * run
+    return min(most, int(touched[reads].max(initial=0)) + int(touched[writes].max(initial=0)))
+
+
+def _loads_fractals(task: Task) -> bool:
+    """Tell whether a program has instructions besides data_move that read device memory."""
+    loads = task.words[(task.words[:, 0] & 255) == INSTRUCTIONS["load2d"].opcode]
+    return bool((column(loads, "src") >> SPACE_SHIFT == int(Space.GM)).any())
+
+
+def _memory(read: int, written: int, platform: Platform, kept: int) -> tuple[int, int, int]:
     """Return the cycles of reading and writing over all paths, of both over L2, of both over device memory.
 
-    A core's write buffer holds what one transfer into it and one out of it drive out of L2, at most as much
-    as its L1 and UB hold.
+    Of what is written `kept` bytes need not reach device memory while the launch lasts.
     """
-    kept = int(platform.l2_bytes) + cores * (int(platform.l1_bytes) + int(platform.ub_bytes))
+    cores = int(platform.ai_cores)
     paths = max(
         read // int(platform.l2_read_bytes_per_cycle * cores),
         written // int(platform.l2_write_bytes_per_cycle * cores),
@@ -124,8 +147,14 @@ def _memory(read: int, written: int, platform: Platform, cores: int) -> tuple[in
 
 def gm_bytes(task: Task) -> tuple[int, int]:
     """Return the bytes that a launch reads from and writes to device memory, in whole blocks of 32 bytes."""
+    reads, writes, moves = _gm_moves(task)
+    size = column(moves, "nburst") * column(moves, "burst_len") * BLOCK_BYTES
+    return int(size[reads].sum()), int(size[writes].sum())
+
+
+def _gm_moves(task: Task) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Return which of the moves of a launch read device memory, which write it, and their records."""
     moves = task.words[(task.words[:, 0] & 255) == INSTRUCTIONS["data_move"].opcode]
-    size = column(moves, "nburst") * column(moves, "burst_len") * 32  # a block has 32 bytes
     reads = column(moves, "src") >> SPACE_SHIFT == int(Space.GM)
     writes = column(moves, "dst") >> SPACE_SHIFT == int(Space.GM)
-    return int(size[reads].sum()), int(size[writes].sum())
+    return reads, writes, moves

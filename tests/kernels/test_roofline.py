@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import kernels
 from davinci_sim.chip import Chip
+from davinci_sim.core.columns import column
+from davinci_sim.isa import data_move
 from davinci_sim.platforms import assumed, platform
 from kernels.roofline import gm_bytes, roofline
 from kernels.run import place
@@ -99,3 +101,14 @@ def never_beaten(name: str, **axes: int) -> None:
     bounds = roofline(kernel, shape, P, placed.task)
     assert bounds.bound_cycles <= trace.cycles
     assert all(trace.utilization(pipe) <= 1 for pipe in ("V", "M", "MTE1", "MTE2", "MTE3"))
+
+
+def test_a_program_keeps_back_no_more_than_its_longest_transfers():
+    """64 Mi numbers: a core has two transfers of a tile behind it, not all that L1 and UB hold."""
+    kernel, shape = shape_of("relu", n=1 << 26)
+    placed = place(kernel, shape, None, Chip(P))
+    words = placed.task.words
+    moves = words[(words[:, 0] & 255) == data_move.instruction.opcode]
+    tile = 32 * int(column(moves, "burst_len").max())
+    kept = (32 << 20) + 32 * 2 * (tile + 1024)
+    assert roofline(kernel, shape, P, placed.task).hbm_cycles == ((4 << 26) - kept) // 1024
