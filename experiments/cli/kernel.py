@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.check import check_kernel
+from experiments.cli.compare import compare_kernels
 from experiments.cli.output import (
     engine_option,
     examples,
@@ -18,6 +19,7 @@ from experiments.cli.output import (
     report,
     seed_option,
 )
+from experiments.cli.profile import profile_kernel
 from experiments.cli.tune import tune_kernel
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def kernel() -> None:
 
 
 kernel.add_command(check_kernel)
+kernel.add_command(profile_kernel)
+kernel.add_command(compare_kernels)
 kernel.add_command(tune_kernel)
 
 

@@ -8,20 +8,26 @@
 Each column (a pipe of a core) sums to the cycles of the launch, exactly: cycles are integers.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from davinci_sim.trace.ledger.causes import CAUSES, NAMES, Cause
-from davinci_sim.trace.ledger.flags import Flag, hand_backs, partners
-from davinci_sim.trace.ledger.ledger import PIPE_NAMES, FlagWait, Ledger, LineCharge, ledger
+
+if TYPE_CHECKING:
+    from davinci_sim.trace.ledger.book import PIPE_NAMES, FlagWait, Ledger, LineCharge, ledger
+    from davinci_sim.trace.ledger.flags import Flag, hand_backs, partners
 
 __all__ = [
-    "CAUSES",
-    "NAMES",
-    "PIPE_NAMES",
-    "Cause",
-    "Flag",
-    "FlagWait",
-    "Ledger",
-    "LineCharge",
-    "hand_backs",
-    "ledger",
-    "partners",
-]
+    "CAUSES", "NAMES", "PIPE_NAMES", "Cause", "Flag", "FlagWait", "Ledger", "LineCharge", "hand_backs",
+    "ledger", "partners",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Import what is first asked for (compiled code takes its time)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+    home = "flags" if name in {"Flag", "hand_backs", "partners"} else "book"
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

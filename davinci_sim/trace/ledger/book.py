@@ -54,6 +54,11 @@ class FlagWait:
     count: int
     cycles: int
 
+    @property
+    def cause(self) -> str:
+        """What the wait is charged to: "buffer_full" or "flag"."""
+        return "buffer_full" if self.is_hand_back else "flag"
+
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
@@ -65,6 +70,7 @@ class Ledger:
         table: [core, pipe, cause] cycles, for all cores of the chip; pipes as PIPE_NAMES, causes as CAUSES.
         critical_core: the core whose work ends last; of several the lowest.
         blocks: how many blocks ran.
+        hbm_bytes: fetched from device memory for lines that L2 lacked, and written back to it.
         queues: [pipe, pipe] cycles of all cores in which the first stood still because the scalar unit was
             held by the full queue of the second.
         lines: charges by source line, the greatest first.
@@ -76,6 +82,7 @@ class Ledger:
     table: Numbers
     critical_core: int
     blocks: int
+    hbm_bytes: tuple[int, int]
     queues: Numbers
     lines: tuple[LineCharge, ...]
     flags: tuple[FlagWait, ...]
@@ -105,6 +112,11 @@ class Ledger:
             return np.zeros(self.table.shape[1:])
         return np.asarray(self.table[working].mean(axis=0))
 
+    def share(self, pipe: str, cause: str) -> float:
+        """Return the part of a pipe's time that a cause is charged with, the mean over cores with blocks."""
+        cycles = self.mean[PIPE_NAMES.index(pipe), NAMES.index(cause)]
+        return float(cycles) / self.cycles if self.cycles else 0.0
+
     @property
     def used_causes(self) -> tuple[str, ...]:
         """The causes that have cycles, in the order of CAUSES."""
@@ -113,18 +125,19 @@ class Ledger:
     def as_json(self) -> dict[str, Any]:
         """Return all of it as JSON can hold it.
 
-        Keys: `cycles`, `clock_hz`, `cores`, `blocks`, `critical_core`; `causes`: [{name, meaning}] in the
-        order of the columns; `pipes`: [name]; `mean`: {pipe: {cause: cycles}} over the cores that have
-        blocks; `critical`: the same of the critical core; `table`: [core][pipe][cause]; `queues`: [pipe][pipe
-        with the full queue]; `lines`: [{pipe, cause, source, cycles}]; `flags`: [{src, dst, event_id, kind,
-        wait, set, count, cycles}], where `kind` is "flag" or "buffer_full". In `mean` and `critical` causes
-        without cycles are left out.
+        Keys: `cycles`, `clock_hz`, `cores`, `blocks`, `hbm_bytes`: [fetched, written back], `critical_core`;
+        `causes`: [{name, meaning}] in the order of the columns; `pipes`: [name]; `mean`: {pipe: {cause:
+        cycles}} over the cores that have blocks; `critical`: the same of the critical core; `table`:
+        [core][pipe][cause]; `queues`: [pipe][pipe with the full queue]; `lines`: [{pipe, cause, source,
+        cycles}]; `flags`: [{src, dst, event_id, cause, wait, set, count, cycles}], where `cause` is "flag" or
+        "buffer_full". In `mean` and `critical` causes without cycles are left out.
         """
         return {
             "cycles": self.cycles,
             "clock_hz": self.clock_hz,
             "cores": len(self.table),
             "blocks": self.blocks,
+            "hbm_bytes": list(self.hbm_bytes),
             "critical_core": self.critical_core,
             "causes": [{"name": cause.name, "meaning": cause.meaning} for cause in CAUSES],
             "pipes": list(PIPE_NAMES),
@@ -139,7 +152,7 @@ class Ledger:
             "flags": [
                 {
                     "src": Pipe(wait.flag.src).name, "dst": Pipe(wait.flag.dst).name,
-                    "event_id": wait.flag.event_id, "kind": "buffer_full" if wait.is_hand_back else "flag",
+                    "event_id": wait.flag.event_id, "cause": wait.cause,
                     "wait": wait.wait, "set": wait.set, "count": wait.count, "cycles": wait.cycles,
                 }
                 for wait in self.flags
@@ -177,7 +190,7 @@ def ledger(
     known = first_rows(known, count)
     cache = new_l2(platform) if cache is None else cache
     locations, line = np.unique(trace.records["location"], return_inverse=True)
-    divided = parts(blocks, trace.records, known, platform, cache, macs)
+    divided, hbm_bytes = parts(blocks, trace.records, known, platform, cache, macs)
     records = _records(trace.records, known, line + 1, divided)
     is_hand_back = hand_backs(queues)
     sums = _empty_sums(int(platform.ai_cores), len(locations) + 1, count)
@@ -191,6 +204,7 @@ def ledger(
         table=sums.pipes[:, 1:].copy(),
         critical_core=int(ends.argmax()),
         blocks=len(blocks),
+        hbm_bytes=(int(hbm_bytes[0]), int(hbm_bytes[1])),
         queues=sums.queues[1:, 1:].copy(),
         lines=tuple(_lines(sums.lines, sources, [0, *locations.tolist()])),
         flags=tuple(_flag_waits(blocks, records, sums.waited, sources, is_hand_back)),

@@ -31,8 +31,9 @@ Numbers = npt.NDArray[np.int64]
 PLACES = 16
 """A core and a pipe are one number: core << 4 | pipe."""
 
-FETCHED, L2_END, HBM_END, BACK_END = range(4)
-"""Columns of what is found: bytes fetched, and when L2, the device memory and the write-back were through."""
+FETCHED, LEFT, L2_END, HBM_END, BACK_END = range(5)
+"""Columns of what is found of a transfer: bytes that it fetched from device memory and drove out to it, and
+when it was through L2, through device memory, and the write-back of the one before."""
 
 
 class Replay(NamedTuple):
@@ -41,7 +42,7 @@ class Replay(NamedTuple):
     start: Numbers
     place: Numbers  # core << 4 | pipe
     transfers: Numbers  # [transfer, 6]: the fields of Transfer
-    found: Numbers  # [transfer, 4], to be filled
+    found: Numbers  # [transfer, 5], to be filled
     current: Numbers  # [place]: the transfer that is on its way
     pending: Numbers  # [place]: flights that it waits for
     leaving: Numbers  # [place]: bytes to write back when it is through
@@ -88,7 +89,8 @@ def _admit(replay: Replay, number: int) -> None:
     place, t = replay.place[number], replay.transfers[number]
     transfer = Transfer(t[0], t[1], t[2], t[3], t[4], t[5])
     fetched, replay.leaving[place] = pass_through(replay.cache, transfer, replay.costs)
-    replay.current[place], replay.found[number, FETCHED] = number, fetched
+    replay.current[place] = number
+    replay.found[number, FETCHED], replay.found[number, LEFT] = fetched, replay.leaving[place]
     replay.pending[place] = 1 + replay.writing[place]
     take_off(replay.l2, replay.class_of[transfer.is_write], transfer.bus_bytes, place)
     if fetched > 0:
@@ -120,12 +122,12 @@ def _run(replay: Replay) -> None:
 
 
 def replay(start: Numbers, place: Numbers, transfers: Numbers, platform: Platform, cache: L2) -> Numbers:
-    """Return found[transfer, 4] for transfers in any order; `cache` is left as they leave it."""
+    """Return found[transfer, 5] for transfers in any order; `cache` is left as they leave it."""
     order = np.lexsort((place, start))
     limits = [int(platform.l2_read_bytes_per_cycle), int(platform.l2_write_bytes_per_cycle)]
     most = PLACES * (1 + int(place.max(initial=0)) // PLACES)
     current, pending, leaving, writing = np.zeros((4, most), dtype=np.int64)
-    found = np.zeros((len(order), 4), dtype=np.int64)
+    found = np.zeros((len(order), 5), dtype=np.int64)
     _run(
         Replay(
             start[order], place[order], transfers[order], found, current, pending, leaving, writing,

@@ -18,7 +18,7 @@ from davinci_sim.isa import mmad
 from davinci_sim.isa.machine import Costs
 from davinci_sim.platforms import Platform
 from davinci_sim.trace.ledger import causes
-from davinci_sim.trace.ledger.shared import BACK_END, FETCHED, HBM_END, L2_END, PLACES, replay
+from davinci_sim.trace.ledger.shared import BACK_END, FETCHED, HBM_END, L2_END, LEFT, PLACES, replay
 
 Numbers = npt.NDArray[np.int64]
 MMAD = mmad.instruction.opcode
@@ -54,8 +54,10 @@ def first_rows(known: Described, count: int) -> Described:
 
 def parts(
     blocks: list[Program], records: Rows, known: Described, platform: Platform, cache: L2, macs: int
-) -> npt.NDArray[np.int32]:
-    """Return [record, cause] the cycles from start to end of each record; `cache` is what L2 held at first.
+) -> tuple[npt.NDArray[np.int32], Numbers]:
+    """Return [record, cause] the cycles from start to end of each record, and the bytes from and to HBM.
+
+    `cache` is what L2 held at first.
 
     Raises:
         DavinciError: the trace belongs to another content of L2.
@@ -69,8 +71,7 @@ def parts(
     found[:, causes.RAGGED] = ragged
     found[:, causes.CONFLICT] = np.where(is_work, known.cycles - known.plain, 0)
     found[:, causes.BUSY] = np.where(is_work, known.plain - ragged, 0)
-    _divide_transfers(found, records, known, platform, cache)
-    return found
+    return found, _divide_transfers(found, records, known, platform, cache)
 
 
 def _ragged(
@@ -101,11 +102,11 @@ def _ragged(
 
 def _divide_transfers(
     found: npt.NDArray[np.int32], records: Rows, known: Described, platform: Platform, cache: L2
-) -> None:
-    """Fill the rows of transfers through device memory: what each takes longer than the one before."""
+) -> Numbers:
+    """Fill the rows of transfers: what each cause takes longer than the one before; return HBM's bytes."""
     ours = np.flatnonzero(known.transfer >= 0)
     if not len(ours):
-        return
+        return np.zeros(2, dtype=np.int64)
     table = known.table[known.transfer[ours]]
     start, end = records["start"][ours], records["end"][ours]
     place = records["core"][ours].astype(np.int64) * PLACES + records["pipe"][ours]
@@ -133,6 +134,7 @@ def _divide_transfers(
             "  rule: a ledger is made from a trace and from what L2 held before it\n"
             "  next: simulate with new_l2(platform), and give the ledger another new_l2(platform)"
         )
+    return np.asarray(passed[:, [FETCHED, LEFT]].sum(axis=0))
 
 
 def _width(platform: Platform, is_write: Numbers) -> tuple[Numbers, Numbers]:

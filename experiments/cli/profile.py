@@ -1,0 +1,217 @@
+"""`davinci kernel profile`: where the time of one kernel goes, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.cli.output import console, examples, json_option, report
+from experiments.cli.problem import Problem, problem_of, problem_options, tiling_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+    from davinci_sim.trace.ledger import Ledger
+    from kernels.profile import Advice, Bounds, Profile
+
+FILE = click.Path(path_type=Path)
+MOST_LINES, MOST_FLAGS, TEXT_WIDTH = 12, 6, 64
+EXAMPLES = examples(
+    "davinci kernel profile matmul --shape m=1024,k=1024,n=1024",
+    "davinci kernel profile add --shape n=1000000 --dtype fp32 --trace add.json --csv add",
+    "davinci kernel profile my_kernels.py:scale --shape n=5000 --json",
+)
+METRICS = {
+    "cycles": "end of the last result - start of the first block, alone on the chip, L2 empty at first",
+    "us": "cycles / clock_hz * 10^6",
+    "ideal": "multiplications / (cores * m * k * n of one cube product)",
+    "port": "the longest of operand bytes / (cores * width of a core's path), / width of L2, / width of HBM",
+    "capacity": "bytes of 2 f / sqrt(s) - 2 s numbers (f products, room for s) / width; matrix products only",
+    "ceilings": "as ideal and port; vector: repeats * cycles of a repeat, all cores together / cores",
+    "efficiency": "highest of the cube, paths, l2 and hbm ceilings / cycles",
+    "at work": "work of the units / (cores * cycles); bytes through L2, from and to HBM / width / cycles",
+    "share": "cycles that a pipe is charged with for a cause / cycles, the mean of the cores with blocks",
+    "critical": "the same of the core whose last block ends last",
+    "busy of a line": "cycles in which units hold its instructions, all pipes but S, / cores with blocks",
+    "waiting of a line": "cycles for which pipes but S wait for its instructions / cores with blocks",
+    "saves": "1 - cycles with the tiling named / cycles; both were simulated",
+}
+
+
+class ProfileCommand(click.Command):
+    """A command whose help tells the formula of every metric and what every cause means."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the formulas, the causes and the examples."""
+        from davinci_sim.trace.ledger.causes import CAUSES
+
+        with formatter.section("Metrics"):
+            formatter.write_dl(list(METRICS.items()))
+        with formatter.section("Causes (every cycle of every pipe has exactly one)"):
+            formatter.write_dl([(cause.name, cause.meaning) for cause in CAUSES])
+        super().format_epilog(ctx, formatter)
+
+
+@click.command(
+    "profile", cls=ProfileCommand, short_help="Show where the time of one kernel goes, with advice.",
+    epilog=EXAMPLES,
+)  # fmt: skip
+@problem_options
+@tiling_option
+@click.option(
+    "--advice/--no-advice", default=True, show_default=True, help="Try other tilings and say what helps."
+)
+@click.option("--trace", type=FILE, metavar="FILE", help="Write a trace for ui.perfetto.dev.")
+@click.option("--csv", type=FILE, metavar="DIR", help="Write op_summary.csv, core*_instr_exe.csv, ...")
+@json_option
+def profile_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
+    name: str, shape: str, dtype: str | None, platform: str, tiling: str, advice: bool, trace: Path | None,
+    csv: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Simulate kernel NAME (or file.py:NAME) without data and charge every cycle of every pipe to one cause.
+
+    What no launch can beat is printed first, in closed form, before anything is simulated.
+    """
+    from experiments.files import writable_file
+
+    problem = problem_of(name, shape, dtype, platform, tiling)
+    for path in filter(None, (trace, csv)):
+        writable_file(path)
+    from kernels.profile import advise, bounds
+
+    if not as_json:
+        _show_bounds(console(), problem, bounds(problem.kernel, problem.shape, problem.chip))
+    found = profiled(problem)
+    given = advise(found) if advice else ()
+    _write_views(found, trace, csv)
+    result = {**found.as_json(), "advice": [each.as_json() for each in given]}
+    report(as_json, result, lambda screen: _show(screen, found, given))
+
+
+def profiled(problem: Problem) -> Profile:
+    """Return the profile of a problem, compiled on all cores of the host if need be."""
+    from kernels.compiled import ensure
+    from kernels.profile import profile
+
+    ensure([problem.kernel.name])
+    return profile(problem.kernel, problem.shape, problem.chip, problem.tiling)
+
+
+def _write_views(found: Profile, trace: Path | None, csv: Path | None) -> None:
+    """Write the files that were asked for."""
+    from davinci_sim.trace import write_chrome_trace
+    from kernels.profile import write_csv
+
+    if trace is not None:
+        write_chrome_trace(found.trace, trace)
+    if csv is not None:
+        write_csv(found, csv)
+
+
+def _show_bounds(screen: Console, problem: Problem, known: Bounds) -> None:
+    """Print what no launch can beat."""
+    parts = f"ideal {known.ideal_cycles}, port {known.port_cycles} ({known.port})"
+    screen.print(problem.title, markup=False)
+    screen.print(f"no faster than {known.cycles} cycles: {parts}, capacity {known.capacity_cycles}")
+
+
+def _show(screen: Console, found: Profile, given: Sequence[Advice]) -> None:
+    """Print everything for people."""
+    book = found.ledger
+    cores = len(found.trace.cores)
+    screen.print(
+        f"tiling {found.tiling} on {cores} cores, {found.task.instructions} instructions", markup=False
+    )
+    screen.print(f"time {found.us:.3f} us = {found.cycles} cycles; {_roofline_text(found)}", markup=False)
+    screen.print(f"at work: {_use_text(found)}\n", markup=False)
+    screen.print(_causes_table(f"share of the time, mean of {cores} cores", _shares(book, book.mean)))
+    critical = book.table[book.critical_core]
+    screen.print(
+        _causes_table(f"the same of core {book.critical_core}, which ends last", _shares(book, critical))
+    )
+    screen.print(_lines_table(found))
+    if found.ledger.flags:
+        screen.print(_flags_table(found))
+    for each in given:
+        screen.print(f"- {each.text}", markup=False, soft_wrap=True)
+
+
+def _roofline_text(found: Profile) -> str:
+    """Return which part of the time each ceiling takes, the highest first."""
+    ceilings = sorted(found.roofline.ceilings.items(), key=lambda each: -each[1])
+    shown = [f"{name} {100 * cycles / max(1, found.cycles):.1f} %" for name, cycles in ceilings if cycles]
+    return f"ceilings {', '.join(shown)}; {found.roofline.intensity:.1f} operations per byte"
+
+
+def _use_text(found: Profile) -> str:
+    """Return how much of the time the parts of the chip work."""
+    return ", ".join(f"{part} {100 * share:.1f} %" for part, share in found.use.items())
+
+
+def _shares(book: Ledger, columns: Any) -> dict[str, list[float]]:
+    """Return {cause: [share of each pipe]} of [pipe, cause] cycles, without causes that nobody has."""
+    from davinci_sim.trace.ledger import NAMES
+
+    shares = columns / max(1, book.cycles)
+    return {name: shares[:, at].tolist() for at, name in enumerate(NAMES) if shares[:, at].any()}
+
+
+def _causes_table(title: str, shares: Mapping[str, Sequence[float]]) -> Any:
+    """Return a table with a row per cause and a column per pipe, in percent."""
+    from rich.table import Table
+
+    from davinci_sim.trace.ledger import PIPE_NAMES
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("cause")
+    for pipe in PIPE_NAMES:
+        table.add_column(pipe, justify="right")
+    for cause, row in shares.items():
+        table.add_row(cause, *(f"{100 * share:.1f}" if share else "" for share in row))
+    sums = (sum(row) for row in zip(*shares.values(), strict=True))
+    table.add_row("sum", *(f"{100 * total:.1f}" for total in sums), end_section=True)
+    return table
+
+
+def _lines_table(found: Profile) -> Any:
+    """Return the lines where most time goes."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="source lines, cycles a core", title_justify="left", box=None, pad_edge=False)
+    for column in ("line", "busy", "waiting", "mostly"):
+        table.add_column(column, no_wrap=True, justify="right" if column in {"busy", "waiting"} else "left")
+    table.add_column("text", no_wrap=True, overflow="ellipsis", max_width=TEXT_WIDTH)
+    cores = max(1, len(found.trace.cores))
+    for heat in found.lines[:MOST_LINES]:
+        cells = (f"{heat.busy_cycles // cores}", f"{heat.waiting_cycles // cores}", " ".join(heat.chief))
+        table.add_row(heat.source, *cells, escape(heat.text))
+    return table
+
+
+def _flags_table(found: Profile) -> Any:
+    """Return the flags that pipes wait for longest."""
+    from rich.table import Table
+
+    table = Table(title="flags waited for, cycles a core", title_justify="left", box=None, pad_edge=False)
+    for column in ("who waits for whom", "where", "set at", "cycles"):
+        table.add_column(column, justify="right" if column == "cycles" else "left")
+    for row in _flag_rows(found):
+        table.add_row(*row)
+    return table
+
+
+def _flag_rows(found: Profile) -> Iterator[tuple[str, str, str, str]]:
+    """Yield who waits for whom, where and how long, the event ids of a pair of lines together."""
+    totals: dict[tuple[str, str, str], int] = {}
+    for wait in found.ledger.as_json()["flags"]:
+        kind = "a free buffer" if wait["cause"] == "buffer_full" else "data"
+        key = (f"{wait['dst']} for {kind} of {wait['src']}", wait["wait"], wait["set"])
+        totals[key] = totals.get(key, 0) + wait["cycles"]
+    cores = max(1, len(found.trace.cores))
+    for key in sorted(totals, key=lambda key: -totals[key])[:MOST_FLAGS]:
+        yield *key, str(totals[key] // cores)

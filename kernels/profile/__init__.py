@@ -1,0 +1,22 @@
+"""What a kernel's time consists of, and what to do about it.
+
+    found = profile(kernel, shape, platform)
+    found.ledger            every cycle of every pipe, charged to one cause
+    advise(found)           sentences derived from the numbers; tilings that they name were simulated
+    found.as_json()         everything, for reports; see Profile.as_json for the keys
+
+`compare(one, other)` explains the difference of two profiles cause by cause; `write_csv(found, folder)`
+writes the tables that Ascend users know.
+"""
+
+from kernels.profile.advice import Advice, advise
+from kernels.profile.bounds import Bounds, bounds
+from kernels.profile.comparison import Comparison, compare
+from kernels.profile.lines import LineHeat
+from kernels.profile.profile import Profile, profile
+from kernels.profile.tables import write_csv
+
+__all__ = [
+    "Advice", "Bounds", "Comparison", "LineHeat", "Profile", "advise", "bounds", "compare", "profile",
+    "write_csv",
+]  # fmt: skip

@@ -1,0 +1,118 @@
+"""What to do about the losses of a launch: a sentence for each; a tiling that it names was simulated."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from davinci_sim.memory.spaces import Space
+from kernels.lang.shapes import Tiling
+from kernels.profile.findings import Finding, findings
+from kernels.profile.profile import Profile
+from kernels.profile.trials import DEEPER, LONGER, SHORTER, Trial, Trials
+
+MOST_ADVICE = 5
+NEARLY_ALL = 0.9
+LEAST_GAIN = 0.005
+"""Of the time; a tiling that saves less is not called faster."""
+_MAY_HELP = {
+    "buffer_full": (DEEPER, SHORTER), "fill": (SHORTER,), "drain": (SHORTER,), "imbalance": (SHORTER,),
+    "no_block": (SHORTER,), "block_start": (LONGER,), "transfer_head": (LONGER,), "short_bursts": (LONGER,),
+    "hbm_share": (LONGER,), "l2_share": (LONGER,), "dispatch": (LONGER,), "queue_full": (LONGER,),
+    "barrier": (LONGER,), "ragged_fractals": (SHORTER,),
+}  # fmt: skip
+_HINTS = {
+    "bank_conflict": "allocate what an instruction reads together one after the other",
+    "barrier": "put independent work between an instruction and the one that reads its result",
+    "queue_full": "use fewer and longer instructions there, or emit what others need before them",
+    "dispatch": "use fewer and longer instructions (repeats)",
+    "scalar_wait": "let flags between two pipes take the place of barriers of all pipes",
+    "short_bursts": "let rows begin at multiples of 512 bytes, and be multiples of 256 bytes long",
+    "hbm_share": "only fewer bytes help: narrower types, or steps fused with their neighbours",
+    "l2_miss": "only fewer bytes help: narrower types, or steps fused with their neighbours",
+    "l2_share": "keep more on chip between its uses",
+}
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A loss, and what helps against it.
+
+    Attributes:
+        text: the whole sentence.
+        pipe: whose loss it is.
+        cause: what it is lost to.
+        share: the part of the time that is lost, 0 to 1.
+        tiling: one that was simulated and is faster, if any.
+        cycles: what it takes; without one, what the launch takes as it is.
+    """
+
+    text: str
+    pipe: str
+    cause: str
+    share: float
+    tiling: Tiling | None
+    cycles: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return keys `text`, `pipe`, `cause`, `share`, `tiling` (null: none that is faster), `cycles`."""
+        changed = None if self.tiling is None else dataclasses.asdict(self.tiling)
+        return {
+            "text": self.text, "pipe": self.pipe, "cause": self.cause, "share": self.share,
+            "tiling": changed, "cycles": self.cycles,
+        }  # fmt: skip
+
+
+def advise(found: Profile) -> tuple[Advice, ...]:
+    """Return what helps, the greatest gain first, then the greatest losses without a remedy."""
+    trials, given = Trials(found), list[Advice]()
+    for loss in findings(found):
+        given.append(_advice(found, loss, trials, {each.tiling for each in given}))
+    given += _full(found)
+    return tuple(
+        sorted(given, key=lambda each: (each.tiling is None, each.cycles, -each.share))[:MOST_ADVICE]
+    )
+
+
+def _full(found: Profile) -> Iterator[Advice]:
+    """Yield that a part of the chip works nearly all the time: little is left to gain there."""
+    for part, share in found.use.items():
+        if share >= NEARLY_ALL:
+            text = f"{part} works {100 * share:.0f} % of the time: only less work for it helps"
+            yield Advice(text, found.limiting_pipe, "busy", share, None, found.cycles)
+
+
+def _advice(found: Profile, loss: Finding, trials: Trials, named: set[Tiling | None]) -> Advice:
+    """Return the sentence for a loss, with the best tiling tried against it, unless it was `named` before."""
+    tried = list(trials.toward(_MAY_HELP.get(loss.cause, ())))
+    ran = [(trial.cycles, trial) for trial in tried if trial.cycles is not None]
+    cycles, best = min(ran, key=lambda each: each[0], default=(found.cycles, None))
+    saved = 1 - cycles / max(1, found.cycles)
+    if best is not None and saved >= LEAST_GAIN and best.tiling not in named:
+        text = f"{best.change} {_fits(best, found)} and saves {100 * saved:.1f} % ({cycles} cycles)"
+        return Advice(f"{loss.text}: {text}", loss.pipe, loss.cause, loss.share, best.tiling, cycles)
+    remedy = _other_remedy(found, loss, tried, best)
+    text = f"{loss.text}: {remedy}" if remedy else loss.text
+    return Advice(text, loss.pipe, loss.cause, loss.share, None, found.cycles)
+
+
+def _other_remedy(found: Profile, loss: Finding, tried: list[Trial], best: Trial | None) -> str:
+    """Return what to do where no further tiling is faster: what the rule says, or what was tried."""
+    if best is not None and best.cycles is not None and best.cycles < (1 - LEAST_GAIN) * found.cycles:
+        return f"{best.change} helps, too"
+    if loss.cause in _HINTS:
+        return _HINTS[loss.cause]
+    if best is not None:
+        return f"{best.change} {_fits(best, found)}, but takes {best.cycles} cycles"
+    return f"{tried[0].change} does not fit ({tried[0].refusal})" if tried else ""
+
+
+def _fits(trial: Trial, found: Profile) -> str:
+    """Return `fits`, and of more slots the spaces in which they do."""
+    if getattr(trial.tiling, "slots", 0) == getattr(found.tiling, "slots", 0):
+        return "fits"
+    rows = found.task.buffers[0].tolist()
+    spaces = dict.fromkeys(Space(space).name for space, _, _, slots, _ in rows if slots > 1)
+    return f"fits in {' and '.join(spaces)}" if spaces else "fits"
