@@ -50,7 +50,7 @@ def _loaded() -> dict[str, Kernel]:
     """Return the kernels of the kit that are loaded."""
     from kernels.lang.kernel import KERNELS
 
-    return {name: each for name, each in sorted(KERNELS.items()) if each.module.startswith(f"{__name__}.")}
+    return {name: each for name, each in sorted(KERNELS.items()) if each.is_of_the_kit}
 
 
 def find(name: str) -> Kernel:

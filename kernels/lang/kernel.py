@@ -105,6 +105,11 @@ class Kernel:
         return str(getattr(self.emit, "py_func", self.emit).__module__)
 
     @property
+    def is_of_the_kit(self) -> bool:
+        """Tell whether the kernel comes with the kit, and not from a file of the user."""
+        return self.module.startswith("kernels.")
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """The keys that `--shape` takes."""
         return tuple(name for name in self.shape_type.names() if not name.endswith("dtype"))
@@ -340,7 +345,7 @@ class _States:
 
 _states = _States()
 KERNELS: dict[str, Kernel] = {}
-"""Every kernel by name; `kernels.load` fills it."""
+"""Every kernel by name, of the kit and then of users; `kernels.load` fills it."""
 
 
 def kernel(
@@ -372,9 +377,17 @@ def kernel(
             source=source,
             barriers=barriers,
         )
-        if declared.name in KERNELS and KERNELS[declared.name].source != source:
-            raise InternalError(f"two kernels are called {declared.name}")
-        KERNELS[declared.name] = declared
+        _enter(declared)
         return declared
 
     return declare
+
+
+def _enter(declared: Kernel) -> None:
+    """Put a kernel into the table; one of the kit keeps its name from those of users."""
+    known = KERNELS.get(declared.name)
+    if known is not None and known.module != declared.module and known.is_of_the_kit:
+        if declared.is_of_the_kit:
+            raise InternalError(f"two kernels are called {declared.name}")
+        return
+    KERNELS[declared.name] = declared
