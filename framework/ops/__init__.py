@@ -30,6 +30,7 @@ from framework.ops.elementwise import (
     sub,
     zeros_like,
 )
+from framework.ops.kernel_op import kernel_op
 from framework.ops.loss import apply_momentum, softmax_cross_entropy, softmax_cross_entropy_grad
 from framework.ops.lowering import Lowering
 from framework.ops.matmul import bias_add, bias_add_grad, matmul
@@ -60,6 +61,7 @@ __all__ = [
     "exp",
     "greater",
     "greater_equal",
+    "kernel_op",
     "less",
     "less_equal",
     "log",

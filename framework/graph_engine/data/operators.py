@@ -26,10 +26,29 @@ CONVERSIONS = {
 CONVERTIBLE = ("float16", "float32")
 
 
+OWN: dict[str, Kernel] = {}
+"""Kernels of the user that were made operators, by name."""
+
+
+def add(own: Kernel) -> str:
+    """Return the name by which launches call a kernel of the user: with its file where the name is taken."""
+    if kernels.is_known(own.name) and kernels.find(own.name) is own:
+        return own.name
+    known = OWN.get(own.name)
+    is_taken = kernels.is_known(own.name) or (known is not None and known.module != own.module)
+    name = f"{own.module}.{own.name}" if is_taken else own.name
+    OWN[name] = own
+    return name
+
+
 @cache
-def kernel(name: str) -> Kernel:
-    """Return a kernel by name."""
+def _of_the_kit(name: str) -> Kernel:
     return kernels.find(name)
+
+
+def kernel(name: str) -> Kernel:
+    """Return a kernel by name: one of the user, or of the kit."""
+    return OWN.get(name) or _of_the_kit(name)
 
 
 def shape_of(launch: Launch, **changed: int) -> Shape:
@@ -43,13 +62,13 @@ def shape_of(launch: Launch, **changed: int) -> Shape:
 
 
 @cache
-def _declared(name: str, shape: Shape) -> tuple[Operand, ...]:
-    return kernel(name).operands(shape)
+def _declared(declared: Kernel, shape: Shape) -> tuple[Operand, ...]:
+    return declared.operands(shape)
 
 
 def operands(launch: Launch, **changed: int) -> tuple[Operand, ...]:
     """Return the operands that the kernel declares for a launch."""
-    return _declared(launch.kernel, shape_of(launch, **changed))
+    return _declared(kernel(launch.kernel), shape_of(launch, **changed))
 
 
 def formats(graph: Graph, node: Node) -> dict[str, str]:
