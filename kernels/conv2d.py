@@ -1,10 +1,11 @@
 """Convolutions on the cube as implicit matrix products: forward, with a bias, and backward to the input.
 
-Feature maps lie as NC1HWC0, weights as FRACTAL_Z. A tile is some rows of one result image; the rows of the
-map under it, halo included, come to L1, weights come to L1 by channel groups. load3d unfolds windows into
-L0A, so that the cube multiplies a[positions, k] by b[k, channels] with k = (c1, kh, kw, c0), and the result
-leaves through UB. The gradient to the input is the same pipeline over dy, whose elements lie `stride` apart
-in L1 with zeros between them, with the weights transposed on their way to L0B and read from the last one.
+Feature maps lie as NC1HWC0, weights as FRACTAL_Z. A tile is some rows of one result image, or several small
+images; the rows of the map under it, halo included, come to L1, weights come to L1 by channel groups. load3d
+unfolds windows into L0A, so that the cube multiplies a[positions, k] by b[k, channels] with k = (c1, kh, kw,
+c0), and the result leaves through UB. The gradient to the input is the same pipeline over dy, with the weights
+transposed on their way to L0B and read from the last one; that of a convolution with a stride is put together
+in UB from stride x stride such convolutions. A grouped convolution is some dense ones, one after the other.
 """
 
 from typing import Any
@@ -12,69 +13,85 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.lang import FP16, FP32, M, Operand, V, close, fill, filled, free, kernel, output, queue
+from kernels.lang import FP16, FP32, Operand, barrier, emits, fill, filled, free, kernel, output
 from kernels.lang.convolution import (
-    SLOTS,
     Step,
-    backward_plan,
+    Tensors,
     begin_tile,
+    chunks_of,
     close_pipeline,
     end_tile,
     fetch_next,
-    forward_plan,
-    load_bias,
     multiply,
     open_pipeline,
-    preset,
     start,
-    store,
-    tile_fractals,
 )
-from kernels.tiling.conv2d import BackwardInputTiling, ConvShape, ConvTiling
+from kernels.lang.convolution_gradient import gradient_by_phases
+from kernels.lang.convolution_plan import (
+    backward_plan,
+    dense_parts,
+    first_part,
+    forward_plan,
+    last_part,
+    tile_fractals,
+    weights_of,
+)
+from kernels.lang.convolution_store import close_bias, load_bias, open_bias, preset, store
+from kernels.tiling.conv2d import BackwardInputTiling, ConvTiling
+from kernels.tiling.conv2d_shape import ConvShape, ForwardShape
 
 Array = npt.NDArray[Any]
 
 
 def conv2d_reference(shape: Any, x: Array, w: Array) -> tuple[Array]:
     """Return y[n, o, oh, ow], accumulated in float32 and rounded once."""
-    return (convolve(shape, x, w).astype(np.float32 if shape.out_dtype == FP32 else np.float16),)
+    return (_result(shape, convolve(shape, x, w)),)
 
 
 def conv2d_bias_reference(shape: Any, x: Array, w: Array, bias: Array) -> tuple[Array]:
     """Return y[n, o, oh, ow] + bias[o], accumulated in float32 and rounded once."""
-    y = convolve(shape, x, w) + bias.reshape(1, -1, 1, 1)
-    return (y.astype(np.float32 if shape.out_dtype == FP32 else np.float16),)
+    return (_result(shape, convolve(shape, x, w) + bias.reshape(1, -1, 1, 1)),)
 
 
 def conv2d_backward_input_reference(shape: Any, dy: Array, w: Array) -> tuple[Array]:
     """Return dx[n, c, h, w], accumulated in float32 and rounded once."""
-    s, p, d = shape.stride, shape.pad, shape.dilation
-    padded = np.zeros((shape.n, shape.c, shape.h + 2 * p, shape.w + 2 * p), np.float32)
-    wide, weights = dy.astype(np.float32), w.astype(np.float32)
+    s, p, d, g = shape.stride, shape.pad, shape.dilation, shape.groups
+    padded = np.zeros((shape.n, g, shape.c // g, shape.h + 2 * p, shape.w + 2 * p), np.float32)
+    wide = dy.astype(np.float32).reshape(shape.n, g, shape.o // g, shape.oh, shape.ow)
+    weights = w.astype(np.float32).reshape(g, shape.o // g, shape.c // g, shape.kh, shape.kw)
     for i in range(shape.kh):
         for j in range(shape.kw):
-            seen = padded[:, :, i * d :: s, j * d :: s][:, :, : shape.oh, : shape.ow]
-            seen += np.einsum("nohw,oc->nchw", wide, weights[:, :, i, j], optimize=True)
-    dx = padded[:, :, p : p + shape.h, p : p + shape.w]
+            seen = padded[..., i * d :: s, j * d :: s][..., : shape.oh, : shape.ow]
+            seen += np.einsum("ngohw,goc->ngchw", wide, weights[..., i, j], optimize=True)
+    dx = padded[..., p : p + shape.h, p : p + shape.w].reshape(shape.n, shape.c, shape.h, shape.w)
     return (dx.astype(np.float32 if shape.out_dtype == FP32 else np.float16),)
 
 
 def convolve(shape: Any, x: Array, w: Array) -> Array:
     """Return y[n, o, oh, ow] float32."""
-    s, p, d = shape.stride, shape.pad, shape.dilation
+    s, p, d, g = shape.stride, shape.pad, shape.dilation, shape.groups
     padded = np.pad(x.astype(np.float32), ((0, 0), (0, 0), (p, p), (p, p)))
-    y = np.zeros((shape.n, shape.o, shape.oh, shape.ow), np.float32)
+    padded = padded.reshape(shape.n, g, shape.c // g, *padded.shape[2:])
+    weights = w.astype(np.float32).reshape(g, shape.o // g, shape.c // g, shape.kh, shape.kw)
+    y = np.zeros((shape.n, g, shape.o // g, shape.oh, shape.ow), np.float32)
     for i in range(shape.kh):
         for j in range(shape.kw):
-            seen = padded[:, :, i * d :: s, j * d :: s][:, :, : shape.oh, : shape.ow]
-            y += np.einsum("nchw,oc->nohw", seen, w[:, :, i, j].astype(np.float32), optimize=True)
-    return y
+            seen = padded[..., i * d :: s, j * d :: s][..., : shape.oh, : shape.ow]
+            y += np.einsum("ngchw,goc->ngohw", seen, weights[..., i, j], optimize=True)
+    return y.reshape(shape.n, shape.o, shape.oh, shape.ow)
+
+
+def _result(shape: Any, y: Array) -> Array:
+    """Return what is stored of the accumulators."""
+    kept = np.maximum(y, 0.0) if shape.relu else y
+    return kept.astype(np.float32 if shape.out_dtype == FP32 else np.float16)
 
 
 def _operands(shape: ConvShape) -> tuple[Operand, ...]:
+    weights = "FRACTAL_Z" if shape.groups == 1 else f"FRACTAL_Z:{shape.groups}"
     return (
         Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0"),
-        Operand("w", (shape.o, shape.c, shape.kh, shape.kw), FP16, "FRACTAL_Z"),
+        Operand("w", (shape.o, shape.c // shape.groups, shape.kh, shape.kw), FP16, weights),
         output("y", (shape.n, shape.o, shape.oh, shape.ow), shape.out_dtype, "NC1HWC0"),
     )
 
@@ -94,71 +111,83 @@ def _macs(shape: ConvShape) -> int:
     return shape.macs
 
 
-@kernel(ConvShape, ConvTiling, _operands, conv2d_reference, macs=_macs)
-def conv2d(core: Any, x: int, w: int, y: int, shape: Any, tiling: Any) -> None:
-    """y[n, o, oh, ow] = sum over c, kh, kw of x[n, c, oh*stride+kh-pad, ...] * w[o, c, kh, kw]."""
-    p = forward_plan(core, shape, tiling)
-    b = open_pipeline(core, p, x, w, y)
-    start(core, p, b)
+@emits
+def convolve_tiles(core: Any, p: Any, t: Any, b: Any) -> None:
+    """Compute this core's share of a dense convolution of stride 1 or forward."""
+    start(core, p, t, b)
     for tile in range(p.first, p.last):
-        begin_tile(core, p, b, tile)
+        begin_tile(core, p, t, b, tile)
         for n in range(p.n_start, p.n_end, p.n0):
             for m in range(0, tile_fractals(core, p, tile), p.m0):
                 slot = fill(core, b.qc)
-                for chunk in range((p.groups + p.chunk - 1) // p.chunk):
-                    fetch_next(core, p, b, Step(tile, n, m, chunk))
+                for chunk in range(chunks_of(core, p)):
+                    fetch_next(core, p, t, b, Step(tile, n, m, chunk))
                     multiply(core, p, b, Step(tile, n, m, chunk), slot, 0)
                 filled(core, b.qc)
-                store(core, p, b, tile, n, m)
-        end_tile(core, p, b)
-    close_pipeline(core, p, b)
+                store(core, p, t, b, Step(tile, n, m, 0))
+        end_tile(core, p, b, tile)
 
 
-@kernel(ConvShape, ConvTiling, _operands_with_bias, conv2d_bias_reference, macs=_macs)
+@kernel(ForwardShape, ConvTiling, _operands, conv2d_reference, macs=_macs)
+def conv2d(core: Any, x: int, w: int, y: int, shape: Any, tiling: Any) -> None:
+    """y[n, o, oh, ow] = sum over c, kh, kw of x[n, c, oh*stride+kh-pad, ...] * w[o, c, kh, kw]; relu on demand."""
+    share = dense_parts(core, shape)
+    b = open_pipeline(core, forward_plan(core, shape, tiling, 0, shape.relu))
+    for part in range(first_part(core, share, tiling), last_part(core, share, tiling)):
+        if part > first_part(core, share, tiling):
+            barrier(core)  # what lies in L1 is not used any more
+        p = forward_plan(core, shape, tiling, part, shape.relu)
+        convolve_tiles(core, p, Tensors(x, weights_of(core, shape, share, w, part), y), b)
+    close_pipeline(core, b)
+
+
+@kernel(ForwardShape, ConvTiling, _operands_with_bias, conv2d_bias_reference, macs=_macs)
 def conv2d_bias(core: Any, x: int, w: int, bias: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n, o, oh, ow] = bias[o] + sum over c, kh, kw of x[n, c, oh*stride+kh-pad, ...] * w[o, c, kh, kw]."""
-    p = forward_plan(core, shape, tiling)
-    b = open_pipeline(core, p, x, w, y)
-    start(core, p, b)
-    biases = load_bias(core, p, bias, shape.o)
-    q = queue(core, V, M, SLOTS)
-    before = Step(-1, 0, 0, 0)  # stored one output tile late, so that V presets the next one first
-    for tile in range(p.first, p.last):
-        begin_tile(core, p, b, tile)
-        for n in range(p.n_start, p.n_end, p.n0):
-            for m in range(0, tile_fractals(core, p, tile), p.m0):
-                preset(core, p, b, q, biases, Step(tile, n, m, 0))
-                slot = fill(core, b.qc)
-                for chunk in range((p.groups + p.chunk - 1) // p.chunk):
-                    fetch_next(core, p, b, Step(tile, n, m, chunk))
-                    multiply(core, p, b, Step(tile, n, m, chunk), slot, 1)
-                filled(core, b.qc)
-                free(core, q)
-                if before.tile >= 0:
-                    store(core, p, b, before.tile, before.n, before.m)
-                before = Step(tile, n, m, 0)
-        end_tile(core, p, b)
-    if before.tile >= 0:
-        store(core, p, b, before.tile, before.n, before.m)
-    close(core, q)
-    close_pipeline(core, p, b)
+    share = dense_parts(core, shape)
+    b = open_pipeline(core, forward_plan(core, shape, tiling, 0, shape.relu))
+    room = open_bias(core, forward_plan(core, shape, tiling, 0, shape.relu))
+    for part in range(first_part(core, share, tiling), last_part(core, share, tiling)):
+        if part > first_part(core, share, tiling):
+            barrier(core)  # what lies in L1 and UB is not used any more
+        p = forward_plan(core, shape, tiling, part, shape.relu)
+        t = Tensors(x, weights_of(core, shape, share, w, part), y)
+        load_bias(core, p, room, bias, shape.o)
+        start(core, p, t, b)
+        before = Step(-1, 0, 0, 0)  # stored one output tile late, so that V presets the next one first
+        for tile in range(p.first, p.last):
+            begin_tile(core, p, t, b, tile)
+            for n in range(p.n_start, p.n_end, p.n0):
+                for m in range(0, tile_fractals(core, p, tile), p.m0):
+                    preset(core, p, b, room, Step(tile, n, m, 0))
+                    slot = fill(core, b.qc)
+                    for chunk in range(chunks_of(core, p)):
+                        fetch_next(core, p, t, b, Step(tile, n, m, chunk))
+                        multiply(core, p, b, Step(tile, n, m, chunk), slot, 1)
+                    filled(core, b.qc)
+                    free(core, room.q)
+                    if before.tile >= 0:
+                        store(core, p, t, b, before)
+                    before = Step(tile, n, m, 0)
+            end_tile(core, p, b, tile)
+        if before.tile >= 0:
+            store(core, p, t, b, before)
+    close_bias(core, room)
+    close_pipeline(core, b)
 
 
 @kernel(ConvShape, BackwardInputTiling, _operands_backward_input, conv2d_backward_input_reference, macs=_macs)
 def conv2d_backward_input(core: Any, dy: int, w: int, dx: int, shape: Any, tiling: Any) -> None:
     """dx[n, c, h, w] = sum over o, kh, kw of dy[n, o, (h + pad - kh) / stride, ...] * w[o, c, kh, kw]."""
-    p = backward_plan(core, shape, tiling)
-    b = open_pipeline(core, p, dy, w, dx)
-    start(core, p, b)
-    for tile in range(p.first, p.last):
-        begin_tile(core, p, b, tile)
-        for n in range(p.n_start, p.n_end, p.n0):
-            for m in range(0, tile_fractals(core, p, tile), p.m0):
-                slot = fill(core, b.qc)
-                for chunk in range((p.groups + p.chunk - 1) // p.chunk):
-                    fetch_next(core, p, b, Step(tile, n, m, chunk))
-                    multiply(core, p, b, Step(tile, n, m, chunk), slot, 0)
-                filled(core, b.qc)
-                store(core, p, b, tile, n, m)
-        end_tile(core, p, b)
-    close_pipeline(core, p, b)
+    share = dense_parts(core, shape)
+    b = open_pipeline(core, backward_plan(core, shape, tiling, 0))
+    for part in range(first_part(core, share, tiling), last_part(core, share, tiling)):
+        if part > first_part(core, share, tiling):
+            barrier(core)  # what lies in L1 is not used any more
+        p = backward_plan(core, shape, tiling, part)
+        t = Tensors(dy, weights_of(core, shape, share, w, part), dx)
+        if p.phases > 1:
+            gradient_by_phases(core, p, t, b)
+        else:
+            convolve_tiles(core, p, t, b)
+    close_pipeline(core, b)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -202,9 +203,87 @@ class FractalZ(Layout):
         return (c1 * h * w, *fractal)
 
 
-LAYOUTS: dict[str, Layout] = {
-    layout.name: layout for layout in (ND(), NZ(), ZZ(), ZN(), NC1HWC0(), FractalZ())
-}
+SUBFORMAT = ":"
+
+
+class GroupedFractalZ(FractalZ):
+    """o i h w -> (part c1 h w) o1 o0 c0: the weights of a convolution of `groups` groups of channels.
+
+    Neighbouring groups form a part, so many that its input and output channels fill fractals (or all of them).
+    A part lies as FRACTAL_Z, with the weights of its groups on its diagonal and zeros beside it.
+
+    Source: weights of grouped convolutions in the vendor's graph engine, a sub-format of FRACTAL_Z.
+    """
+
+    def __init__(self, groups: int) -> None:
+        """Take the number of groups."""
+        self.groups = groups
+
+    def device_shape(self, shape: Shape, dtype: DType) -> Shape:
+        """Return `(parts*c1*h*w, o1, 16, c0)`."""
+        return super().device_shape(self._spread(shape, c0(dtype)), dtype)
+
+    def pack(self, array: Array) -> Array:
+        """Return the parts in device order."""
+        edge = c0(dtype(array.dtype))
+        spread = np.zeros(self._spread(array.shape, edge), array.dtype)
+        for rows, there, columns in self._diagonal(array.shape, edge):
+            spread[there, columns] = array[rows]
+        return FractalZ().pack(spread)
+
+    def unpack(self, array: Array, shape: Shape) -> Array:
+        """Return what lies on the diagonals."""
+        edge = c0(dtype(array.dtype))
+        spread = FractalZ().unpack(array, self._spread(shape, edge))
+        kept = [spread[there, columns] for _, there, columns in self._diagonal(shape, edge)]
+        return np.concatenate(kept).reshape(shape)
+
+    def _taken(self, shape: Shape, edge: int) -> int:
+        """Return how many groups form a part."""
+        outputs, inputs = shape[0] // self.groups, shape[1]
+        whole = (t for t in range(1, self.groups) if t * outputs % EDGE == 0 and t * inputs % edge == 0)
+        return next(whole, self.groups)
+
+    def _spread(self, shape: Shape, edge: int) -> Shape:
+        """Return the shape of the parts side by side, each with whole fractals of input channels."""
+        o, i, h, w = self._canonical(shape)
+        if o % self.groups:
+            raise BadShape(
+                f"{self.name}:{self.groups}: shape {shape} has {o} output channels\n"
+                f"  rule: groups divide them\n  next: use a multiple of {self.groups}"
+            )
+        taken = self._taken(shape, edge)
+        outer, inner = _cut(taken * i, edge)
+        return taken * (o // self.groups), -(-self.groups // taken) * outer * inner, h, w
+
+    def _diagonal(self, shape: Shape, edge: int) -> Iterator[tuple[slice, slice, slice]]:
+        """Yield each group's output channels, and its rows and columns among the parts side by side."""
+        outputs, inputs, taken = shape[0] // self.groups, shape[1], self._taken(shape, edge)
+        outer, inner = _cut(taken * inputs, edge)
+        for group in range(self.groups):
+            part, place = divmod(group, taken)
+            column = part * outer * inner + place * inputs
+            yield (
+                slice(group * outputs, (group + 1) * outputs),
+                slice(place * outputs, (place + 1) * outputs),
+                slice(column, column + inputs),
+            )
+
+
+class Layouts(dict[str, Layout]):
+    """Layouts by name; one of groups is made when it is asked for."""
+
+    def __missing__(self, name: str) -> Layout:
+        """Make `FRACTAL_Z:8`, the layout of 8 groups."""
+        base, _, groups = name.partition(SUBFORMAT)
+        if base != FractalZ.name or not groups.isdecimal():
+            raise KeyError(name)
+        return self.setdefault(name, GroupedFractalZ(int(groups)))
+
+
+LAYOUTS: dict[str, Layout] = Layouts(
+    (layout.name, layout) for layout in (ND(), NZ(), ZZ(), ZN(), NC1HWC0(), FractalZ())
+)
 
 
 def _cut(length: int, inner: int) -> Shape:

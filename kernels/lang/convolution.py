@@ -1,64 +1,36 @@
 """The pipeline of a convolution on the cube: stages that kernels put between their loops.
 
 The map's rows and the weights go GM to L1, windows are unfolded into L0A, weights go to L0B, products are
-added up in L0C, and the result goes through UB to GM. Every hand-off has two slots. A `Plan` says what one
-core does, `Buffers` where things are, a `Step` what the cube works on now. Loads are emitted one step ahead.
+added up in L0C, and the result goes through UB to GM. A `Plan` says what one core does, `Buffers` where things
+are, a `Step` what the cube works on now. Loads are emitted one step ahead; the first tile of the map comes in
+chunks of channel groups, each together with its weights, so that the cube starts early.
 """
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import FP32, broadcast_ub_to_l0c, data_move, l0c_to_ub, load2d, mmad
-from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc, block_idx
+from davinci_sim.isa import load2d, mmad, set_2d
+from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc
+from kernels.lang.convolution_plan import Plan, first_image, images_of, most_map_blocks, tile_fractals, tile_rows
 from kernels.lang.emits import emits
-from kernels.lang.flat import ADD, flat_binary, flat_dup
-from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, barrier, close, fill, filled, free, queue, use
-from kernels.lang.window import (
-    Patch,
-    Rows,
-    Window,
-    fetch_rows,
-    forward_window,
-    move_planes,
-    rows_seen,
-    unfold,
-)
+from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, filling, free, queue, use, using
+from kernels.lang.window import Patch, fetch_rows, move_planes, unfold
 
 FRACTAL, BLOCK, ACCUMULATOR = 512, 32, 1024
 SLOTS = 2
-STAGE_BYTES = 32768
-"""UB through which a strided gradient passes on its way to L1, per slot; as much holds zeros."""
+MAX_FILL = 32767
 
 
-class Plan(NamedTuple):
-    """One convolution, its tiling, and a core's share: tiles first..last, result groups n_start..n_end."""
-
-    window: Window
-    groups: int
-    results: int
-    spread: int
-    mirrored: int
-    unit: int  # blocks of 32 bytes of a result position
-    rows: int
-    row_tiles: int
-    m0: int
-    n0: int
-    k0: int
-    kb: int
-    chunk: int
-    map_groups: int
-    streams: int  # 1: weights pass through L1
-    first: int
-    last: int
-    n_start: int
-    n_end: int
-
-
-class Buffers(NamedTuple):
-    """Tensors in GM, buffers with the bytes of their slots, and queues."""
+class Tensors(NamedTuple):
+    """Tensors in GM."""
 
     source: int
     weights: int
     result: int
+
+
+class Buffers(NamedTuple):
+    """Buffers with the bytes of their slots, and queues."""
+
     x: int
     x_slot: int
     w: int
@@ -78,7 +50,6 @@ class Buffers(NamedTuple):
     qb: int
     qc: int
     qu: int
-    qs: int
 
 
 class Operands(NamedTuple):
@@ -100,53 +71,12 @@ class Step(NamedTuple):
 
 
 @emits
-def plan_of(
-    core: Any, window: Window, groups: int, results: int, spread: int, mirrored: int, shape: Any, tiling: Any
-) -> Any:
-    """Return the plan of this core for a window over `groups` channel groups that gives `results`."""
-    row_tiles = (window.oh + tiling.rows - 1) // tiling.rows
-    part, column = block_idx(core) // tiling.channel_cores, block_idx(core) % tiling.channel_cores
-    tiles = shape.n * row_tiles
-    map_groups = min(tiling.map_groups, groups)
-    return Plan(
-        window, groups, results, spread, mirrored, 2 if shape.out_dtype == FP32 else 1,
-        min(tiling.rows, window.oh), row_tiles, tiling.m0, tiling.n0, tiling.k0, tiling.kb,
-        min(tiling.chunk, map_groups), map_groups, tiling.weight_slots - 1,
-        tiles * part // tiling.tile_cores, tiles * (part + 1) // tiling.tile_cores,
-        results * column // tiling.channel_cores, results * (column + 1) // tiling.channel_cores,
-    )  # fmt: skip
-
-
-@emits
-def forward_plan(core: Any, shape: Any, tiling: Any) -> Any:
-    """Return the plan of y = conv(x, w)."""
-    window = forward_window(core, shape)
-    return plan_of(core, window, (shape.c + 15) // 16, (shape.o + 15) // 16, 1, 0, shape, tiling)
-
-
-@emits
-def backward_plan(core: Any, shape: Any, tiling: Any) -> Any:
-    """Return the plan of dx as a convolution of stride 1 over dy with its elements `stride` apart."""
-    span_h, span_w = (shape.kh - 1) * shape.dilation, (shape.kw - 1) * shape.dilation
-    dense_h, dense_w = shape.h + 2 * shape.pad - span_h, shape.w + 2 * shape.pad - span_w
-    one = shape.stride // shape.stride  # an integer of the machine's, not a constant of its own type
-    window = Window(
-        dense_h, dense_w, shape.h, shape.w, shape.kh, shape.kw, one, one, shape.dilation,
-        span_h - shape.pad, span_w - shape.pad, dense_h, one,
-    )  # fmt: skip
-    return plan_of(core, window, (shape.o + 15) // 16, (shape.c + 15) // 16, shape.stride, 1, shape, tiling)
-
-
-@emits
-def open_pipeline(core: Any, p: Plan, source: int, weights: int, result: int) -> Any:
+def open_pipeline(core: Any, p: Plan) -> Any:
     """Hand out the buffers and open the queues."""
-    kernel_size = p.window.kh * p.window.kw
-    most_rows = min(p.window.h, (p.rows - 1) * p.window.stride_h + (p.window.kh - 1) * p.window.dilation + 1)
-    x_slot = p.map_groups * most_rows * p.window.w * BLOCK
-    w_slot = p.chunk * kernel_size * p.n0 * FRACTAL
-    resident = (p.n_end - p.n_start + p.n0 - 1) // p.n0 * ((p.groups + p.chunk - 1) // p.chunk)
-    x = alloc(core, L1, SLOTS * x_slot, SLOTS)
-    w = alloc(core, L1, (SLOTS if p.streams else resident) * w_slot)
+    x_slot = (p.map_groups * most_map_blocks(core, p) * BLOCK + FRACTAL - 1) // FRACTAL * FRACTAL
+    w_slot = p.chunk * p.filter.h * p.filter.w * p.n0 * FRACTAL
+    x = alloc(core, L1, p.map_slots * x_slot, p.map_slots)
+    w = alloc(core, L1, (SLOTS if p.streams else (p.most_results + p.n0 - 1) // p.n0 * chunks_of(core, p)) * w_slot)
     a_slot, b_slot, c_slot = p.m0 * p.k0 * FRACTAL, p.kb * p.n0 * FRACTAL, p.m0 * p.n0 * ACCUMULATOR
     a, b, c = (
         alloc(core, L0A, SLOTS * a_slot, SLOTS),
@@ -154,24 +84,24 @@ def open_pipeline(core: Any, p: Plan, source: int, weights: int, result: int) ->
         alloc(core, L0C, SLOTS * c_slot, SLOTS),
     )
     u_slot = p.m0 * p.n0 * 16 * p.unit * BLOCK
+    stage = x
+    if p.phases > 1:
+        stage = alloc(core, UB, u_slot)
+        u_slot = p.n0 * p.images * p.rows * p.width * p.unit * BLOCK
     u = alloc(core, UB, SLOTS * u_slot, SLOTS)
-    stage, qs = u, 0
-    if p.spread > 1:
-        stage = alloc(core, UB, (SLOTS + 1) * STAGE_BYTES)
-        flat_dup(core, stage + SLOTS * STAGE_BYTES, 0.0, STAGE_BYTES // 4, FP32)
-        barrier(core)  # zeros are there before MTE3 spreads them
-        qs = queue(core, MTE2, MTE3, SLOTS)
-    qx = queue(core, MTE3 if p.spread > 1 else MTE2, MTE1, SLOTS)
-    qw, qa, qb = queue(core, MTE2, MTE1, SLOTS), queue(core, MTE1, M, SLOTS), queue(core, MTE1, M, SLOTS)
+    qx, qw = queue(core, MTE2, MTE1, p.map_slots), queue(core, MTE2, MTE1, SLOTS)
+    qa, qb = queue(core, MTE1, M, SLOTS), queue(core, MTE1, M, SLOTS)
     qc, qu = queue(core, M, V, SLOTS), queue(core, V, MTE3, SLOTS)
+    if p.images > 1:
+        for done in range(0, p.map_slots * x_slot // FRACTAL, MAX_FILL):
+            set_2d(core, x + done * FRACTAL, min(MAX_FILL, p.map_slots * x_slot // FRACTAL - done))
     return Buffers(
-        source, weights, result, x, x_slot, w, w_slot, a, a_slot, b, b_slot, c, c_slot, u, u_slot, stage,
-        qx, qw, qa, qb, qc, qu, qs,
-    )  # fmt: skip
+        x, x_slot, w, w_slot, a, a_slot, b, b_slot, c, c_slot, u, u_slot, stage, qx, qw, qa, qb, qc, qu
+    )
 
 
 @emits
-def close_pipeline(core: Any, p: Plan, b: Buffers) -> None:
+def close_pipeline(core: Any, b: Buffers) -> None:
     """Wait until everything is stored."""
     close(core, b.qu)
     close(core, b.qc)
@@ -179,71 +109,52 @@ def close_pipeline(core: Any, p: Plan, b: Buffers) -> None:
     close(core, b.qa)
     close(core, b.qw)
     close(core, b.qx)
-    if p.spread > 1:
-        close(core, b.qs)
 
 
 @emits
-def tile_rows(core: Any, p: Plan, tile: int) -> Any:
-    """Return the rows of a tile and what they see of the map."""
-    first = tile % p.row_tiles * p.rows
-    return rows_seen(core, p.window, first, min(p.rows, p.window.oh - first))
+def chunks_of(core: Any, p: Plan) -> int:
+    """Return in how many chunks of channel groups the weights come."""
+    return int((p.groups + p.chunk - 1) // p.chunk)
 
 
 @emits
-def tile_fractals(core: Any, p: Plan, tile: int) -> int:
-    """Return how many fractals of 16 positions a tile has."""
-    first = tile % p.row_tiles * p.rows
-    return int((min(p.rows, p.window.oh - first) * p.window.ow + 15) // 16)
-
-
-@emits
-def fetch_map(core: Any, p: Plan, b: Buffers, tile: int, group: int, count: int) -> None:
+def place_map(core: Any, p: Plan, t: Tensors, dst: int, tile: int, group: int, count: int) -> None:
     """Bring `count` channel groups of a tile's rows to L1."""
-    rows, image = tile_rows(core, p, tile), tile // p.row_tiles
-    dst = b.x + fill(core, b.qx) * b.x_slot
-    if p.spread == 1:
-        fetch_rows(core, dst, b.source, image * p.groups + group, count, p.window, rows)
-    else:
-        blocks = count * rows.h * p.window.w
-        zeros = b.stage + SLOTS * STAGE_BYTES
-        for done in range(0, blocks, STAGE_BYTES // BLOCK):
-            data_move(core, dst + done * BLOCK, zeros, 1, min(STAGE_BYTES // BLOCK, blocks - done))
-        for g in range(count):
-            spread_plane(
-                core, p, b, dst + g * rows.h * p.window.w * BLOCK, rows, image * p.groups + group + g
-            )
-    filled(core, b.qx)
+    rows, image = tile_rows(core, p, tile), first_image(core, p, tile)
+    if p.images == 1:
+        plane = image * p.map_there + p.map_first + group
+        fetch_rows(core, dst, t.source, plane, count, p.window, rows)
+        return
+    plane_blocks = p.window.h * p.window.w
+    for i in range(images_of(core, p, tile)):
+        plane = (image + i) * p.map_there + p.map_first + group
+        to, tall = dst + i * p.pitch * p.window.w * BLOCK, rows.h * p.window.w
+        move_planes(core, to, t.source + plane * plane_blocks * BLOCK, count, plane_blocks, tall, plane_blocks)
 
 
 @emits
-def spread_plane(core: Any, p: Plan, b: Buffers, dst: int, rows: Rows, plane: int) -> None:
-    """Scatter the rows of one plane over zeros in L1, `spread` rows and columns apart, by way of UB."""
-    height, width = (p.window.h - 1) // p.spread + 1, (p.window.w - 1) // p.spread + 1
-    first, end = (rows.start + p.spread - 1) // p.spread, (rows.start + rows.h - 1) // p.spread + 1
-    columns = min(width, STAGE_BYTES // BLOCK)
-    at_once = STAGE_BYTES // BLOCK // width if columns == width else 1
-    for row in range(first, end, at_once):
-        count = min(at_once, end - row)
-        for column in range(0, width, columns):
-            run = min(columns, width - column)
-            stage = b.stage + fill(core, b.qs) * STAGE_BYTES
-            data_move(
-                core, stage, b.source + ((plane * height + row) * width + column) * BLOCK, 1, count * run
-            )
-            filled(core, b.qs)
-            use(core, b.qs)
-            for i in range(count):
-                place = ((row + i) * p.spread - rows.start) * p.window.w + column * p.spread
-                data_move(core, dst + place * BLOCK, stage + i * run * BLOCK, run, 1, 0, p.spread - 1)
-            free(core, b.qs)
-
-
-@emits
-def fetch_tile(core: Any, p: Plan, b: Buffers, tile: int) -> None:
+def fetch_tile(core: Any, p: Plan, t: Tensors, b: Buffers, tile: int) -> None:
     """Bring a whole tile of the map to L1 if it is there as a whole."""
     if tile < p.last and p.map_groups == p.groups:
-        fetch_map(core, p, b, tile, 0, p.groups)
+        place_map(core, p, t, b.x + fill(core, b.qx) * b.x_slot, tile, 0, p.groups)
+        filled(core, b.qx)
+
+
+@emits
+def fetch_chunk(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
+    """Bring a chunk of the map to L1: to a slot of its own, or to its place in the first tile."""
+    group = s.chunk * p.chunk
+    count = min(p.chunk, p.groups - group)
+    if p.map_groups < p.groups:
+        place_map(core, p, t, b.x + fill(core, b.qx) * b.x_slot, s.tile, group, count)
+        filled(core, b.qx)
+    elif s.tile == p.first and s.n == p.n_start and s.m == 0:
+        if s.chunk == 0:
+            fill(core, b.qx)
+        there = filling(core, b.qx) * b.x_slot + group * tile_rows(core, p, s.tile).h * p.window.w * BLOCK
+        place_map(core, p, t, b.x + there, s.tile, group, count)
+        if group + count == p.groups:
+            filled(core, b.qx)
 
 
 @emits
@@ -251,36 +162,33 @@ def weight_place(core: Any, p: Plan, b: Buffers, s: Step, slot: int) -> int:
     """Return where in L1 the weights of a step lie: in a slot, or where they stay."""
     if p.streams:
         return int(b.w + slot * b.w_slot)
-    chunks = (p.groups + p.chunk - 1) // p.chunk
-    return int(b.w + ((s.n - p.n_start) // p.n0 * chunks + s.chunk) * b.w_slot)
+    return int(b.w + ((s.n - p.n_start) // p.n0 * chunks_of(core, p) + s.chunk) * b.w_slot)
 
 
 @emits
-def fetch_weights(core: Any, p: Plan, b: Buffers, s: Step) -> None:
+def place_weights(core: Any, p: Plan, t: Tensors, dst: int, s: Step) -> None:
     """Bring the weights of a chunk and n0 result groups to L1 as (k, n), where mirrored as (n, k)."""
-    elements, first = p.window.kh * p.window.kw, s.chunk * p.chunk
+    elements, first = p.filter.h * p.filter.w, s.chunk * p.chunk
     count, columns = min(p.chunk, p.groups - first), min(p.n0, p.n_end - s.n)
-    dst = weight_place(core, p, b, s, fill(core, b.qw))
     if p.mirrored:
-        src = b.weights + (s.n * elements * p.groups + first) * FRACTAL
-        move_planes(core, dst, src, columns * elements, count * 16, count * 16, p.groups * 16)
+        src = t.weights + (s.n * elements * p.weights_there + first) * FRACTAL
+        move_planes(core, dst, src, columns * elements, count * 16, count * 16, p.weights_there * 16)
     else:
-        src = b.weights + (first * elements * p.results + s.n) * FRACTAL
-        move_planes(core, dst, src, count * elements, columns * 16, columns * 16, p.results * 16)
-    filled(core, b.qw)
+        src = t.weights + (first * elements * p.weights_there + s.n) * FRACTAL
+        move_planes(core, dst, src, count * elements, columns * 16, columns * 16, p.weights_there * 16)
 
 
 @emits
-def fetch_step(core: Any, p: Plan, b: Buffers, s: Step) -> None:
+def fetch_step(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
     """Bring what a step needs and is not in L1 yet."""
-    if p.map_groups < p.groups:
-        fetch_map(core, p, b, s.tile, s.chunk * p.chunk, min(p.chunk, p.groups - s.chunk * p.chunk))
+    fetch_chunk(core, p, t, b, s)
     if p.streams or (s.tile == p.first and s.m == 0):
-        fetch_weights(core, p, b, s)
+        place_weights(core, p, t, weight_place(core, p, b, s, fill(core, b.qw)), s)
+        filled(core, b.qw)
 
 
 @emits
-def fetch_next(core: Any, p: Plan, b: Buffers, s: Step) -> None:
+def fetch_next(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
     """Bring ahead what the step after `s` needs."""
     tile, n, m, chunk = s.tile, s.n, s.m, s.chunk + 1
     if chunk * p.chunk >= p.groups:
@@ -290,32 +198,33 @@ def fetch_next(core: Any, p: Plan, b: Buffers, s: Step) -> None:
             if n >= p.n_end:
                 n, tile = p.n_start, tile + 1
     if tile < p.last:
-        fetch_step(core, p, b, Step(tile, n, m, chunk))
+        fetch_step(core, p, t, b, Step(tile, n, m, chunk))
     if s.tile == p.first and s.m == 0 and chunk == 0 and s.n + p.n0 >= p.n_end:
-        fetch_tile(core, p, b, p.first + 1)
+        fetch_tile(core, p, t, b, p.first + 1)
 
 
 @emits
-def start(core: Any, p: Plan, b: Buffers) -> None:
+def start(core: Any, p: Plan, t: Tensors, b: Buffers) -> None:
     """Bring what the first step needs."""
-    fetch_tile(core, p, b, p.first)
-    if p.first < p.last:
-        fetch_step(core, p, b, Step(p.first, p.n_start, 0, 0))
+    if p.first < p.last and p.n_start < p.n_end:
+        fetch_step(core, p, t, b, Step(p.first, p.n_start, 0, 0))
 
 
 @emits
-def begin_tile(core: Any, p: Plan, b: Buffers, tile: int) -> None:
+def begin_tile(core: Any, p: Plan, t: Tensors, b: Buffers, tile: int) -> None:
     """Wait for the tile; bring the next one ahead (the second comes behind the first pass of weights)."""
     if tile > p.first:
-        fetch_tile(core, p, b, tile + 1)
-    if p.map_groups == p.groups:
-        use(core, b.qx)
+        fetch_tile(core, p, t, b, tile + 1)
+        if p.map_groups == p.groups:
+            use(core, b.qx)
 
 
 @emits
-def end_tile(core: Any, p: Plan, b: Buffers) -> None:
-    """Give the tile of the map back."""
+def end_tile(core: Any, p: Plan, b: Buffers, tile: int) -> None:
+    """Give the tile of the map back; the first one came together with the weights that were waited for."""
     if p.map_groups == p.groups:
+        if tile == p.first:
+            use(core, b.qx)
         free(core, b.qx)
 
 
@@ -324,23 +233,35 @@ def load_weights(
     core: Any, p: Plan, dst: int, src: int, k: int, depth: int, columns: int, groups_there: int
 ) -> None:
     """Bring `depth` fractals of k to L0B as (k, n); mirrored ones are transposed and taken from the last."""
-    if p.mirrored:
-        elements = p.window.kh * p.window.kw
-        for i in range(depth):
-            group, element = (k + i) // elements, elements - 1 - (k + i) % elements
-            place = src + (element * groups_there + group) * FRACTAL
-            load2d(core, dst + i * columns * FRACTAL, place, columns, elements * groups_there, 1)
-    else:
+    if p.mirrored == 0:
         for done in range(0, depth * columns, 255):
             count = min(255, depth * columns - done)
             load2d(core, dst + done * FRACTAL, src + (k * columns + done) * FRACTAL, count)
+        return
+    taken, elements = p.window.kh * p.window.kw, p.filter.h * p.filter.w
+    if taken == 1 and columns < depth:
+        place = src + (element_of(core, p, 0) * groups_there + k) * FRACTAL
+        for i in range(columns):
+            to = dst + i * FRACTAL
+            load2d(core, to, place + i * elements * groups_there * FRACTAL, depth, 1, 1, columns - 1)
+        return
+    for i in range(depth):
+        place = src + (element_of(core, p, (k + i) % taken) * groups_there + (k + i) // taken) * FRACTAL
+        load2d(core, dst + i * columns * FRACTAL, place, columns, elements * groups_there, 1)
+
+
+@emits
+def element_of(core: Any, p: Plan, tap: int) -> int:
+    """Return which element of the filter is the one numbered `tap` of a gradient's window."""
+    row = p.taps.first_h + (p.window.kh - 1 - tap // p.window.kw) * p.taps.step
+    return int(row * p.filter.w + p.taps.first_w + (p.window.kw - 1 - tap % p.window.kw) * p.taps.step)
 
 
 @emits
 def take_weights(core: Any, p: Plan, b: Buffers, s: Step) -> int:
     """Wait for the weights of a step; return where they are."""
-    slot = s.chunk * 0
-    if p.streams or (s.tile == p.first and s.m == 0):
+    slot = 0
+    if p.streams or (s.tile == p.first and s.m == 0 and p.phases == 1):
         slot = use(core, b.qw)
         if not p.streams:
             free(core, b.qw)  # they stay; the next ones go elsewhere
@@ -351,7 +272,7 @@ def take_weights(core: Any, p: Plan, b: Buffers, s: Step) -> int:
 def take_map(core: Any, p: Plan, b: Buffers, s: Step) -> int:
     """Wait for the part of the map that a step needs; return where it is."""
     if p.map_groups == p.groups:
-        return int(b.x + (s.tile - p.first) % SLOTS * b.x_slot)
+        return int(b.x + using(core, b.qx) * b.x_slot)
     return int(b.x + use(core, b.qx) * b.x_slot)
 
 
@@ -368,7 +289,7 @@ def multiply(core: Any, p: Plan, b: Buffers, s: Step, slot: int, accumulate: int
     k_map = first * elements if p.map_groups == p.groups else 0
     for k in range(0, there * elements, p.kb):
         depth = min(p.kb, there * elements - k)
-        turn = column_turn(core, p, s)
+        turn = using(core, b.qb)
         if not keeps or s.m == 0:
             turn = fill(core, b.qb)
             load_weights(core, p, b.b + turn * b.b_slot, weights, k, depth, columns, there)
@@ -385,13 +306,6 @@ def multiply(core: Any, p: Plan, b: Buffers, s: Step, slot: int, accumulate: int
 
 
 @emits
-def column_turn(core: Any, p: Plan, s: Step) -> int:
-    """Return which slot of L0B holds the weights of a step's columns when they are loaded once per column."""
-    columns = (p.n_end - p.n_start + p.n0 - 1) // p.n0
-    return int(((s.tile - p.first) * columns + (s.n - p.n_start) // p.n0) % SLOTS)
-
-
-@emits
 def multiply_block(core: Any, p: Plan, b: Buffers, s: Step, o: Operands, patch: Patch) -> None:
     """Multiply a patch of windows by the weights in L0B, k0 fractals of k at a time."""
     columns = min(p.n0, p.n_end - s.n)
@@ -402,51 +316,7 @@ def multiply_block(core: Any, p: Plan, b: Buffers, s: Step, o: Operands, patch: 
         unfold(core, a, o.source, p.window, tile_rows(core, p, s.tile), piece)
         filled(core, b.qa)
         use(core, b.qa)
-        starts = o.accumulate == 0 and s.chunk == 0 and piece.k == 0
+        starts = o.accumulate == 0 and s.chunk == 0 and patch.k + done == 0
         weights = o.weights + done * columns * FRACTAL
         mmad(core, o.c, a, weights, patch.positions * 16, depth * 16, columns * 16, 0 if starts else 1)
         free(core, b.qa)
-
-
-@emits
-def store(core: Any, p: Plan, b: Buffers, tile: int, n: int, m: int) -> None:
-    """Bring one output tile from L0C through UB to GM: only the positions that exist."""
-    rows, columns = tile_rows(core, p, tile), min(p.n0, p.n_end - n)
-    fractals = min(p.m0, tile_fractals(core, p, tile) - m)
-    positions = min(fractals * 16, rows.length * p.window.ow - m * 16)
-    u = b.u + fill(core, b.qu) * b.u_slot
-    c = b.c + use(core, b.qc) * b.c_slot
-    l0c_to_ub(core, u, c, 1, fractals * columns, to_fp16=2 - p.unit)
-    free(core, b.qc)
-    filled(core, b.qu)
-    use(core, b.qu)
-    plane = p.window.oh * p.window.ow
-    place = (tile // p.row_tiles * p.results + n) * plane + rows.first * p.window.ow + m * 16
-    dst = b.result + place * p.unit * BLOCK
-    move_planes(core, dst, u, columns, positions * p.unit, plane * p.unit, fractals * 16 * p.unit)
-    free(core, b.qu)
-
-
-@emits
-def load_bias(core: Any, p: Plan, bias: int, o: int) -> int:
-    """Bring the bias of this core's result groups to UB, zeros behind the last one; return where it is."""
-    first, count = p.n_start * 16, min(o, p.n_end * 16) - p.n_start * 16
-    there = alloc(core, UB, (p.n_end - p.n_start) * 64)
-    padded = alloc(core, UB, (p.n_end - p.n_start) * 64)
-    data_move(core, there, bias + first * 4, 1, (count * 4 + 31) // 32)
-    flat_dup(core, padded, 0.0, (p.n_end - p.n_start) * 16, FP32)
-    barrier(core)
-    flat_binary(core, ADD, padded, padded, there, count, FP32)
-    return padded
-
-
-@emits
-def preset(core: Any, p: Plan, b: Buffers, q: int, biases: int, s: Step) -> None:
-    """Fill an accumulator with the bias of its columns."""
-    columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
-    slot = fill(core, q)
-    for m in range(fractals):
-        there = b.c + slot * b.c_slot + m * ACCUMULATOR
-        broadcast_ub_to_l0c(core, there, biases + (s.n - p.n_start) * 64, columns, 1, 0, fractals - 1)
-    filled(core, q)
-    use(core, q)

@@ -113,6 +113,20 @@ def free(core: Any, q: int) -> None:
 
 
 @emits
+def filling(core: Any, q: int) -> int:
+    """Return the slot that is being filled, or the next one; it does not wait."""
+    row = QUEUES + q * QUEUE_WIDTH
+    return int(core.state[row + _FILLED] % core.state[row + _SLOTS])
+
+
+@emits
+def using(core: Any, q: int) -> int:
+    """Return the slot that is being used, or the next one; it does not wait."""
+    row = QUEUES + q * QUEUE_WIDTH
+    return int(core.state[row + _USED] % core.state[row + _SLOTS])
+
+
+@emits
 def close(core: Any, q: int) -> None:
     """Wait until every slot is free again, so that the flags balance.
 

@@ -30,7 +30,8 @@ class Window(NamedTuple):
     stride_w: int
     dilation: int
     pad_h: int
-    pad_w: int
+    pad_left: int
+    pad_right: int
     plane_rows: int
     row_step: int
 
@@ -38,7 +39,8 @@ class Window(NamedTuple):
 class Rows(NamedTuple):
     """Rows `first` to `first + length` of the result, and what they see of the map.
 
-    These are `h` rows from `start`; rows above and below the map that the windows reach are padding.
+    These are `h` rows from `start`; rows above and below the map that the windows reach are padding. The first
+    `skip` rows of windows over them are none of the result's.
     """
 
     first: int
@@ -47,6 +49,7 @@ class Rows(NamedTuple):
     h: int
     pad_top: int
     pad_bottom: int
+    skip: int
 
 
 @emits
@@ -55,7 +58,7 @@ def rows_seen(core: Any, window: Window, first: int, count: int) -> Any:
     above = first * window.stride_h - window.pad_h
     below = above + (count - 1) * window.stride_h + (window.kh - 1) * window.dilation + 1
     start, end = max(0, above), min(window.h, below)
-    return Rows(first, count, start, end - start, start - above, below - end)
+    return Rows(first, count, start, end - start, start - above, below - end, above - above)
 
 
 @emits
@@ -87,7 +90,7 @@ def forward_window(core: Any, shape: Any) -> Any:
         h, stride_h, row_step = oh, row_step, stride_h
     return Window(
         h, shape.w, oh, ow, shape.kh, shape.kw, stride_h, shape.stride, shape.dilation, shape.pad, shape.pad,
-        shape.h, row_step,
+        shape.pad, shape.h, row_step,
     )  # fmt: skip
 
 
@@ -129,7 +132,7 @@ def unfold(core: Any, dst: int, src: int, window: Window, rows: Rows, patch: Pat
         to = dst + i * FRACTAL_BYTES * (1 if along_m else patch.elements)
         position, k = (patch.m, patch.k + i) if along_m else (patch.m + i, patch.k)
         load3d(
-            core, to, src, rows.h, window.w, window.pad_w, window.pad_w, rows.pad_top, rows.pad_bottom,
+            core, to, src, rows.h, window.w, window.pad_left, window.pad_right, rows.pad_top, rows.pad_bottom,
             window.kh, window.kw, window.stride_h, window.stride_w, window.dilation, window.dilation,
-            position * 16, k, repeat, jump, along_m,
+            rows.skip * window.ow + position * 16, k, repeat, jump, along_m,
         )  # fmt: skip

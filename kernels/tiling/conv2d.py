@@ -1,195 +1,53 @@
-"""Shapes of convolutions, and tilings of the pipeline that computes them as implicit matrix products."""
+"""Tilings of the pipeline that computes convolutions and their gradients to the input."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import ClassVar, Self
+from typing import NamedTuple, Self
 
-from davinci_sim.errors import BadShape
-from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
-from kernels.lang.shapes import Shape, Tiling
-from kernels.lang.window import SKIP_WIDTH
+from kernels.lang.shapes import Tiling
+from kernels.tiling.conv2d_shape import (
+    ACCUMULATOR_BYTES,
+    BLOCK_BYTES,
+    EDGE,
+    FRACTAL_BYTES,
+    ConvShape,
+    Phase,
+    Problem,
+    ceil_div,
+    even,
+)
 
-EDGE, FRACTAL_BYTES, BLOCK_BYTES, ACCUMULATOR_BYTES = 16, 512, 32, 1024
 SLOTS = 2
 UB_BUFFERS = 4  # results, stage, bias and its padded copy: each may begin behind a gap
 CHUNK_BYTES = 65536
 """Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
-STAGE_BYTES = 32768
-"""UB through which a strided gradient passes on its way to L1, per slot; as much holds zeros."""
 FLAG_CYCLES = 4
 """Slots that the flags of one step take in a pipe."""
-MAX_STRIDE, MAX_FILTER = 63, 255
-
-
-def ceil_div(value: int, by: int) -> int:
-    """Return value / by, rounded up."""
-    return -(-value // by)
-
-
-def even(length: int, limit: int) -> int:
-    """Return the longest piece when `length` is cut evenly into the fewest pieces of at most `limit`.
-
-    >>> even(9, 8)
-    5
-    """
-    return ceil_div(length, ceil_div(length, limit))
-
-
-def groups(channels: int) -> int:
-    """Return how many groups of 16 channels there are."""
-    return ceil_div(channels, EDGE)
-
-
-@dataclass(frozen=True)
-class ConvShape(Shape):
-    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names."""
-
-    OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
-    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
-        {"n": 1, "c": 3, "h": 12, "w": 12, "o": 20, "kh": 3, "kw": 3, "pad": 1},
-        {"n": 2, "c": 32, "h": 14, "w": 14, "o": 48, "kh": 1, "kw": 1, "stride": 2},
-        {"n": 1, "c": 64, "h": 28, "w": 28, "o": 64, "kh": 3, "kw": 3, "stride": 2, "pad": 1},
-        {"n": 2, "c": 16, "h": 20, "w": 20, "o": 16, "kh": 5, "kw": 5, "pad": 2, "dilation": 2},
-        {"n": 4, "c": 128, "h": 10, "w": 10, "o": 130, "kh": 3, "kw": 3},
-    )
-    n: int
-    c: int
-    h: int
-    w: int
-    o: int
-    kh: int
-    kw: int
-    stride: int = 1
-    pad: int = 0
-    dilation: int = 1
-    dtype: int = FP16
-    out_dtype: int = FP16
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """Rows and columns that the dilated filter spans."""
-        return (self.kh - 1) * self.dilation + 1, (self.kw - 1) * self.dilation + 1
-
-    @property
-    def dense(self) -> tuple[int, int]:
-        """Rows and columns of the result at stride 1."""
-        (eh, ew), both = self.extent, 2 * self.pad
-        return self.h + both - eh + 1, self.w + both - ew + 1
-
-    @property
-    def oh(self) -> int:
-        """Rows of y."""
-        return (self.dense[0] - 1) // self.stride + 1
-
-    @property
-    def ow(self) -> int:
-        """Columns of y."""
-        return (self.dense[1] - 1) // self.stride + 1
-
-    @property
-    def macs(self) -> int:
-        """Multiplications, those with padding included."""
-        return self.n * self.oh * self.ow * self.o * self.c * self.kh * self.kw
-
-    @property
-    def skips_rows(self) -> bool:
-        """Whether rows that no window sees stay in GM."""
-        return self.kh == 1 and self.w >= SKIP_WIDTH
-
-    def check(self, kernel: str) -> None:
-        """Raise BadShape where the filter does not fit the image or the instructions."""
-        eh, ew = self.extent
-        if min(self.dense) < 1:
-            raise BadShape(
-                f"kernel {kernel}: the filter spans {eh} x {ew}, the padded image is "
-                f"{self.h + 2 * self.pad} x {self.w + 2 * self.pad}\n"
-                "  rule: the filter must fit\n  next: raise pad"
-            )
-        if not 0 <= self.pad < min(eh, ew):
-            raise BadShape(
-                f"kernel {kernel}: pad={self.pad}, the filter spans {eh} x {ew}\n"
-                "  rule: 0 <= pad < what the filter spans, so that windows see the image\n  next: lower pad"
-            )
-        limits = (("stride", MAX_STRIDE), ("kh", MAX_FILTER), ("kw", MAX_FILTER), ("dilation", MAX_FILTER))
-        for name, limit in (*limits, ("pad", MAX_FILTER)):
-            if getattr(self, name) > limit:
-                raise BadShape(
-                    f"kernel {kernel}: {name}={getattr(self, name)}\n  rule: load3d takes at most {limit}"
-                )
-        if self.dtype != FP16 or self.out_dtype not in (FP16, FP32):
-            raise BadShape(
-                f"kernel {kernel}: dtype {DTYPE_NAMES[self.dtype]}, out_dtype {DTYPE_NAMES[self.out_dtype]}\n"
-                "  rule: operands are fp16, results fp16 or fp32\n  next: cast the operands"
-            )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A convolution as the pipeline sees it: a map that windows slide over, a result map, weights.
-
-    `spread` is the distance at which the rows and columns of the tensor lie in the map (zeros between);
-    `mirrored` says that the weights are read transposed and from their last element.
-    """
-
-    images: int
-    groups: int
-    h: int
-    w: int
-    results: int
-    oh: int
-    ow: int
-    kh: int
-    kw: int
-    row_stride: int
-    stride: int
-    dilation: int
-    spread: int
-    mirrored: bool
-    position_bytes: int
-
-    @classmethod
-    def forward(cls, s: ConvShape) -> "Problem":
-        """See y = conv(x, w); a filter of one row may skip the rows between its steps."""
-        h, row_stride = (s.oh, 1) if s.skips_rows else (s.h, s.stride)
-        return cls(
-            s.n, groups(s.c), h, s.w, groups(s.o), s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation,
-            1, False, EDGE * (4 if s.out_dtype == FP32 else 2),
-        )  # fmt: skip
-
-    @classmethod
-    def backward_input(cls, s: ConvShape) -> "Problem":
-        """See dx as a convolution of stride 1 over dy, its elements `stride` apart."""
-        return cls(
-            s.n, groups(s.o), *s.dense, groups(s.c), s.h, s.w, s.kh, s.kw, 1, 1, s.dilation,
-            s.stride, True, EDGE * (4 if s.out_dtype == FP32 else 2),
-        )  # fmt: skip
-
-    @property
-    def depth(self) -> int:
-        """Fractals of the inner axis: channel groups times filter elements."""
-        return self.groups * self.kh * self.kw
-
-    def rows_seen(self, rows: int) -> int:
-        """Return the most rows of the map that `rows` rows of the result see."""
-        return min(self.h, (rows - 1) * self.row_stride + (self.kh - 1) * self.dilation + 1)
+UNALIGNED = 1.43
+"""What a transfer takes longer that begins beside a boundary of 512 bytes."""
+ALIGNMENT = 512
+CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
 class ConvTiling(Tiling):
-    """How a convolution is cut; lengths in fractals or channel groups but for `rows`.
+    """How a convolution is cut; lengths in fractals or channel groups but for `rows` and `images`.
 
-    A core works on a share of the (image, `rows` output rows) tiles and of the output channel groups:
-    `tile_cores` x `channel_cores`. Its output tile is m0 x n0 fractals; L0A holds m0 x k0 at a time, L0B
-    kb x n0. Weights come to L1 by `chunk` channel groups; with `weight_slots` = 1 they all stay there, with 2
-    they pass by. `map_groups` channel groups of the map are in L1 at once: all of them, or a chunk.
+    A core works on a share of the dense convolutions, of the tiles and of the output channel groups:
+    `group_cores` x `tile_cores` x `channel_cores`. A tile is `rows` rows of an image, or `images` whole images.
+    Its output tile is m0 x n0 fractals; L0A holds m0 x k0 at a time, L0B kb x n0. Weights come to L1 by `chunk`
+    channel groups; with `weight_slots` = 1 they all stay there, with 2 they pass by. `map_groups` channel groups
+    of the map are in L1 at once: all of them, or a chunk.
     """
 
+    group_cores: int
     tile_cores: int
     channel_cores: int
+    images: int
     rows: int
     m0: int
     n0: int
@@ -216,8 +74,9 @@ class ConvTiling(Tiling):
         yield first
         variants = (
             {"rows": 1}, {"m0": 1}, {"m0": 3}, {"n0": 1}, {"k0": 1}, {"kb": first.k0}, {"weight_slots": 2},
-            {"weight_slots": 2, "chunk": 1}, {"map_groups": 1, "chunk": 1},
-            {"tile_cores": 1, "rows": problem.oh},
+            {"weight_slots": 2, "chunk": 1}, {"map_groups": 1, "chunk": 1}, {"images": 1},
+            {"tile_cores": 1, "rows": problem.oh}, {"tile_cores": 1, "rows": problem.oh, "images": 3},
+            {"group_cores": 1, "channel_cores": 1},
         )  # fmt: skip
         for changed in variants:
             made = replace(first, **changed)
@@ -226,12 +85,12 @@ class ConvTiling(Tiling):
 
     def blocks(self, shape: ConvShape, platform: Platform) -> int:
         """Return one core per share."""
-        return self.tile_cores * self.channel_cores
+        return self.group_cores * self.tile_cores * self.channel_cores
 
 
 @dataclass(frozen=True)
 class BackwardInputTiling(ConvTiling):
-    """How the gradient to the input is cut: as the convolution over dy that it is."""
+    """How the gradient to the input is cut: as the windows over dy that it is."""
 
     @classmethod
     def problem(cls, shape: ConvShape) -> Problem:
@@ -239,17 +98,38 @@ class BackwardInputTiling(ConvTiling):
         return Problem.backward_input(shape)
 
 
+def rows_of(p: Problem, t: ConvTiling) -> int:
+    """Return the rows of a tile: no part of a phase, no more than there are."""
+    return min(p.oh, ceil_div(t.rows, p.phases) * p.phases)
+
+
+def tiles_of(p: Problem, t: ConvTiling) -> int:
+    """Return how many tiles there are in a dense convolution."""
+    return ceil_div(p.images, t.images) * ceil_div(p.oh, rows_of(p, t))
+
+
+def ub_bytes(p: Problem, t: ConvTiling) -> int:
+    """Return what the results take in UB, with room for a bias."""
+    piece = t.m0 * t.n0 * EDGE * p.position_bytes
+    used = SLOTS * piece
+    if p.phases > 1:
+        used = piece + SLOTS * t.n0 * t.images * rows_of(p, t) * p.ow * p.position_bytes
+    return used + ceil_div(p.results, t.channel_cores) * 128 + UB_BUFFERS * UB_GAP
+
+
 def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
-    """Tell whether every buffer of a tiling has room."""
+    """Tell whether every buffer of a tiling has room, and its images can be stacked."""
+    if t.images > 1 and (rows_of(p, t) < p.oh or p.skips_rows):
+        return False
     chunk_bytes = t.chunk * p.kh * p.kw * t.n0 * FRACTAL_BYTES
     columns = ceil_div(ceil_div(p.results, t.channel_cores), t.n0)
     chunks = columns * ceil_div(p.groups, t.chunk) if t.weight_slots == 1 else SLOTS
-    l1 = chunks * chunk_bytes + SLOTS * t.map_groups * p.rows_seen(t.rows) * p.w * BLOCK_BYTES
-    ub = SLOTS * t.m0 * t.n0 * EDGE * p.position_bytes + ceil_div(p.results, t.channel_cores) * 128
-    ub += ((SLOTS + 1) * STAGE_BYTES if p.spread > 1 else 0) + UB_BUFFERS * UB_GAP
+    map_bytes = t.map_groups * p.map_rows(rows_of(p, t), t.images) * p.w * BLOCK_BYTES
+    slots = 1 if t.map_groups >= p.groups and tiles_of(p, t) <= t.tile_cores else SLOTS
+    l1 = chunks * chunk_bytes + slots * ceil_div(map_bytes, FRACTAL_BYTES) * FRACTAL_BYTES
     return (
         l1 <= int(platform.l1_bytes)
-        and ub <= int(platform.ub_bytes)
+        and ub_bytes(p, t) <= int(platform.ub_bytes)
         and SLOTS * t.m0 * t.k0 * FRACTAL_BYTES <= int(platform.l0a_bytes)
         and SLOTS * t.kb * t.n0 * FRACTAL_BYTES <= int(platform.l0b_bytes)
         and SLOTS * t.m0 * t.n0 * ACCUMULATOR_BYTES <= int(platform.l0c_bytes)
@@ -260,90 +140,156 @@ def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
 def best(p: Problem, platform: Platform) -> tuple[int, ...]:
     """Return the fields of the tiling with the least estimated cycles among those that fit."""
     found = min(candidates(p, platform), key=lambda tiling: estimate(p, tiling, platform), default=None)
-    if found is None:
-        found = _cut(p, platform, 1, 1, 1, 1) or ConvTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
+    found = found or ConvTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
     return tuple(getattr(found, name) for name in ConvTiling.names())
 
 
 def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
-    """Yield tilings that fit, by cores that share the channels, rows of a tile, and edges of a product."""
+    """Yield tilings that fit, by cores that share the channels, what a tile is, and edges of a product."""
     cores = int(platform.ai_cores)
-    channel_cores = [c for c in (1, 2, 4, 8, 16, 32, 64) if c <= min(cores, p.results)]
-    heights = sorted({ceil_div(p.oh, parts) for parts in range(1, p.oh + 1)})
-    for shared, rows, n0, more in product(channel_cores, heights, (1, 2, 4, 8, 16), (1, 2, 4)):
+    group_cores = min(cores, p.parts)
+    channel_cores = [c for c in CORE_SHARES if c <= min(cores // group_cores, p.results)]
+    heights = sorted({ceil_div(ceil_div(p.oh, k), p.phases) * p.phases for k in range(1, p.oh + 1)})
+    tiles = [(1, min(rows, p.oh)) for rows in heights]
+    if not p.skips_rows:
+        tiles += [(images, p.oh) for images in (2, 4, 8, 16, 32) if images <= p.images]
+    for shared, (images, rows), n0 in product(channel_cores, tiles, (1, 2, 4, 8, 16)):
         share = ceil_div(p.results, shared)
-        if n0 > 1 and n0 // 2 >= share:
-            continue
-        made = _cut(p, platform, shared, rows, min(n0, share), more)
-        if made is not None:
-            yield made
+        if n0 == 1 or n0 // 2 < share:
+            yield from _cuts(p, platform, (group_cores, shared), (images, rows), min(n0, share))
 
 
-def _cut(p: Problem, platform: Platform, shared: int, rows: int, n0: int, more: int) -> ConvTiling | None:
-    """Fill in what follows from share, rows, n0 and `more` times the fewest pieces; None if nothing fits."""
-    in_m = ceil_div(rows * p.ow, EDGE)
+def _cuts(
+    p: Problem, platform: Platform, shared: tuple[int, int], tile: tuple[int, int], n0: int
+) -> Iterator[ConvTiling]:
+    """Yield what follows from shares of the cores, a tile and n0, with pieces as large as fit or a half."""
+    (images, rows), cut = tile, p.cut()
+    in_m = max((p.positions(phase, rows, images) for phase in cut), default=1)
     l0a, l0b = (int(b) // SLOTS // FRACTAL_BYTES for b in (platform.l0a_bytes, platform.l0b_bytes))
-    ub = int(platform.ub_bytes) * 3 // 4 - (3 * STAGE_BYTES if p.spread > 1 else 0)
-    limit = min(int(platform.l0c_bytes) // ACCUMULATOR_BYTES, ub // (EDGE * p.position_bytes)) // SLOTS
-    m_limit = min(l0a, limit // n0)
-    if m_limit < 1:
-        return None
-    m0 = even(in_m, max(1, ceil_div(m_limit, more)))
-    kernel = p.kh * p.kw
-    chunk = max(1, min(p.groups, CHUNK_BYTES // (kernel * n0 * FRACTAL_BYTES)))
-    kb = even(chunk * kernel, max(1, l0b // n0))
-    k0 = even(kb, max(1, l0a // m0))
-    tiles = p.images * ceil_div(p.oh, rows)
-    for map_groups, weight_slots in ((p.groups, 1), (p.groups, 2), (chunk, 1), (chunk, 2)):
-        cores = min(tiles, int(platform.ai_cores) // shared)
-        made = ConvTiling(cores, shared, rows, m0, n0, k0, kb, chunk, map_groups, weight_slots)
-        if fits(p, made, platform):
-            return made
-    return None
+    limit = int(platform.l0c_bytes) // ACCUMULATOR_BYTES // SLOTS
+    ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes)
+    most = min(l0a, (limit if p.phases > 1 else min(limit, ub)) // n0)
+    kernel = max((phase.elements for phase in cut), default=1)
+    tiles = ceil_div(p.images, images) * ceil_div(p.oh, rows)
+    cores = min(tiles, int(platform.ai_cores) // (shared[0] * shared[1]))
+    chunk = max(1, min(p.groups, CHUNK_BYTES // (p.kh * p.kw * n0 * FRACTAL_BYTES)))
+    chunks = {even(p.groups, chunk), even(p.groups, max(1, chunk // 2))}
+    pieces = {even(in_m, most // more) for more in (1, 2, 4) if most // more > 0}
+    for m0, width in product(pieces, chunks):
+        kb = even(width * kernel, max(1, l0b // n0))
+        k0 = even(kb, max(1, l0a // m0))
+        for map_groups, weight_slots in ((p.groups, 1), (p.groups, 2), (width, 1), (width, 2)):
+            made = ConvTiling(
+                shared[0], cores, shared[1], images, rows, m0, n0, k0, kb, width, map_groups, weight_slots
+            )
+            if fits(p, made, platform):
+                yield made
+                break
+
+
+class Loads(NamedTuple):
+    """Bytes, and cycles of the transfers' heads."""
+
+    size_bytes: float
+    head_cycles: float
+
+    def cycles(self, bytes_per_cycle: float) -> float:
+        """Return the time at a rate."""
+        return self.head_cycles + self.size_bytes / bytes_per_cycle
 
 
 def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
-    """Estimate cycles: the first loads, the busiest pipe of a core, the last store."""
-    tiles = ceil_div(p.images * ceil_div(p.oh, t.rows), t.tile_cores)
+    """Estimate cycles: the start, what fills the pipeline, the busiest pipe of a core, the last store."""
+    parts, tiles = ceil_div(p.parts, t.group_cores), ceil_div(tiles_of(p, t), t.tile_cores)
     share = ceil_div(p.results, t.channel_cores)
-    pieces = ceil_div(ceil_div(t.rows * p.ow, EDGE), t.m0)
-    stores = pieces * ceil_div(share, t.n0)
-    rate = int(platform.hbm_bytes_per_cycle) / (t.tile_cores * t.channel_cores)
-    reading = min(int(platform.l2_read_bytes_per_cycle), rate)
-    map_bytes = p.groups * p.rows_seen(t.rows) * p.w * BLOCK_BYTES / p.spread**2
-    weight_bytes = p.depth * share * FRACTAL_BYTES
-    moves = p.groups if p.stride > p.row_stride else 1  # where rows are skipped, every plane is a transfer
-    reads = (
-        moves * transfer(map_bytes / moves, platform, reading) * (1 if t.map_groups >= p.groups else stores)
+    pieces = max((ceil_div(p.positions(phase, rows_of(p, t), t.images), t.m0) for phase in p.cut()), default=1)
+    columns = ceil_div(share, t.n0)
+    path = int(platform.gm_to_l1_bytes_per_cycle)
+    x, w, y = _map_loads(p, t, platform), _weight_loads(p, t, platform), _stores(p, t, platform)
+    steps = columns * (pieces if p.phases == 1 else pieces * len(p.cut()))
+    reads = x.cycles(path) * (1 if t.map_groups >= p.groups else steps)
+    reads += w.cycles(path) * (0 if t.weight_slots == 1 else steps / columns)
+    store = y.cycles(int(platform.ub_to_gm_bytes_per_cycle))
+    busiest = max(*_computing(p, t, platform), reads, store)
+    first = x.cycles(path) + w.cycles(path)
+    chunks = ceil_div(p.groups, t.chunk) if p.phases == 1 else 1
+    filling = max(first / chunks, _distinct(p, t) / chunks / int(platform.hbm_bytes_per_cycle))
+    whole = max(first, _distinct(p, t) / int(platform.hbm_bytes_per_cycle))
+    launch = int(platform.task_start_cycles) + t.group_cores * t.tile_cores * t.channel_cores * int(platform.block_start_cycles)
+    shared = _memory_cycles(p, t, platform)
+    working = max(filling + busiest, whole) + (tiles - 1) * busiest + store / (columns if p.phases > 1 else steps)
+    return launch + max(parts * working, shared + filling)
+
+
+def _map_loads(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
+    """Return the loads of a tile of the map."""
+    rows = p.rows_seen(rows_of(p, t)) * t.images
+    bursts_bytes = p.rows_seen(rows_of(p, t)) * p.w * BLOCK_BYTES
+    size = p.groups * rows * p.w * BLOCK_BYTES
+    moves = ceil_div(p.groups, t.chunk if t.map_groups < p.groups else p.groups) * t.images
+    if p.skips_rows:
+        moves, bursts_bytes = p.groups, p.w * BLOCK_BYTES * p.stride
+    is_whole = t.images == 1 and p.rows_seen(rows_of(p, t)) == p.h and not p.skips_rows
+    aligned = is_whole or bursts_bytes % ALIGNMENT == 0
+    return Loads(size * (1 if aligned else UNALIGNED), moves * int(platform.gm_to_l1_head_cycles))
+
+
+def _weight_loads(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
+    """Return the loads of a core's weights."""
+    share = ceil_div(p.results, t.channel_cores)
+    moves = ceil_div(p.groups, t.chunk) * ceil_div(share, t.n0)
+    return Loads(p.depth * share * FRACTAL_BYTES, moves * int(platform.gm_to_l1_head_cycles))
+
+
+def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
+    """Return the stores of a tile's results."""
+    share, rows = ceil_div(p.results, t.channel_cores), rows_of(p, t)
+    size = t.images * rows * p.ow * p.position_bytes * share
+    positions = p.positions(Phase(0, 1, p.ow), rows, t.images) if p.phases == 1 else 1
+    pieces = ceil_div(positions, t.m0)
+    burst = (rows * p.ow if pieces == 1 else t.m0 * EDGE) * p.position_bytes
+    moves = ceil_div(share, t.n0) * max(pieces, t.images)
+    unaligned = burst % ALIGNMENT or p.oh * p.ow * p.position_bytes % ALIGNMENT
+    return Loads(size * (UNALIGNED if unaligned else 1), moves * int(platform.gm_write_head_cycles))
+
+
+def _distinct(p: Problem, t: ConvTiling) -> float:
+    """Return the bytes of the map and the weights that the cores read first, each counted once."""
+    rows = p.rows_seen(rows_of(p, t)) * t.images
+    return BLOCK_BYTES * p.groups * t.group_cores * (
+        rows * p.w * t.tile_cores + p.kh * p.kw * EDGE * p.results
     )
-    weights = transfer(weight_bytes, platform, reading)
-    if t.weight_slots > 1:
-        reads += weights * pieces
-    out_bytes = t.rows * p.ow * p.position_bytes * share
-    store = transfer(out_bytes / stores, platform, reading)
-    busiest = max(*_computing(p, t, platform), reads, stores * store, (map_bytes + out_bytes) / rate)
-    waiting = weights if t.weight_slots == 1 else 0
-    return reads + max(busiest, waiting) + (tiles - 1) * busiest + store
 
 
-def transfer(size_bytes: float, platform: Platform, rate: float) -> float:
-    """Return the cycles of one transfer from GM: its head and path, or its share of the memory."""
-    path = size_bytes / int(platform.gm_to_l1_bytes_per_cycle)
-    return max(int(platform.gm_to_l1_head_cycles) + path, size_bytes / rate)
+def _memory_cycles(p: Problem, t: ConvTiling, platform: Platform) -> float:
+    """Return the cycles that device memory is busy: what is read, and what L2 cannot keep of the results."""
+    halo = p.rows_seen(rows_of(p, t)) * ceil_div(p.oh, rows_of(p, t)) / p.h if t.images == 1 else 1
+    read = p.parts * p.groups * p.images * p.h * p.w * BLOCK_BYTES * max(1, min(halo, 1.2))
+    written = p.parts * p.results * p.images * p.oh * p.ow * p.position_bytes
+    spilled = min(written, max(0, read + written - int(platform.l2_bytes)))
+    return (read + spilled) / int(platform.hbm_bytes_per_cycle)
 
 
 def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, float, float]:
     """Return the cycles that a tile takes on M, MTE1 and V."""
-    share, in_m = ceil_div(p.results, t.channel_cores), ceil_div(t.rows * p.ow, EDGE)
-    columns, pieces = ceil_div(share, t.n0), ceil_div(in_m, t.m0)
-    chunk_depth = t.chunk * p.kh * p.kw
-    chunks = ceil_div(p.groups, t.chunk)
-    steps = chunks * ceil_div(chunk_depth, t.kb) * ceil_div(t.kb, t.k0) * pieces * columns
-    cube = p.depth * in_m * share + (int(platform.mmad_head_cycles) + FLAG_CYCLES) * steps
-    heads = steps * (min(t.k0, t.m0) * int(platform.load3d_head_cycles) + FLAG_CYCLES)
-    loads = p.depth if p.mirrored else chunks * ceil_div(chunk_depth, t.kb)
-    weights = 2 * p.depth * share + loads * columns * int(platform.load2d_l0b_head_cycles)
-    weights *= 1 if t.kb >= p.depth else pieces
-    unfold = p.depth * in_m * p.stride * columns + heads + weights
-    drain = in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
+    share, chunks = ceil_div(p.results, t.channel_cores), ceil_div(p.groups, t.chunk)
+    columns = ceil_div(share, t.n0)
+    cube, unfold, drain = 0.0, 0.0, 0.0
+    for phase in p.cut():
+        in_m = p.positions(phase, rows_of(p, t), t.images)
+        depth, pieces = p.groups * phase.elements, ceil_div(in_m, t.m0)
+        blocks = chunks * ceil_div(min(t.chunk, p.groups) * phase.elements, t.kb)
+        steps = blocks * ceil_div(min(t.kb, depth), t.k0) * pieces * columns
+        cube += depth * in_m * share + (int(platform.mmad_head_cycles) + FLAG_CYCLES) * steps
+        heads = min(t.k0, t.m0, in_m) * int(platform.load3d_head_cycles) + FLAG_CYCLES
+        loads = blocks if not p.mirrored else depth
+        if p.mirrored and phase.elements == 1:
+            loads = min(depth, blocks * t.n0)
+        keeps = t.kb >= depth and chunks == 1
+        weights = 2 * depth * share + loads * columns * int(platform.load2d_l0b_head_cycles)
+        unfold += depth * in_m * p.stride * columns + heads * steps + weights * (1 if keeps else pieces)
+        drain += in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
+    if p.phases > 1:
+        lines = t.images * rows_of(p, t) * p.phases * share
+        drain += lines * (p.ow * p.position_bytes / p.phases / int(platform.ub_to_ub_bytes_per_cycle) + 2)
     return cube, unfold, drain

@@ -10,13 +10,12 @@ from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.shapes import Tiling
-from kernels.tiling.conv2d import (
+from kernels.tiling.conv2d import FLAG_CYCLES, SLOTS
+from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
     EDGE,
-    FLAG_CYCLES,
     FRACTAL_BYTES,
-    SLOTS,
     ConvShape,
     ceil_div,
     even,

@@ -10,7 +10,7 @@ from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Shape, Tiling
-from kernels.tiling.conv2d import BLOCK_BYTES, ceil_div, groups, transfer
+from kernels.tiling.conv2d_shape import BLOCK_BYTES, ceil_div, groups, transfer
 
 MAX_WINDOW = 2048
 """Elements of a window: fp16 counts that far exactly."""

@@ -1,0 +1,139 @@
+"""How the results of a convolution leave L0C: through UB, as rows of one image or of several, or by phases."""
+
+from typing import Any, NamedTuple
+
+from davinci_sim.isa import FP32, broadcast_ub_to_l0c, data_move, l0c_to_ub
+from kernels.lang.buffers import UB, alloc
+from kernels.lang.convolution import ACCUMULATOR, BLOCK, SLOTS, Buffers, Step, Tensors
+from kernels.lang.convolution_plan import Plan, first_image, images_of, rows_of, tile_fractals, tile_rows
+from kernels.lang.emits import emits
+from kernels.lang.flat import ADD, flat_binary, flat_dup
+from kernels.lang.queues import MTE2, M, V, close, fill, filled, filling, free, queue, use
+from kernels.lang.window import move_planes
+
+
+class BiasRoom(NamedTuple):
+    """The bias in UB as it came and padded with zeros, the queue by which it came, and that of accumulators."""
+
+    there: int
+    padded: int
+    loaded: int
+    q: int
+
+
+@emits
+def store(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
+    """Bring one output tile from L0C through UB to GM: only the positions that exist."""
+    columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
+    u = b.u + fill(core, b.qu) * b.u_slot
+    c = b.c + use(core, b.qc) * b.c_slot
+    l0c_to_ub(core, u, c, 1, fractals * columns, to_fp16=2 - p.unit, relu=p.relu)
+    free(core, b.qc)
+    filled(core, b.qu)
+    use(core, b.qu)
+    write(core, p, t, u, s, columns, fractals)
+    free(core, b.qu)
+
+
+@emits
+def write(core: Any, p: Plan, t: Tensors, u: int, s: Step, columns: int, fractals: int) -> None:
+    """Write a piece of `columns` result groups in UB to GM, the positions of each image."""
+    rows, width, plane = tile_rows(core, p, s.tile), p.window.ow, p.height * p.width
+    for i in range(images_of(core, p, s.tile)):
+        first = i * p.apart * width  # of the tall image's positions
+        start, end = max(first, s.m * 16), min(first + rows_of(core, p, s.tile) * width, (s.m + fractals) * 16)
+        if start < end:
+            group = (first_image(core, p, s.tile) + i) * p.results_there + p.result_first + s.n
+            place = group * plane + rows.first * width + start - first
+            move_planes(
+                core, t.result + place * p.unit * BLOCK, u + (start - s.m * 16) * p.unit * BLOCK, columns,
+                (end - start) * p.unit, plane * p.unit, fractals * 16 * p.unit,
+            )  # fmt: skip
+
+
+@emits
+def open_rows(core: Any, p: Plan, b: Buffers, s: Step) -> None:
+    """Wait for room for whole rows of a gradient, and clear it: some phases may see no weights."""
+    u = b.u + fill(core, b.qu) * b.u_slot
+    if p.phases > p.filter.h or p.phases > p.filter.w or p.filter.dilation > 1:
+        flat_dup(core, u, 0.0, b.u_slot // 4, FP32)
+
+
+@emits
+def spread(core: Any, p: Plan, b: Buffers, s: Step) -> None:
+    """Bring one output tile of a phase to its places among the rows in UB."""
+    columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
+    c = b.c + use(core, b.qc) * b.c_slot
+    l0c_to_ub(core, b.stage, c, 1, fractals * columns, to_fp16=2 - p.unit)
+    free(core, b.qc)
+    u, width = b.u + filling(core, b.qu) * b.u_slot, p.window.ow
+    images, rows, taps = images_of(core, p, s.tile), rows_of(core, p, s.tile), p.taps
+    for line in range(s.m * 16 // width, min(((s.m + fractals) * 16 + width - 1) // width, images * p.apart)):
+        row, first = line % p.apart, line * width + taps.skip
+        start, end = max(first, s.m * 16), min(first + taps.columns, (s.m + fractals) * 16)
+        if row < rows and start < end:
+            place = (line // p.apart * p.rows + row * p.phases + taps.row) * p.width
+            place += taps.column + (start - first) * p.phases
+            for n in range(columns):
+                data_move(
+                    core, u + (n * p.images * p.rows * p.width + place) * p.unit * BLOCK,
+                    b.stage + (n * fractals * 16 + start - s.m * 16) * p.unit * BLOCK,
+                    end - start, p.unit, 0, (p.phases - 1) * p.unit,
+                )  # fmt: skip
+
+
+@emits
+def write_rows(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
+    """Write the rows of a tile, all phases together, to GM."""
+    filled(core, b.qu)
+    u = b.u + use(core, b.qu) * b.u_slot
+    before, plane = s.tile % p.row_tiles * p.rows, p.height * p.width
+    burst, there = min(p.rows, p.height - before) * p.width * p.unit, p.rows * p.width * p.unit
+    for i in range(images_of(core, p, s.tile)):
+        group = (first_image(core, p, s.tile) + i) * p.results_there + p.result_first + s.n
+        dst = t.result + (group * plane + before * p.width) * p.unit * BLOCK
+        move_planes(
+            core, dst, u + i * there * BLOCK, min(p.n0, p.n_end - s.n), burst, plane * p.unit, p.images * there
+        )
+    free(core, b.qu)
+
+
+@emits
+def open_bias(core: Any, p: Plan) -> Any:
+    """Hand out room for the bias of this core's result groups and open its queues."""
+    there, padded = alloc(core, UB, p.most_results * 64), alloc(core, UB, p.most_results * 64)
+    return BiasRoom(there, padded, queue(core, MTE2, V, 1), queue(core, V, M, SLOTS))
+
+
+@emits
+def close_bias(core: Any, room: BiasRoom) -> None:
+    """Wait until no bias is used."""
+    close(core, room.q)
+    close(core, room.loaded)
+
+
+@emits
+def load_bias(core: Any, p: Plan, room: BiasRoom, bias: int, o: int) -> None:
+    """Bring the bias of this core's result groups to UB, zeros behind the last one."""
+    first = (p.result_first + p.n_start) * 16
+    count = min(o, (p.result_first + p.n_end) * 16) - first
+    if count > 0:
+        fill(core, room.loaded)
+        data_move(core, room.there, bias + first * 4, 1, (count * 4 + 31) // 32)
+        filled(core, room.loaded)
+        flat_dup(core, room.padded, 0.0, p.most_results * 16, FP32)
+        use(core, room.loaded)
+        flat_binary(core, ADD, room.padded, room.padded, room.there, count, FP32)
+        free(core, room.loaded)
+
+
+@emits
+def preset(core: Any, p: Plan, b: Buffers, room: BiasRoom, s: Step) -> None:
+    """Fill an accumulator with the bias of its columns."""
+    columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
+    slot, biases = fill(core, room.q), room.padded + (s.n - p.n_start) * 64
+    for m in range(fractals):
+        there = b.c + slot * b.c_slot + m * ACCUMULATOR
+        broadcast_ub_to_l0c(core, there, biases, columns, 1, 0, fractals - 1)
+    filled(core, room.q)
+    use(core, room.q)

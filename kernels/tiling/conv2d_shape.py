@@ -1,0 +1,268 @@
+"""Shapes of convolutions, and the dense convolutions of stride 1 or forward that they are made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from davinci_sim.errors import BadShape
+from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
+from davinci_sim.platforms import Platform
+from kernels.lang.shapes import Shape
+from kernels.lang.window import SKIP_WIDTH
+
+EDGE, FRACTAL_BYTES, BLOCK_BYTES, ACCUMULATOR_BYTES = 16, 512, 32, 1024
+MAX_STRIDE, MAX_FILTER = 63, 255
+
+
+def ceil_div(value: int, by: int) -> int:
+    """Return value / by, rounded up."""
+    return -(-value // by)
+
+
+def even(length: int, limit: int) -> int:
+    """Return the longest piece when `length` is cut evenly into the fewest pieces of at most `limit`.
+
+    >>> even(9, 8)
+    5
+    """
+    return ceil_div(length, ceil_div(length, limit))
+
+
+def groups(channels: int) -> int:
+    """Return how many groups of 16 channels there are."""
+    return ceil_div(channels, EDGE)
+
+
+@dataclass(frozen=True)
+class ConvShape(Shape):
+    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"n": 1, "c": 3, "h": 12, "w": 12, "o": 20, "kh": 3, "kw": 3, "pad": 1},
+        {"n": 2, "c": 32, "h": 14, "w": 14, "o": 48, "kh": 1, "kw": 1, "stride": 2},
+        {"n": 1, "c": 64, "h": 28, "w": 28, "o": 64, "kh": 3, "kw": 3, "stride": 2, "pad": 1},
+        {"n": 2, "c": 16, "h": 20, "w": 20, "o": 16, "kh": 5, "kw": 5, "pad": 2, "dilation": 2},
+        {"n": 4, "c": 128, "h": 10, "w": 10, "o": 130, "kh": 3, "kw": 3},
+        {"n": 2, "c": 40, "h": 9, "w": 9, "o": 40, "kh": 3, "kw": 3, "pad": 1, "groups": 40},
+        {"n": 2, "c": 24, "h": 7, "w": 7, "o": 48, "kh": 3, "kw": 3, "pad": 1, "stride": 2, "groups": 3},
+    )
+    n: int
+    c: int
+    h: int
+    w: int
+    o: int
+    kh: int
+    kw: int
+    stride: int = 1
+    pad: int = 0
+    dilation: int = 1
+    groups: int = 1
+    dtype: int = FP16
+    out_dtype: int = FP16
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns that the dilated filter spans."""
+        return (self.kh - 1) * self.dilation + 1, (self.kw - 1) * self.dilation + 1
+
+    @property
+    def dense(self) -> tuple[int, int]:
+        """Rows and columns of the result at stride 1."""
+        (eh, ew), both = self.extent, 2 * self.pad
+        return self.h + both - eh + 1, self.w + both - ew + 1
+
+    @property
+    def oh(self) -> int:
+        """Rows of y."""
+        return (self.dense[0] - 1) // self.stride + 1
+
+    @property
+    def ow(self) -> int:
+        """Columns of y."""
+        return (self.dense[1] - 1) // self.stride + 1
+
+    @property
+    def macs(self) -> int:
+        """Multiplications, those with padding included."""
+        return self.n * self.oh * self.ow * self.o * (self.c // self.groups) * self.kh * self.kw
+
+    @property
+    def skips_rows(self) -> bool:
+        """Whether rows that no window sees stay in GM."""
+        return self.kh == 1 and self.w >= SKIP_WIDTH
+
+    def check(self, kernel: str) -> None:
+        """Raise BadShape where the filter does not fit the image or the instructions."""
+        if self.c % self.groups or self.o % self.groups:
+            raise BadShape(
+                f"kernel {kernel}: c={self.c}, o={self.o}, groups={self.groups}\n"
+                "  rule: groups divide the channels of both sides\n  next: pad the channels"
+            )
+        eh, ew = self.extent
+        if min(self.dense) < 1:
+            raise BadShape(
+                f"kernel {kernel}: the filter spans {eh} x {ew}, the padded image is "
+                f"{self.h + 2 * self.pad} x {self.w + 2 * self.pad}\n"
+                "  rule: the filter must fit\n  next: raise pad"
+            )
+        if not 0 <= self.pad < min(eh, ew):
+            raise BadShape(
+                f"kernel {kernel}: pad={self.pad}, the filter spans {eh} x {ew}\n"
+                "  rule: 0 <= pad < what the filter spans, so that windows see the image\n  next: lower pad"
+            )
+        limits = (("stride", MAX_STRIDE), ("kh", MAX_FILTER), ("kw", MAX_FILTER), ("dilation", MAX_FILTER))
+        for name, limit in (*limits, ("pad", MAX_FILTER)):
+            if getattr(self, name) > limit:
+                raise BadShape(
+                    f"kernel {kernel}: {name}={getattr(self, name)}\n  rule: load3d takes at most {limit}"
+                )
+        if self.dtype != FP16 or self.out_dtype not in (FP16, FP32):
+            raise BadShape(
+                f"kernel {kernel}: dtype {DTYPE_NAMES[self.dtype]}, out_dtype {DTYPE_NAMES[self.out_dtype]}\n"
+                "  rule: operands are fp16, results fp16 or fp32\n  next: cast the operands"
+            )
+
+
+@dataclass(frozen=True)
+class ForwardShape(ConvShape):
+    """A forward convolution; with `relu` = 1 what is negative is stored as 0."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("pad", "relu")
+    relu: int = 0
+
+    def check(self, kernel: str) -> None:
+        """Raise BadShape where the convolution is not legal."""
+        if self.relu not in (0, 1):
+            raise BadShape(f"kernel {kernel}: relu={self.relu}\n  rule: 0 (as it is) or 1 (what is positive)")
+        super().check(kernel)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A convolution of stride 1 that is a part of a gradient, or the whole of a forward one."""
+
+    row: int
+    elements: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A convolution as the pipeline sees it: a map that windows slide over, a result map, weights.
+
+    It has `parts` dense convolutions with so many channel groups each. `phases` is the distance of the rows and
+    columns that one window gives: the stride whose gradient is taken, or 1.
+    """
+
+    parts: int
+    images: int
+    groups: int
+    h: int
+    w: int
+    results: int
+    oh: int
+    ow: int
+    kh: int
+    kw: int
+    row_stride: int
+    stride: int
+    dilation: int
+    pad: int
+    phases: int
+    mirrored: bool
+    position_bytes: int
+
+    @classmethod
+    def forward(cls, s: ConvShape) -> "Problem":
+        """See y = conv(x, w); a filter of one row may skip the rows between its steps."""
+        h, row_stride = (s.oh, 1) if s.skips_rows else (s.h, s.stride)
+        parts, inputs, outputs = dense_parts(s)
+        return cls(
+            parts, s.n, inputs, h, s.w, outputs, s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation, s.pad,
+            1, False, EDGE * (4 if s.out_dtype == FP32 else 2),
+        )  # fmt: skip
+
+    @classmethod
+    def backward_input(cls, s: ConvShape) -> "Problem":
+        """See dx as windows over dy."""
+        parts, inputs, outputs = dense_parts(s)
+        return cls(
+            parts, s.n, outputs, s.oh, s.ow, inputs, s.h, s.w, s.kh, s.kw, 1, 1, s.dilation, s.pad,
+            s.stride, True, EDGE * (4 if s.out_dtype == FP32 else 2),
+        )  # fmt: skip
+
+    @property
+    def depth(self) -> int:
+        """Fractals of the inner axis: channel groups times filter elements."""
+        return self.groups * self.kh * self.kw
+
+    @property
+    def skips_rows(self) -> bool:
+        """Whether rows of the tensor between those of the map stay in memory."""
+        return self.stride > self.row_stride
+
+    @property
+    def pitch(self) -> int:
+        """Map rows from one stacked image to the next."""
+        reach = (self.kh - 1) * self.dilation
+        if self.mirrored:
+            above = ceil_div(reach - self.pad, self.phases)
+            below = (self.oh - 1 + self.pad) // self.phases + 1 - self.h
+            return max(ceil_div(self.oh, self.phases), self.h + max(0, above, below))
+        below = (self.oh - 1) * self.row_stride - self.pad + reach + 1 - self.h
+        return max(self.oh, ceil_div(self.h + max(0, self.pad, below), self.row_stride)) * self.row_stride
+
+    def rows_seen(self, rows: int) -> int:
+        """Return the most rows of the map that `rows` rows of the result see."""
+        reach = (self.kh - 1) * self.dilation
+        if self.phases > 1:
+            return min(self.h, (rows - 1 + reach) // self.phases + 1)
+        return min(self.h, (rows - 1) * self.row_stride + reach + 1)
+
+    def map_rows(self, rows: int, images: int) -> int:
+        """Return the most rows of a tile of the map in L1."""
+        return self.rows_seen(rows) if images == 1 else (images - 1) * self.pitch + self.h
+
+    def positions(self, phase: Phase, rows: int, images: int) -> int:
+        """Return the fractals of positions of a tile in one phase."""
+        there = ceil_div(rows - phase.row, self.phases) + (images - 1) * self.pitch // self.row_stride
+        return ceil_div(there * phase.columns, EDGE)
+
+    def cut(self) -> tuple[Phase, ...]:
+        """Return the phases that see elements of the filter."""
+        if self.phases == 1:
+            return (Phase(0, self.kh * self.kw, self.ow),)
+        rows = [_elements(self.kh, place, self) for place in range(min(self.phases, self.oh))]
+        columns = [_elements(self.kw, place, self) for place in range(min(self.phases, self.ow))]
+        return tuple(
+            Phase(row, along_h * along_w, ceil_div(self.ow - column, self.phases))
+            for row, along_h in enumerate(rows)
+            for column, along_w in enumerate(columns)
+            if along_h * along_w
+        )
+
+
+def _elements(length: int, place: int, p: Problem) -> int:
+    """Return how many elements of a filter's axis the places place, place + phases, ... see."""
+    return sum((place + p.pad - element * p.dilation) % p.phases == 0 for element in range(length))
+
+
+def dense_parts(s: ConvShape) -> tuple[int, int, int]:
+    """Return how many dense convolutions a grouped one is made of, and their channel groups in and out.
+
+    Neighbouring groups are taken together until their channels fill fractals.
+
+    >>> dense_parts(ConvShape(1, 64, 8, 8, 64, 3, 3, groups=16))
+    (4, 1, 1)
+    """
+    inputs, outputs = s.c // s.groups, s.o // s.groups
+    whole = (t for t in range(1, s.groups) if t * inputs % EDGE == 0 and t * outputs % EDGE == 0)
+    taken = next(whole, s.groups)
+    return ceil_div(s.groups, taken), groups(taken * inputs), groups(taken * outputs)
+
+
+def transfer(size_bytes: float, platform: Platform, rate: float) -> float:
+    """Return the cycles of one transfer from GM: its head and path, or its share of the memory."""
+    path = size_bytes / int(platform.gm_to_l1_bytes_per_cycle)
+    return max(int(platform.gm_to_l1_head_cycles) + path, size_bytes / rate)
