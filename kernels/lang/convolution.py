@@ -73,7 +73,9 @@ class Step(NamedTuple):
 @emits
 def open_pipeline(core: Any, p: Plan) -> Any:
     """Hand out the buffers and open the queues."""
-    x_slot = (p.map_groups * most_map_blocks(core, p) * BLOCK + FRACTAL - 1) // FRACTAL * FRACTAL
+    x_slot = p.map_groups * most_map_blocks(core, p) * BLOCK
+    if p.images > 1:
+        x_slot = (x_slot + 2 * FRACTAL - 1) // FRACTAL * FRACTAL  # zeros come by whole fractals
     w_slot = p.chunk * p.filter.h * p.filter.w * p.n0 * FRACTAL
     x = alloc(core, L1, p.map_slots * x_slot, p.map_slots)
     w = alloc(core, L1, (SLOTS if p.streams else (p.most_results + p.n0 - 1) // p.n0 * chunks_of(core, p)) * w_slot)
@@ -92,9 +94,6 @@ def open_pipeline(core: Any, p: Plan) -> Any:
     qx, qw = queue(core, MTE2, MTE1, p.map_slots), queue(core, MTE2, MTE1, SLOTS)
     qa, qb = queue(core, MTE1, M, SLOTS), queue(core, MTE1, M, SLOTS)
     qc, qu = queue(core, M, V, SLOTS), queue(core, V, MTE3, SLOTS)
-    if p.images > 1:
-        for done in range(0, p.map_slots * x_slot // FRACTAL, MAX_FILL):
-            set_2d(core, x + done * FRACTAL, min(MAX_FILL, p.map_slots * x_slot // FRACTAL - done))
     return Buffers(
         x, x_slot, w, w_slot, a, a_slot, b, b_slot, c, c_slot, u, u_slot, stage, qx, qw, qa, qb, qc, qu
     )
@@ -125,11 +124,26 @@ def place_map(core: Any, p: Plan, t: Tensors, dst: int, tile: int, group: int, c
         plane = image * p.map_there + p.map_first + group
         fetch_rows(core, dst, t.source, plane, count, p.window, rows)
         return
-    plane_blocks = p.window.h * p.window.w
-    for i in range(images_of(core, p, tile)):
-        plane = (image + i) * p.map_there + p.map_first + group
-        to, tall = dst + i * p.pitch * p.window.w * BLOCK, rows.h * p.window.w
-        move_planes(core, to, t.source + plane * plane_blocks * BLOCK, count, plane_blocks, tall, plane_blocks)
+    if p.map_groups < p.groups or tile - p.first < p.map_slots:
+        clear(core, dst, count * rows.h * p.window.w)
+    plane_blocks, images = p.window.h * p.window.w, images_of(core, p, tile)
+    src = t.source + (image * p.map_there + p.map_first + group) * plane_blocks * BLOCK
+    tall, apart, there = rows.h * p.window.w, p.pitch * p.window.w, p.map_there * plane_blocks
+    if count < images:
+        for i in range(count):
+            to, start = dst + i * tall * BLOCK, src + i * plane_blocks * BLOCK
+            move_planes(core, to, start, images, plane_blocks, apart, there)
+    else:
+        for i in range(images):
+            move_planes(core, dst + i * apart * BLOCK, src + i * there * BLOCK, count, plane_blocks, tall, plane_blocks)
+
+
+@emits
+def clear(core: Any, dst: int, blocks: int) -> None:
+    """Fill at least so many blocks of 32 bytes in L1 with zeros: rows between images stay so."""
+    fractals = (blocks * BLOCK + FRACTAL - 1) // FRACTAL
+    for done in range(0, fractals, MAX_FILL):
+        set_2d(core, dst + done * FRACTAL, min(MAX_FILL, fractals - done))
 
 
 @emits
@@ -287,8 +301,10 @@ def multiply(core: Any, p: Plan, b: Buffers, s: Step, slot: int, accumulate: int
     keeps = p.kb >= there * elements and there == p.groups  # L0B holds all of k: load it once per column
     is_last = s.m + positions >= tile_fractals(core, p, s.tile)
     k_map = first * elements if p.map_groups == p.groups else 0
-    for k in range(0, there * elements, p.kb):
-        depth = min(p.kb, there * elements - k)
+    blocks = (there * elements + p.kb - 1) // p.kb
+    for block in range(blocks):
+        k, end = there * elements * block // blocks, there * elements * (block + 1) // blocks
+        depth = end - k
         turn = using(core, b.qb)
         if not keeps or s.m == 0:
             turn = fill(core, b.qb)
@@ -309,8 +325,10 @@ def multiply(core: Any, p: Plan, b: Buffers, s: Step, slot: int, accumulate: int
 def multiply_block(core: Any, p: Plan, b: Buffers, s: Step, o: Operands, patch: Patch) -> None:
     """Multiply a patch of windows by the weights in L0B, k0 fractals of k at a time."""
     columns = min(p.n0, p.n_end - s.n)
-    for done in range(0, patch.elements, p.k0):
-        depth = min(p.k0, patch.elements - done)
+    pieces = (patch.elements + p.k0 - 1) // p.k0
+    for i in range(pieces):  # of equal length: short ones keep the cube waiting
+        done = patch.elements * i // pieces
+        depth = patch.elements * (i + 1) // pieces - done
         a = b.a + fill(core, b.qa) * b.a_slot
         piece = Patch(patch.m, patch.positions, patch.k + done, depth)
         unfold(core, a, o.source, p.window, tile_rows(core, p, s.tile), piece)

@@ -39,15 +39,24 @@ def store(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
 def write(core: Any, p: Plan, t: Tensors, u: int, s: Step, columns: int, fractals: int) -> None:
     """Write a piece of `columns` result groups in UB to GM, the positions of each image."""
     rows, width, plane = tile_rows(core, p, s.tile), p.window.ow, p.height * p.width
-    for i in range(images_of(core, p, s.tile)):
-        first = i * p.apart * width  # of the tall image's positions
-        start, end = max(first, s.m * 16), min(first + rows_of(core, p, s.tile) * width, (s.m + fractals) * 16)
-        if start < end:
-            group = (first_image(core, p, s.tile) + i) * p.results_there + p.result_first + s.n
-            place = group * plane + rows.first * width + start - first
+    images, length = images_of(core, p, s.tile), rows_of(core, p, s.tile) * width
+    group = first_image(core, p, s.tile) * p.results_there + p.result_first + s.n
+    result = t.result + (group * plane + rows.first * width) * p.unit * BLOCK
+    apart, there, block = p.apart * width, fractals * 16, p.unit * BLOCK
+    if columns < images and there >= (images - 1) * apart + length:  # whole images: all of a column at once
+        for n in range(columns):
             move_planes(
-                core, t.result + place * p.unit * BLOCK, u + (start - s.m * 16) * p.unit * BLOCK, columns,
-                (end - start) * p.unit, plane * p.unit, fractals * 16 * p.unit,
+                core, result + n * plane * block, u + n * there * block, images, length * p.unit,
+                p.results_there * plane * p.unit, apart * p.unit,
+            )  # fmt: skip
+        return
+    for i in range(images):
+        first = i * apart  # of the tall image's positions
+        start, end = max(first, s.m * 16), min(first + length, s.m * 16 + there)
+        if start < end:
+            move_planes(
+                core, result + (i * p.results_there * plane + start - first) * block,
+                u + (start - s.m * 16) * block, columns, (end - start) * p.unit, plane * p.unit, there * p.unit,
             )  # fmt: skip
 
 

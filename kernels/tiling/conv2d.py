@@ -30,6 +30,8 @@ FLAG_CYCLES = 4
 UNALIGNED = 1.43
 """What a transfer takes longer that begins beside a boundary of 512 bytes."""
 ALIGNMENT = 512
+OVERLAP = 3
+"""Exponent of the norm of the pipes' work: pipes that are busy alike wait for each other now and then."""
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -125,8 +127,9 @@ def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
     columns = ceil_div(ceil_div(p.results, t.channel_cores), t.n0)
     chunks = columns * ceil_div(p.groups, t.chunk) if t.weight_slots == 1 else SLOTS
     map_bytes = t.map_groups * p.map_rows(rows_of(p, t), t.images) * p.w * BLOCK_BYTES
+    map_bytes += 2 * FRACTAL_BYTES if t.images > 1 else 0  # zeros come by whole fractals
     slots = 1 if t.map_groups >= p.groups and tiles_of(p, t) <= t.tile_cores else SLOTS
-    l1 = chunks * chunk_bytes + slots * ceil_div(map_bytes, FRACTAL_BYTES) * FRACTAL_BYTES
+    l1 = chunks * chunk_bytes + slots * map_bytes
     return (
         l1 <= int(platform.l1_bytes)
         and ub_bytes(p, t) <= int(platform.ub_bytes)
@@ -200,37 +203,36 @@ class Loads(NamedTuple):
 
 def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     """Estimate cycles: the start, what fills the pipeline, the busiest pipe of a core, the last store."""
-    parts, tiles = ceil_div(p.parts, t.group_cores), ceil_div(tiles_of(p, t), t.tile_cores)
-    share = ceil_div(p.results, t.channel_cores)
-    pieces = max((ceil_div(p.positions(phase, rows_of(p, t), t.images), t.m0) for phase in p.cut()), default=1)
-    columns = ceil_div(share, t.n0)
-    path = int(platform.gm_to_l1_bytes_per_cycle)
-    x, w, y = _map_loads(p, t, platform), _weight_loads(p, t, platform), _stores(p, t, platform)
-    steps = columns * (pieces if p.phases == 1 else pieces * len(p.cut()))
-    reads = x.cycles(path) * (1 if t.map_groups >= p.groups else steps)
-    reads += w.cycles(path) * (0 if t.weight_slots == 1 else steps / columns)
-    store = y.cycles(int(platform.ub_to_gm_bytes_per_cycle))
-    busiest = max(*_computing(p, t, platform), reads, store)
-    first = x.cycles(path) + w.cycles(path)
-    chunks = ceil_div(p.groups, t.chunk) if p.phases == 1 else 1
-    filling = max(first / chunks, _distinct(p, t) / chunks / int(platform.hbm_bytes_per_cycle))
-    whole = max(first, _distinct(p, t) / int(platform.hbm_bytes_per_cycle))
-    launch = int(platform.task_start_cycles) + t.group_cores * t.tile_cores * t.channel_cores * int(platform.block_start_cycles)
-    shared = _memory_cycles(p, t, platform)
-    working = max(filling + busiest, whole) + (tiles - 1) * busiest + store / (columns if p.phases > 1 else steps)
-    return launch + max(parts * working, shared + filling)
+    tiles, columns = ceil_div(tiles_of(p, t), t.tile_cores), ceil_div(ceil_div(p.results, t.channel_cores), t.n0)
+    chunks, cut = ceil_div(p.groups, t.chunk), p.cut()
+    pieces = max((ceil_div(p.positions(phase, rows_of(p, t), t.images), t.m0) for phase in cut), default=1)
+    path, hbm = int(platform.gm_to_l1_bytes_per_cycle), int(platform.hbm_bytes_per_cycle)
+    passes = pieces * len(cut)
+    weights, chunked = _weight_loads(p, t, platform).cycles(path), _map_loads(p, t, platform, chunks).cycles(path)
+    reads = _map_loads(p, t, platform, 1).cycles(path) if t.map_groups >= p.groups else chunked * passes * columns
+    reads += weights * passes if t.weight_slots > 1 else 0
+    store = _stores(p, t, platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
+    runs = tiles * ceil_div(p.parts, t.group_cores)
+    busy = [runs * cycles for cycles in (*_computing(p, t, platform), store)]
+    busy.append(max(runs * reads, _memory_cycles(p, t, platform)))
+    working = sum(cycles**OVERLAP for cycles in busy) ** (1 / OVERLAP)
+    first = max(weights + chunked, _distinct(p, t) / hbm)
+    filling = first / (chunks * columns if p.phases == 1 else columns)
+    last = store / (columns * pieces if p.phases == 1 else columns)
+    launch = int(platform.task_start_cycles) + t.blocks(None, platform) * int(platform.block_start_cycles)
+    late = max(0.0, first - filling - working / (runs * pieces * columns))
+    return launch + filling + late + working + last
 
 
-def _map_loads(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
-    """Return the loads of a tile of the map."""
-    rows = p.rows_seen(rows_of(p, t)) * t.images
-    bursts_bytes = p.rows_seen(rows_of(p, t)) * p.w * BLOCK_BYTES
-    size = p.groups * rows * p.w * BLOCK_BYTES
-    moves = ceil_div(p.groups, t.chunk if t.map_groups < p.groups else p.groups) * t.images
+def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Loads:
+    """Return the loads of a tile of the map that comes in so many chunks."""
+    rows = p.rows_seen(rows_of(p, t))
+    burst, size = rows * p.w * BLOCK_BYTES, p.groups * rows * t.images * p.w * BLOCK_BYTES
+    moves = chunks * min(t.images, ceil_div(p.groups, chunks))
     if p.skips_rows:
-        moves, bursts_bytes = p.groups, p.w * BLOCK_BYTES * p.stride
-    is_whole = t.images == 1 and p.rows_seen(rows_of(p, t)) == p.h and not p.skips_rows
-    aligned = is_whole or bursts_bytes % ALIGNMENT == 0
+        moves, burst = p.groups, p.w * BLOCK_BYTES * p.stride
+    is_whole = t.images == 1 and rows == p.h and not p.skips_rows
+    aligned = is_whole or burst % ALIGNMENT == 0
     return Loads(size * (1 if aligned else UNALIGNED), moves * int(platform.gm_to_l1_head_cycles))
 
 
@@ -248,7 +250,7 @@ def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
     positions = p.positions(Phase(0, 1, p.ow), rows, t.images) if p.phases == 1 else 1
     pieces = ceil_div(positions, t.m0)
     burst = (rows * p.ow if pieces == 1 else t.m0 * EDGE) * p.position_bytes
-    moves = ceil_div(share, t.n0) * max(pieces, t.images)
+    moves = ceil_div(share, t.n0) * (min(t.n0, t.images) if pieces == 1 else max(pieces, t.images))
     unaligned = burst % ALIGNMENT or p.oh * p.ow * p.position_bytes % ALIGNMENT
     return Loads(size * (UNALIGNED if unaligned else 1), moves * int(platform.gm_write_head_cycles))
 
