@@ -10,6 +10,7 @@ import click
 
 from experiments.cli.check import check_kernel
 from experiments.cli.compare import compare_kernels
+from experiments.cli.inspect import inspect_kernel
 from experiments.cli.output import (
     engine_option,
     examples,
@@ -20,6 +21,7 @@ from experiments.cli.output import (
     seed_option,
 )
 from experiments.cli.profile import profile_kernel
+from experiments.cli.show import show_kernel, step_kernel
 from experiments.cli.tune import tune_kernel
 
 if TYPE_CHECKING:
@@ -41,10 +43,10 @@ def kernel() -> None:
     """List the tiled kernels, run one on a simulated chip, or check one for hazards."""
 
 
-kernel.add_command(check_kernel)
-kernel.add_command(profile_kernel)
-kernel.add_command(compare_kernels)
-kernel.add_command(tune_kernel)
+for _command in (
+    check_kernel, profile_kernel, compare_kernels, tune_kernel, show_kernel, step_kernel, inspect_kernel,
+):  # fmt: skip
+    kernel.add_command(_command)
 
 
 @kernel.command(

@@ -33,7 +33,13 @@ from kernels.lang.shapes import Shape, Tiling
 FIRST_CAPACITY = 4096  # records; grows to what a program needs
 ALIGN_BYTES = 512
 """Tensors begin at multiples of this, as those of a chip do."""
+PLAIN_CAPACITY = 1 << 17
+"""Records of a block that is emitted as plain Python."""
 NEXT = "\n  next: "
+
+
+class Uncompilable(DavinciError):
+    """A kernel that uses what compiled code does not have."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +198,45 @@ class Kernel:
         addresses = list(self.handles(shape).values())
         return self._program(shape, tiling, addresses, platform, block, blocks)[0]
 
+    def plain(
+        self, shape: Shape, platform: Platform, tiling: Tiling | None = None, block: int = 0,
+        call: Callable[..., Any] | None = None,
+    ) -> Program:  # fmt: skip
+        """Return the same, emitted by plain Python: `breakpoint()`, `print` and debuggers work in the kernel.
+
+        `call(function, *arguments)` runs the function in another way, as `pdb.runcall` does.
+
+        Raises:
+            BadTiling: a buffer does not fit, events run out, or there are too many instructions.
+            IllegalInstruction: an instruction breaks one of its rules.
+        """
+        tiling = tiling or self._tiling_for_plain(shape, platform)
+        core = _new_state(platform, PLAIN_CAPACITY)
+        st.begin_block(core, block, tiling.blocks(shape, platform))
+        function = getattr(self.emit, "py_func", self.emit)
+        arguments = (core, *self.handles(shape).values(), shape.pack(), tiling.pack())
+        if call is None:
+            function(*arguments)
+        else:
+            call(function, *arguments)
+        if core.state[st.ERROR_KIND] != st.NO_ERROR:
+            raise self._refusal(core.state, shape, tiling)
+        words = records_of(core)
+        if core.state[st.COUNT] > len(words):
+            raise BadTiling(
+                f"kernel {self.name} of shape {shape}: {int(core.state[st.COUNT])} instructions\n"
+                f"  rule: plain Python emits at most {PLAIN_CAPACITY}{NEXT}use a smaller shape"
+            )
+        words = with_barriers(words).copy() if self.barriers else words
+        return Program(words, _sources(words))
+
+    def _tiling_for_plain(self, shape: Shape, platform: Platform) -> Tiling:
+        """Return the tiling that compiled code would use; of a kernel that cannot be compiled the default."""
+        try:
+            return self.tiling(shape, platform)
+        except Uncompilable:
+            return self.tiling_type.default(shape, platform)
+
     def handles(self, shape: Shape) -> dict[str, int]:
         """Return addresses in GM for the operands, one behind the other."""
         found, start = {}, 0
@@ -239,7 +284,7 @@ class Kernel:
         """Return what is wrong with the source, without the compiler's own layers."""
         kept = [line for line in str(error).splitlines() if line.strip() and "During: Pass" not in line]
         reason = "\n  ".join(line for line in kept if not line.startswith("Failed in nopython"))
-        return DavinciError(
+        return Uncompilable(
             f"kernel {self.name} cannot be compiled:\n  {reason}\n"
             "  rule: a kernel computes with integers, and calls instructions and functions marked @emits\n"
             f"  next: try it as plain Python: {self.name}.emit.py_func(core, ...)"
@@ -335,12 +380,27 @@ class _States:
 
     def get(self, platform: Platform, capacity: int) -> st.CoreState:
         """Return a state with room for `capacity` records and the platform's spaces and events."""
-        sizes, events = space_bytes(platform, 0), int(platform.event_ids_per_pipe_pair)
-        key = (*sizes, events, lacking_bits(platform))
+        key = _limits(platform)
         core = self.kept.get(key)
         if core is None or len(core.words) < capacity:
-            core = self.kept[key] = st.new_core_state(capacity, sizes, events, key[-1])
+            core = self.kept[key] = _new_state(platform, capacity)
         return core
+
+
+def _limits(platform: Platform) -> tuple[int, ...]:
+    """Return what an emission state knows of a platform: sizes of spaces, event ids, what it lacks."""
+    return (*space_bytes(platform, 0), int(platform.event_ids_per_pipe_pair), lacking_bits(platform))
+
+
+def _new_state(platform: Platform, capacity: int) -> st.CoreState:
+    """Return a state of its own for a platform."""
+    *sizes, events, lacking = _limits(platform)
+    return st.new_core_state(capacity, sizes, events, lacking)
+
+
+def records_of(core: st.CoreState) -> npt.NDArray[np.int64]:
+    """Return the records that a core has emitted so far, as far as there is room."""
+    return core.words[: int(core.state[st.COUNT])].copy()
 
 
 _states = _States()
