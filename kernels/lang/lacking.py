@@ -7,8 +7,8 @@ from davinci_sim.isa.state import LACKING
 from davinci_sim.platforms import Platform
 from kernels.lang.emits import emits
 
-VDIV, VSQRT = range(2)
-NAMES = ("vdiv", "vsqrt")
+VDIV, VSQRT, VEXP = range(3)
+NAMES = ("vdiv", "vsqrt", "vexp")
 
 
 def lacking_bits(platform: Platform) -> int:
@@ -16,7 +16,7 @@ def lacking_bits(platform: Platform) -> int:
 
     >>> from davinci_sim.platforms import platform
     >>> lacking_bits(platform("ascend910a")), lacking_bits(platform("ascend310"))
-    (0, 15)
+    (0, 47)
     """
     return sum(
         1 << 2 * number + dtype

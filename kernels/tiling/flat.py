@@ -41,6 +41,8 @@ class FlatTiling(Tiling):
     """Elements of a tile (rounded down to a multiple of 128), buffers of each hand-off, cores to use."""
 
     LENGTHS: ClassVar[tuple[str, ...]] = ("tile",)
+    LONGEST_BYTES: ClassVar[int] = LONG_TILE_BYTES
+    """No tile is longer; kernels that compute much take longer ones than those that move data."""
     tile: int
     slots: int = 2
     cores: int = 1
@@ -60,7 +62,7 @@ class FlatTiling(Tiling):
         """Return the tiling for a number of cores."""
         size = item_bytes(shape.dtype)
         limit = int(platform.ub_bytes) * 9 // 10 // (slots * shape.live_bytes)
-        limit = min(limit, LONG_TILE_BYTES // size) // MIN_TILE * MIN_TILE
+        limit = min(limit, cls.LONGEST_BYTES // size) // MIN_TILE * MIN_TILE
         share = -(-shape.n // cores)
         steps = max(-(-share // limit), 2 if share * size >= 40 * 1024 else 1)
         tile = -(-share // steps)
