@@ -22,7 +22,7 @@ FILE = click.Path(path_type=Path)
 MOST_LINES, MOST_FLAGS, TEXT_WIDTH = 12, 6, 64
 EXAMPLES = examples(
     "davinci kernel profile matmul --shape m=1024,k=1024,n=1024",
-    "davinci kernel profile add --shape n=1000000 --dtype fp32 --trace add.json --csv add",
+    "davinci kernel profile add --shape n=1000000 --dtype fp32 --html add.html --csv add",
     "davinci kernel profile my_kernels.py:scale --shape n=5000 --json",
 )
 METRICS = {
@@ -66,11 +66,12 @@ class ProfileCommand(click.Command):
     "--advice/--no-advice", default=True, show_default=True, help="Try other tilings and say what helps."
 )
 @click.option("--trace", type=FILE, metavar="FILE", help="Write a trace for ui.perfetto.dev.")
+@click.option("--html", type=FILE, metavar="FILE.html", help="Write one self-contained page for a browser.")
 @click.option("--csv", type=FILE, metavar="DIR", help="Write op_summary.csv, core*_instr_exe.csv, ...")
 @json_option
 def profile_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
     name: str, shape: str, dtype: str | None, platform: str, tiling: str, advice: bool, trace: Path | None,
-    csv: Path | None, as_json: bool,
+    html: Path | None, csv: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate kernel NAME (or file.py:NAME) without data and charge every cycle of every pipe to one cause.
 
@@ -79,15 +80,17 @@ def profile_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
     from experiments.files import writable_file
 
     problem = problem_of(name, shape, dtype, platform, tiling)
-    for path in filter(None, (trace, csv)):
+    for path in filter(None, (trace, html, csv)):
         writable_file(path)
-    from kernels.profile import advise, bounds
+    from kernels.profile import advise, bounds, write_html
 
     if not as_json:
         _show_bounds(console(), problem, bounds(problem.kernel, problem.shape, problem.chip))
     found = profiled(problem)
     given = advise(found) if advice else ()
     _write_views(found, trace, csv)
+    if html is not None:
+        write_html(found, given, html)
     result = {**found.as_json(), "advice": [each.as_json() for each in given]}
     report(as_json, result, lambda screen: _show(screen, found, given))
 

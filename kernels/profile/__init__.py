@@ -6,17 +6,18 @@
     found.as_json()         everything, for reports; see Profile.as_json for the keys
 
 `compare(one, other)` explains the difference of two profiles cause by cause; `write_csv(found, folder)`
-writes the tables that Ascend users know.
+writes the tables that Ascend users know, `write_html(found, advice, path)` a page for a browser.
 """
 
 from kernels.profile.advice import Advice, advise
 from kernels.profile.bounds import Bounds, bounds
 from kernels.profile.comparison import Comparison, compare
 from kernels.profile.lines import LineHeat
+from kernels.profile.page import write_html
 from kernels.profile.profile import Profile, profile
 from kernels.profile.tables import write_csv
 
 __all__ = [
     "Advice", "Bounds", "Comparison", "LineHeat", "Profile", "advise", "bounds", "compare", "profile",
-    "write_csv",
+    "write_csv", "write_html",
 ]  # fmt: skip

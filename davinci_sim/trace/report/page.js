@@ -221,9 +221,21 @@ async function showTimeline() {
 
 // ---- ledger -------------------------------------------------------------------------------------------
 
+// Work is green, memory blue, waits from yellow over red to violet; what is no pipe's fault is grey.
+const HUES = {
+  busy: 145, "ragged fractals": 172, "bank conflict": 118, "transfer head": 190, "short bursts": 200, "l2 share": 210,
+  "l2 miss": 220, "hbm share": 232, "write back": 245, "hand off": 160, barrier: 350, flag: 50, "buffer full": 26,
+  dispatch: 330, "queue full": 300, "scalar wait": 275,
+};
+const GREYS = { fill: 62, drain: 68, unused: 80, "block start": 48, imbalance: 56, "no block": 86 };
+
+function causeColour(cause) {
+  return cause in HUES ? `hsl(${HUES[cause]} 58% 48%)` : `hsl(210 8% ${GREYS[cause] ?? 40}%)`;
+}
+
 function showLedger() {
   const { causes, pipes, cycles } = data.ledger, total = data.ledger.total;
-  const colours = causes.map((cause, i) => cause === "busy" ? "hsl(145 50% 42%)" : colourOf(i + 1));
+  const colours = causes.map(causeColour);
   for (const [p, pipe] of pipes.entries()) {
     const parts = causes.map((cause, c) => element("span", {
       style: `width:${100 * cycles[p][c] / total}%;background:${colours[c]}`,
@@ -260,8 +272,10 @@ function showRoofline() {
   const peaks = roofs.filter((roof) => roof.peak).map((roof) => roof.peak);
   const tallest = 2 * Math.max(...peaks, ...points.map((p) => p.rate));
   const lowest = Math.min(...points.map((p) => p.rate), ...peaks) / 20;
-  const most = 8 * Math.max(...points.map((p) => p.intensity), ...roofs.filter((r) => r.slope).map((r) => Math.max(...peaks) / r.slope));
-  const least = Math.max(1e-3, Math.min(...points.map((p) => p.intensity), 1) / 4);
+  const highest = Math.max(...peaks);
+  const knees = roofs.filter((roof) => roof.slope).map((roof) => highest / roof.slope);
+  const spots = [...points.map((p) => p.intensity), ...knees];
+  const most = 8 * Math.max(...spots), least = Math.min(...spots) / 8;
   const wide = 780, high = 430, left = 70, bottom = 45;
   const x = (v) => left + Math.log(v / least) / Math.log(most / least) * (wide - left - 20);
   const y = (v) => high - bottom - Math.log(v / lowest) / Math.log(tallest / lowest) * (high - bottom - 20);
@@ -274,9 +288,8 @@ function showRoofline() {
     draw(svg, "line", { x1: left, x2: wide - 20, y1: y(10 ** p), y2: y(10 ** p), class: "grid" });
     draw(svg, "text", { x: left - 8, y: y(10 ** p) + 4, "text-anchor": "end" }, `${10 ** p}`);
   }
-  draw(svg, "text", { x: (left + wide) / 2, y: high - 8, "text-anchor": "middle" }, "operations per byte of device memory");
+  draw(svg, "text", { x: (left + wide) / 2, y: high - 8, "text-anchor": "middle" }, data.roofline.across);
   draw(svg, "text", { x: 14, y: 14 }, unit);
-  const highest = Math.max(...peaks);
   for (const roof of roofs) {
     const from = roof.peak ? [least, roof.peak] : [Math.max(least, lowest / roof.slope), 0];
     if (!roof.peak) from[1] = from[0] * roof.slope;

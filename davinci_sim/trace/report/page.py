@@ -7,7 +7,7 @@ The page (page.html, page.css, page.js) is static; all of a launch is one JSON o
   of 32-bit integers, deflated and in base 64: cycles, cycles, index into `ops`, index into `lines` or -1;
   `left_out`: a sentence about cores that are not in it.
 - `ledger`: `causes`, `pipes`, `cycles`: [pipe][cause] means over the cores that work, `total`.
-- `roofline`: `roofs`, `points`, `ceilings`, `unit`, as the classes below.
+- `roofline`: `roofs`, `points`, `ceilings`, `unit`, `across`, as the classes below.
 - `lines`: [{place, text, busy, waiting}]; `files`: [{path, lines: [{number, text, index}]}], where `index` is
   that of `lines`, or null of a line that is only there to be read.
 """
@@ -67,9 +67,10 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Roofs:
-    """The roofline of a launch."""
+    """The roofline of a launch; `across` says what the axis of intensities counts."""
 
     unit: str
+    across: str
     roofs: tuple[Roof, ...]
     points: tuple[Point, ...]
     ceilings: tuple[Ceiling, ...]
@@ -153,8 +154,8 @@ def _data(page: Page) -> dict[str, Any]:
 
 
 def _line(place: str, page: Page) -> dict[str, Any]:
-    """Return a source line with the cycles that pipes work for it and wait at it."""
-    mine = [charge for charge in page.ledger.lines if charge.source == place]
+    """Return a source line with the cycles that pipes, the scalar unit aside, work for it and wait at it."""
+    mine = [charge for charge in page.ledger.lines if charge.source == place and charge.pipe != "S"]
     waits = {NAMES[cause] for cause in WAITS}
     path, _, number = place.rpartition(":")
     return {
@@ -194,7 +195,7 @@ def _lanes(
     numbers = {place: number for number, place in enumerate(places)}
     locations, where = np.unique(mine["location"], return_inverse=True)
     line_of = [numbers.get(trace.sources.get(location, ""), -1) for location in locations.tolist()]
-    lines = np.array(line_of, dtype=np.int32)[where] if len(line_of) else np.zeros(0, np.int32)
+    lines = np.array(line_of, dtype=np.int32)[where]
     first = min((start for start, _ in trace.spans), default=0)
     for pipe in np.unique(mine["pipe"]).tolist():
         chosen = mine["pipe"] == pipe

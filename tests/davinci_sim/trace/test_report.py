@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import zlib
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.simulate import simulate_launches
 from davinci_sim.core.program import Program, parse
 from davinci_sim.platforms import platform
-from davinci_sim.trace.ledger import PIPE_NAMES, ledger
+from davinci_sim.trace.ledger import CAUSES, PIPE_NAMES, ledger
 from davinci_sim.trace.report import Ceiling, Page, Point, Roof, Roofs, page, write_report
 
 P = platform("ascend910a")
@@ -39,10 +40,11 @@ new MutationObserver(() => {
   const before = timeline.to - timeline.from;
   const at = { clientX: box.left + box.width / 2, clientY: box.top + 30, bubbles: true, cancelable: true };
   canvas.dispatchEvent(new WheelEvent("wheel", { ...at, deltaY: -500 }));
-  const after = timeline.to - timeline.from, pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const after = timeline.to - timeline.from;
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   canvas.dispatchEvent(new MouseEvent("dblclick", at));
   const painted = new Set();
-  for (let i = 0; i < pixels.length; i += 4) painted.add(pixels[i] << 16 | pixels[i + 1] << 8 | pixels[i + 2]);
+  for (let i = 0; i < pixels.length; i += 4) painted.add([pixels[i], pixels[i + 1], pixels[i + 2]].join());
   const middle = timeline.x(timeline.lanes[0].start[0] + 0.5);
   timeline.find(middle, 24 + 10);
   document.body.dataset.found = document.querySelectorAll("tr.found").length;
@@ -64,8 +66,8 @@ def launched() -> Page:
     trace = simulate_launches([launch], P, "fast", new_l2(P))
     book = ledger([launch], P, trace)
     roofs = Roofs(
-        "TFLOP/s", (Roof("cube", peak=262.0), Roof("HBM", slope=1.0)), (Point("here", 10.0, 5.0),),
-        (Ceiling("memory", 100),),
+        "TFLOP/s", "operations per byte", (Roof("cube", peak=262.0), Roof("HBM", slope=1.0)),
+        (Point("here", 10.0, 5.0),), (Ceiling("memory", 100),),
     )  # fmt: skip
     texts = {PLACE.rpartition(":")[0]: [f"line {number}" for number in range(1, 12)]}
     return Page("a <launch>", "& more", (("time", "1 us"),), ("do less",), trace, book, roofs, texts)
@@ -129,6 +131,15 @@ def test_the_columns_of_the_ledger_add_up(written, launched):
     book = data_of(written)["ledger"]
     assert book["pipes"] == list(PIPE_NAMES)
     assert [round(sum(pipe), 6) for pipe in book["cycles"]] == [launched.trace.cycles] * len(PIPE_NAMES)
+
+
+def test_every_cause_has_a_colour_of_its_own(launched):
+    """In the page's script, under the name that the page shows."""
+    script = resources.files("davinci_sim.trace.report").joinpath("page.js").read_text()
+    table = script[script.index("const HUES") : script.index("function causeColour")]
+    colours = dict(re.findall(r'"?([a-z][a-z0-9 ]*?)"?: (\d+)', table))
+    assert set(colours) == {cause.name.replace("_", " ") for cause in CAUSES}
+    assert len(set(colours.values())) == len(colours)
 
 
 def test_lines_are_shown_with_their_neighbours(written):
