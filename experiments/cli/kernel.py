@@ -169,7 +169,7 @@ def _write_views(measurement: Measurement, trace: Path | None, timeline: Path | 
     from davinci_sim.trace import draw_timeline, write_chrome_trace
 
     if trace is not None:
-        write_chrome_trace(measurement.trace, trace)
+        write_chrome_trace(measurement.trace, trace, measurement.task.programs)
     if timeline is not None:
         draw_timeline(
             measurement.trace, timeline, f"{measurement.case.kernel.name} {measurement.case.shape_text}"

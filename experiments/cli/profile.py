@@ -110,7 +110,7 @@ def _write_views(found: Profile, trace: Path | None, csv: Path | None) -> None:
     from kernels.profile import write_csv
 
     if trace is not None:
-        write_chrome_trace(found.trace, trace)
+        write_chrome_trace(found.trace, trace, found.task.programs)
     if csv is not None:
         write_csv(found, csv)
 

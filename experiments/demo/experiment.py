@@ -92,7 +92,7 @@ def _draw(context: Context, loaded: Any) -> None:
     trace = loaded.chip.trace(task)
     title = "First convolution of LeNet-5, batch 32"
     draw_timeline(trace, context.artifact("timeline.png"), title, cores=1)
-    write_chrome_trace(trace, context.artifact("trace.json"))
+    write_chrome_trace(trace, context.artifact("trace.json"), task.programs)
 
 
 def _write(context: Context, training: dict[str, Any], rows: list[Row], sums: dict[str, float]) -> None:

@@ -40,14 +40,14 @@ def test_every_record_becomes_one_event_with_its_source(tmp_path, make_trace):
 
 
 def test_tracks_have_the_names_that_ascend_users_know(tmp_path, make_trace):
-    """A process per core, a thread per pipe."""
+    """A process per core, a thread per pipe, and a process for what belongs to the whole chip."""
     write_chrome_trace(make_trace(cores=3), tmp_path / "trace.json")
     _, metadata, _ = load(tmp_path / "trace.json")
     named = defaultdict(list)
     for event in metadata:
         if event["name"].endswith("_name"):
             named[event["name"]].append(event["args"]["name"])
-    assert named["process_name"] == ["core 0", "core 1", "core 2"]
+    assert named["process_name"] == ["core 0", "core 1", "core 2", "chip"]
     assert named["thread_name"] == ["VECTOR", "CUBE", "MTE1", "MTE2", "MTE3"] * 3
 
 
