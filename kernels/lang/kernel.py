@@ -1,5 +1,6 @@
 """A kernel: its NumPy reference, its tiling space and the function that emits, tied together."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba.core.errors import NumbaError
+from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from davinci_sim.chip.task import Task, Tensor
 from davinci_sim.core.barriers import with_barriers
@@ -27,12 +28,16 @@ from davinci_sim.memory.layout import LAYOUTS
 from davinci_sim.memory.spaces import Space
 from davinci_sim.platforms import Platform
 from kernels.lang import rewrite
+from kernels.lang.explain import explain
 from kernels.lang.lacking import lacking_bits
 from kernels.lang.shapes import Shape, Tiling
 
 FIRST_CAPACITY = 4096  # records; grows to what a program needs
 ALIGN_BYTES = 512
 """Tensors begin at multiples of this, as those of a chip do."""
+UNCOMPILABLE = (NumbaError, UnsupportedBytecodeError)
+AROUND = ("core", "shape", "tiling")
+"""What a kernel's function takes beside its operands: the first before, the others behind them."""
 PLAIN_CAPACITY = 1 << 17
 """Records of a block that is emitted as plain Python."""
 NEXT = "\n  next: "
@@ -214,7 +219,7 @@ class Kernel:
         core = _new_state(platform, PLAIN_CAPACITY)
         st.begin_block(core, block, tiling.blocks(shape, platform))
         function = getattr(self.emit, "py_func", self.emit)
-        arguments = (core, *self.handles(shape).values(), shape.pack(), tiling.pack())
+        arguments = (core, *self._arguments(shape, tiling, list(self.handles(shape).values())))
         if call is None:
             function(*arguments)
         else:
@@ -254,8 +259,8 @@ class Kernel:
             core = _states.get(platform, capacity)
             st.begin_block(core, block, blocks)
             try:
-                self.emit(core, *addresses, shape.pack(), tiling.pack())
-            except NumbaError as error:
+                self.emit(core, *self._arguments(shape, tiling, addresses))
+            except UNCOMPILABLE as error:
                 raise self._uncompilable(error) from None
             if core.state[st.ERROR_KIND] != st.NO_ERROR:
                 raise self._refusal(core.state, shape, tiling)
@@ -267,27 +272,40 @@ class Kernel:
                 return Program(words, _sources(words)), st.buffers_of(core), st.queues_of(core)
             capacity = count
 
+    def _arguments(self, shape: Shape, tiling: Tiling, addresses: list[int]) -> tuple[Any, ...]:
+        """Return what the function takes after the core: an address per operand, shape and tiling."""
+        function = getattr(self.emit, "py_func", self.emit)
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        takes_any = function.__code__.co_flags & inspect.CO_VARARGS
+        if len(names) != len(addresses) + len(AROUND) and not takes_any:
+            wanted = (AROUND[0], *(operand.name for operand in self.operands(shape)), *AROUND[1:])
+            raise DavinciError(
+                f"kernel {self.name}: its function takes ({', '.join(names)})\n"
+                f"  rule: it takes the core, each operand, shape and tiling{NEXT}"
+                f"def {self.name}({', '.join(wanted)})"
+            )
+        return (*addresses, shape.pack(), tiling.pack())
+
     def overflow(self, shape: Shape, tiling: Tiling, platform: Platform) -> Exception | None:
         """Return what is wrong with the buffers or hand-offs of a tiling, or None; block 0 is emitted."""
         core = _states.get(platform, FIRST_CAPACITY)
         st.begin_block(core, 0, tiling.blocks(shape, platform))
-        handles = [0] * len(self.operands(shape))
         try:
-            self.emit(core, *handles, shape.pack(), tiling.pack())
-        except NumbaError as error:
+            self.emit(core, *self._arguments(shape, tiling, [0] * len(self.operands(shape))))
+        except UNCOMPILABLE as error:
             raise self._uncompilable(error) from None
         if core.state[st.ERROR_KIND] in {st.NO_ERROR, st.REJECTED}:
             return None
         return self._refusal(core.state, shape, tiling)
 
-    def _uncompilable(self, error: NumbaError) -> DavinciError:
-        """Return what is wrong with the source, without the compiler's own layers."""
-        kept = [line for line in str(error).splitlines() if line.strip() and "During: Pass" not in line]
-        reason = "\n  ".join(line for line in kept if not line.startswith("Failed in nopython"))
+    def _uncompilable(self, error: Exception) -> DavinciError:
+        """Return what is wrong with the source, and where, without the compiler's own layers."""
+        function = self.emit.py_func
+        shape, tiling = function.__code__.co_varnames[: function.__code__.co_argcount][-2:]
+        fields = {shape: self.shape_type.names(), tiling: self.tiling_type.names()}
+        complaint = explain(function, fields, error)
         return Uncompilable(
-            f"kernel {self.name} cannot be compiled:\n  {reason}\n"
-            "  rule: a kernel computes with integers, and calls instructions and functions marked @emits\n"
-            f"  next: try it as plain Python: {self.name}.emit.py_func(core, ...)"
+            f"kernel {self.name} cannot be compiled: {complaint.what}\n{complaint}{NEXT}{complaint.step}"
         )
 
     def _refusal(self, state: npt.NDArray[np.int64], shape: Shape, tiling: Tiling) -> Exception:

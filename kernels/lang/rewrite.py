@@ -96,11 +96,15 @@ def _ends(_path: str, text: str) -> dict[tuple[int, str], int]:
 def register_file(function: Callable[..., Any]) -> int:
     """Return the number of the file that a function stands in: a digest of its module's name."""
     number = zlib.crc32(function.__module__.encode()) & 0xFFFF
-    path = Path(inspect.getsourcefile(function) or "")
-    root = Path(__file__).resolve().parents[2]
-    shown = path.resolve().relative_to(root) if path.resolve().is_relative_to(root) else Path(path.name)
-    SOURCES[number] = (shown.as_posix(), str(path))
+    path = inspect.getsourcefile(function) or ""
+    SOURCES[number] = (shown_path(path), path)
     return number
+
+
+def shown_path(path: str) -> str:
+    """Return a path as messages show it: from the root of the kit, or the name of a file elsewhere."""
+    root, whole = Path(__file__).resolve().parents[2], Path(path).resolve()
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else whole.name
 
 
 def source_text(location: int) -> str:
@@ -167,12 +171,25 @@ class _Rewriter(ast.NodeTransformer):
                 f"  next: {ast.unparse(node.func)} takes {_signature(self.core, parameters)}"
             )
         given |= named
+        self._refuse_quotients(node, parameters, given)
         values = [
             given.get(name) or ast.copy_location(ast.Constant(default), node)
             for name, default, _ in parameters
         ]
         call = ast.Call(func=node.func, args=[node.args[0], *values], keywords=[])
         return ast.copy_location(call, node)
+
+    def _refuse_quotients(
+        self, node: ast.Call, parameters: list[Parameter], given: dict[str, ast.expr]
+    ) -> None:
+        """Refuse `/` where an integer is wanted: compiled code would cut what plain Python hands on."""
+        wrong = [name for name, _, kind in parameters if kind == "int" and _divides(given.get(name))]
+        if wrong:
+            value = ast.unparse(given[wrong[0]])
+            raise DavinciError(
+                f"{self.shown}:{node.lineno}: {ast.unparse(node)}\n"
+                f"  rule: {wrong[0]} is a whole number, {value} is none\n  next: divide with //"
+            )
 
     def _emits(self, call: ast.Call) -> bool:
         return parameters_of(self._target(call.func)) is not None
@@ -189,6 +206,13 @@ class _Rewriter(ast.NodeTransformer):
         for node in ast.walk(statement):
             ast.copy_location(node, ast.Pass(lineno=line, col_offset=0, end_lineno=line, end_col_offset=0))
         return statement
+
+
+def _divides(value: ast.expr | None) -> bool:
+    """Tell whether an argument is a quotient, or made of one without a call in between."""
+    if isinstance(value, ast.BinOp):
+        return isinstance(value.op, ast.Div) or _divides(value.left) or _divides(value.right)
+    return isinstance(value, ast.UnaryOp) and _divides(value.operand)
 
 
 def _wrong_call(parameters: list[Parameter], positional: int, named: list[str]) -> str:
