@@ -38,6 +38,21 @@ def find_kernel(name: str) -> Kernel:
     return found[own]
 
 
+def place_of(error: BaseException) -> str:
+    """Return the last line of a user's file that an error came through, as `file.py:12: text`, or nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(Path(frame.filename))]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}" if own else ""
+
+
+def _is_users(path: Path) -> bool:
+    """Tell whether a file is neither ours nor Python's nor one that was installed."""
+    root = Path(__file__).resolve().parent.parent
+    packages = [root / name for name in ("davinci_sim", "kernels", "framework", "experiments")]
+    others = [Path(sys.prefix), Path(sys.base_prefix), *packages]
+    return path.is_file() and not any(path.resolve().is_relative_to(other.resolve()) for other in others)
+
+
 def load_module(path: Path, name: str = "") -> ModuleType:
     """Import a Python file by its path, as module `name`; `import` inside it finds its neighbours.
 

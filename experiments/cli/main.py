@@ -51,6 +51,13 @@ def exit_code(run: Callable[[], Any]) -> int:
     except BrokenPipeError:  # the reader of our output has left; leave quietly, too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        from experiments.user_files import place_of
+
+        if not (place := place_of(error)):
+            raise  # a mistake of ours: the traceback is what we need
+        note(f"error: {type(error).__name__}: {error}\n  {place}\n  next: mend that line")
+        return WRONG_USAGE
     return code if isinstance(code, int) else 0
 
 
