@@ -20,6 +20,7 @@ BLOCK, SHARE_BYTES = 32, 512
 MAX_PARTS = 8
 CONSTANT = -1
 """The stride of a part that is the constant."""
+NEVER = 1 << 40
 PACKED_BYTES = 128
 """Rows below this are packed where they can be: a burst of a row costs as much as 256 bytes."""
 PACKED_TILE_BYTES = 16 * 1024
@@ -39,12 +40,20 @@ class Part(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The parts of a row, `count` of them; row i comes from i // inner * jump + i % inner * stride bytes."""
+    """The parts of a row, their number and the bytes of all.
 
-    count: int
+    Rows come in groups of `inner`, `stride` bytes apart in each; groups are `jump` bytes apart, of every
+    `middle` of them the first are `far` bytes apart, and of every `upper` of these the first `farther`.
+    """
+
+    parts: int
     width: int
     inner: int
     jump: int
+    middle: int
+    far: int
+    upper: int
+    farther: int
     src0: int
     stride0: int
     width0: int
@@ -69,6 +78,17 @@ class Row(NamedTuple):
     src7: int
     stride7: int
     width7: int
+
+
+class Levels(NamedTuple):
+    """How rows come in groups; see `Row`."""
+
+    inner: int
+    jump: int
+    middle: int
+    far: int
+    upper: int
+    farther: int
 
 
 class Assembly(NamedTuple):
@@ -96,7 +116,7 @@ def row_of(core: Any, inner: int, jump: int, a: Part, b: Part, c: Part, d: Part)
     width = a.width + b.width + c.width + d.width
     count = min(1, a.width) + min(1, b.width) + min(1, c.width) + min(1, d.width)
     return Row(
-        count, width, inner, jump, a.src, a.stride, a.width, b.src, b.stride, b.width,
+        count, width, inner, jump, NEVER, 0, 1, 0, a.src, a.stride, a.width, b.src, b.stride, b.width,
         c.src, c.stride, c.width, d.src, d.stride, d.width, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     )  # fmt: skip
 
@@ -107,10 +127,28 @@ def longer_row(core: Any, row: Row, e: Part, f: Part, g: Part, h: Part) -> Any:
     width = row.width + e.width + f.width + g.width + h.width
     count = 4 + min(1, e.width) + min(1, f.width) + min(1, g.width) + min(1, h.width)
     return Row(
-        count, width, row.inner, row.jump, row.src0, row.stride0, row.width0, row.src1, row.stride1, row.width1,
-        row.src2, row.stride2, row.width2, row.src3, row.stride3, row.width3, e.src, e.stride, e.width,
-        f.src, f.stride, f.width, g.src, g.stride, g.width, h.src, h.stride, h.width,
+        count, width, row.inner, row.jump, row.middle, row.far, row.upper, row.farther,
+        row.src0, row.stride0, row.width0, row.src1, row.stride1, row.width1,
+        row.src2, row.stride2, row.width2, row.src3, row.stride3, row.width3,
+        e.src, e.stride, e.width, f.src, f.stride, f.width,
+        g.src, g.stride, g.width, h.src, h.stride, h.width,
     )  # fmt: skip
+
+
+@emits
+def far_row(core: Any, a: Part, levels: Levels) -> Any:
+    """Return a row of one part in groups of groups of groups."""
+    return Row(
+        1, a.width, levels.inner, levels.jump, levels.middle, levels.far, levels.upper, levels.farther,
+        a.src, a.stride, a.width, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    )  # fmt: skip
+
+
+@emits
+def group_offset(core: Any, row: Row, group: int) -> int:
+    """Return the bytes from the first group of rows to another."""
+    block = group // row.middle
+    return block // row.upper * row.farther + block % row.upper * row.far + group % row.middle * row.jump
 
 
 @emits
@@ -156,7 +194,7 @@ def part_at(core: Any, row: Row, offset: int) -> int:
 def padded_bytes(core: Any, row: Row) -> int:
     """Return the bytes of a row each of whose parts has whole blocks."""
     pitch = 0
-    for index in range(row.count):
+    for index in range(row.parts):
         pitch += pitch_bytes(core, part(core, row, index).width)
     return pitch
 
@@ -165,7 +203,7 @@ def padded_bytes(core: Any, row: Row) -> int:
 def widest_part(core: Any, row: Row) -> int:
     """Return the bytes of the longest part."""
     widest = 0
-    for index in range(row.count):
+    for index in range(row.parts):
         widest = max(widest, part(core, row, index).width)
     return widest
 
@@ -174,7 +212,7 @@ def widest_part(core: Any, row: Row) -> int:
 def has_constant(core: Any, row: Row) -> int:
     """Return 1 if a part is the constant, else 0."""
     found = 0
-    for index in range(row.count):
+    for index in range(row.parts):
         if part(core, row, index).stride == CONSTANT:
             found = 1
     return found
@@ -183,19 +221,18 @@ def has_constant(core: Any, row: Row) -> int:
 @emits
 def load_part(core: Any, dst: int, pitch: int, p: Part, row: Row, first: int, count: int) -> None:
     """Bring a part of `count` rows from row `first` on to UB, `pitch` bytes apart there."""
-    groups = count // row.inner
-    if row.inner < groups and first % row.inner == 0 and count % row.inner == 0:
+    groups, group = count // row.inner, first // row.inner
+    is_even = first % row.inner == 0 and count % row.inner == 0
+    if row.inner < groups and is_even and group // row.middle == (group + groups - 1) // row.middle:
         for i in range(row.inner):  # short groups: the same row of all of them
-            src = p.src + first // row.inner * row.jump + i * p.stride
+            src = p.src + group_offset(core, row, group) + i * p.stride
             load_rows(core, dst + i * pitch, row.inner * pitch, src, row.jump, groups, p.width)
         return
     done = 0
     while done < count:
         group, i = (first + done) // row.inner, (first + done) % row.inner
-        n = min(count - done, row.inner - i)
-        load_rows(
-            core, dst + done * pitch, pitch, p.src + group * row.jump + i * p.stride, p.stride, n, p.width
-        )
+        n, src = min(count - done, row.inner - i), p.src + group_offset(core, row, group) + i * p.stride
+        load_rows(core, dst + done * pitch, pitch, src, p.stride, n, p.width)
         done += n
 
 
@@ -203,7 +240,7 @@ def load_part(core: Any, dst: int, pitch: int, p: Part, row: Row, first: int, co
 def load_parts(core: Any, dst: int, pitch: int, row: Row, first: int, count: int) -> None:
     """Bring all parts of rows to UB, each in whole blocks; where the constant belongs, nothing is moved."""
     at = dst
-    for index in range(row.count):
+    for index in range(row.parts):
         p = part(core, row, index)
         if p.stride != CONSTANT:
             load_part(core, at, pitch, p, row, first, count)
@@ -215,7 +252,7 @@ def move_piece(core: Any, w: Walk, p: Part, row: Row, i: int, skipped: int, dst:
     """Write blocks of a part of row i, from byte `skipped` of it on, to GM."""
     slot = w.ub + fill(core, w.q) * w.tile
     if p.stride != CONSTANT:
-        src = p.src + i // row.inner * row.jump + i % row.inner * p.stride + skipped
+        src = p.src + group_offset(core, row, i // row.inner) + i % row.inner * p.stride + skipped
         data_move(core, slot, src, 1, blocks)
     filled(core, w.q)
     use(core, w.q)
@@ -297,14 +334,14 @@ def store_rows(core: Any, dst: int, src: int, pitch: int, row: Row, count: int) 
     What the end of a row has spoilt of the next one is written again.
     """
     offset, at = 0, src
-    for index in range(row.count):
+    for index in range(row.parts):
         width = part(core, row, index).width
         blocks = pitch_bytes(core, width)
         store_blocks(core, dst + offset, row.width, at, pitch, count, blocks // BLOCK)
         offset, at = offset + width, at + blocks
-    step = row_period(core, row.width) if row.count == 1 else 1  # the rows that a later phase has spoilt
+    step = row_period(core, row.width) if row.parts == 1 else 1  # the rows that a later phase has spoilt
     offset, at, index, width = 0, src + step * pitch, 0, 0
-    while index < row.count and width < BLOCK and count > step:  # up to a part that nothing spills over
+    while index < row.parts and width < BLOCK and count > step:  # up to a part that nothing spills over
         width = part(core, row, index).width
         again = (count - 1) // step
         store_blocks(core, dst + step * row.width + offset, step * row.width, at, step * pitch, again, 1)
@@ -314,7 +351,7 @@ def store_rows(core: Any, dst: int, src: int, pitch: int, row: Row, count: int) 
 @emits
 def assemble_spilled(core: Any, row: Row, a: Assembly, value: float, start: int, end: int) -> None:
     """Make bytes `start` to `end` of y: whole rows tile by tile, what is before and behind them as a walk."""
-    pitch, last_width = padded_bytes(core, row), part(core, row, row.count - 1).width
+    pitch, last_width = padded_bytes(core, row), part(core, row, row.parts - 1).width
     first, last = (start + row.width - 1) // row.width, (end - 1) // row.width
     if row.width >= LONG_ROW_BYTES or last <= first + 1:
         last = first - 1  # all is a walk
@@ -387,7 +424,7 @@ def pack_parts(core: Any, dst: int, src: int, rows: int, row: Row, scratch: int)
     for i in range(0, rows, group):
         transpose_16bit(core, columns, 1, 16, src + i * pitch, padded, 1, padded)
         offset, at = 0, 0
-        for index in range(row.count):
+        for index in range(row.parts):
             width = part(core, row, index).width
             to, start = kept + offset * 16, columns + at * 16
             data_move(core, to, start, period, width // 2, (pitch - width) // 2, (row.width - width) // 2)
