@@ -87,11 +87,15 @@ def _result(shape: Any, y: Array) -> Array:
     return kept.astype(np.float32 if shape.out_dtype == FP32 else np.float16)
 
 
+def weight_layout(shape: ConvShape) -> str:
+    """Return how the weights lie in memory."""
+    return "FRACTAL_Z" if shape.groups == 1 else f"FRACTAL_Z:{shape.groups}"
+
+
 def _operands(shape: ConvShape) -> tuple[Operand, ...]:
-    weights = "FRACTAL_Z" if shape.groups == 1 else f"FRACTAL_Z:{shape.groups}"
     return (
         Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0"),
-        Operand("w", (shape.o, shape.c // shape.groups, shape.kh, shape.kw), FP16, weights),
+        Operand("w", (shape.o, shape.c // shape.groups, shape.kh, shape.kw), FP16, weight_layout(shape)),
         output("y", (shape.n, shape.o, shape.oh, shape.ow), shape.out_dtype, "NC1HWC0"),
     )
 
@@ -133,8 +137,10 @@ def conv2d(core: Any, x: int, w: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n, o, oh, ow] = sum over c, kh, kw of x[n, c, oh*stride+kh-pad, ...] * w[o, c, kh, kw]; relu on demand."""
     share = dense_parts(core, shape)
     b = open_pipeline(core, forward_plan(core, shape, tiling, 0, shape.relu))
-    for part in range(first_part(core, share, tiling), last_part(core, share, tiling)):
-        if part > first_part(core, share, tiling):
+    cores = tiling.tile_cores * tiling.channel_cores
+    first = first_part(core, share, cores, tiling.group_cores)
+    for part in range(first, last_part(core, share, cores, tiling.group_cores)):
+        if part > first:
             barrier(core)  # what lies in L1 is not used any more
         p = forward_plan(core, shape, tiling, part, shape.relu)
         convolve_tiles(core, p, Tensors(x, weights_of(core, shape, share, w, part), y), b)
@@ -147,8 +153,10 @@ def conv2d_bias(core: Any, x: int, w: int, bias: int, y: int, shape: Any, tiling
     share = dense_parts(core, shape)
     b = open_pipeline(core, forward_plan(core, shape, tiling, 0, shape.relu))
     room = open_bias(core, forward_plan(core, shape, tiling, 0, shape.relu))
-    for part in range(first_part(core, share, tiling), last_part(core, share, tiling)):
-        if part > first_part(core, share, tiling):
+    cores = tiling.tile_cores * tiling.channel_cores
+    first = first_part(core, share, cores, tiling.group_cores)
+    for part in range(first, last_part(core, share, cores, tiling.group_cores)):
+        if part > first:
             barrier(core)  # what lies in L1 and UB is not used any more
         p = forward_plan(core, shape, tiling, part, shape.relu)
         t = Tensors(x, weights_of(core, shape, share, w, part), y)
@@ -181,8 +189,10 @@ def conv2d_backward_input(core: Any, dy: int, w: int, dx: int, shape: Any, tilin
     """dx[n, c, h, w] = sum over o, kh, kw of dy[n, o, (h + pad - kh) / stride, ...] * w[o, c, kh, kw]."""
     share = dense_parts(core, shape)
     b = open_pipeline(core, backward_plan(core, shape, tiling, 0))
-    for part in range(first_part(core, share, tiling), last_part(core, share, tiling)):
-        if part > first_part(core, share, tiling):
+    cores = tiling.tile_cores * tiling.channel_cores
+    first = first_part(core, share, cores, tiling.group_cores)
+    for part in range(first, last_part(core, share, cores, tiling.group_cores)):
+        if part > first:
             barrier(core)  # what lies in L1 is not used any more
         p = backward_plan(core, shape, tiling, part)
         t = Tensors(dy, weights_of(core, shape, share, w, part), dx)

@@ -98,12 +98,13 @@ class Share(NamedTuple):
     """The dense convolutions that a grouped one is made of: `count` of them, each of so many channel groups.
 
     Neighbouring groups are taken together until their channels fill fractals; the weights that would join one
-    group with another are zero.
+    group with another are zero. `taken` groups form one of them.
     """
 
     count: int
     inputs: int
     outputs: int
+    taken: int
 
 
 class Problem(NamedTuple):
@@ -157,20 +158,27 @@ def dense_parts(core: Any, shape: Any) -> Any:
     while taken < shape.groups and (taken * inputs % 16 != 0 or taken * outputs % 16 != 0):
         taken += 1
     count = (shape.groups + taken - 1) // taken
-    return Share(count, (taken * inputs + 15) // 16, (taken * outputs + 15) // 16)
+    return Share(count, (taken * inputs + 15) // 16, (taken * outputs + 15) // 16, taken)
 
 
 @emits
-def first_part(core: Any, share: Share, tiling: Any) -> int:
-    """Return the first dense convolution that this core works on."""
-    return int(share.count * (block_idx(core) // (tiling.tile_cores * tiling.channel_cores)) // tiling.group_cores)
+def first_part(core: Any, share: Share, cores: int, group_cores: int) -> int:
+    """Return the first dense convolution of this core; `cores` work on the same ones."""
+    return int(share.count * (block_idx(core) // cores) // group_cores)
 
 
 @emits
-def last_part(core: Any, share: Share, tiling: Any) -> int:
+def last_part(core: Any, share: Share, cores: int, group_cores: int) -> int:
     """Return the first dense convolution that this core leaves to the next one."""
-    number = block_idx(core) // (tiling.tile_cores * tiling.channel_cores)
-    return int(share.count * (number + 1) // tiling.group_cores)
+    return int(share.count * (block_idx(core) // cores + 1) // group_cores)
+
+
+@emits
+def image_rows(core: Any, window: Window) -> int:
+    """Return the rows of the result from one stacked image to the next: windows must not see both."""
+    seen = (window.oh - 1) * window.stride_h - window.pad_h + (window.kh - 1) * window.dilation + 1
+    gap = max(0, window.pad_h, seen - window.h)
+    return int(max(window.oh, (window.h + gap + window.stride_h - 1) // window.stride_h))
 
 
 @emits
@@ -182,9 +190,7 @@ def forward_plan(core: Any, shape: Any, tiling: Any, part: int, relu: int) -> An
         min(share.inputs, there - part * share.inputs), min(share.outputs, results - part * share.outputs),
         there, results, share.outputs, part * share.inputs, part * share.outputs, 1, 0, relu,
     )  # fmt: skip
-    seen = (window.oh - 1) * window.stride_h - window.pad_h + (window.kh - 1) * window.dilation + 1
-    gap = max(0, window.pad_h, seen - window.h)
-    apart = max(window.oh, (window.h + gap + window.stride_h - 1) // window.stride_h)
+    apart = image_rows(core, window)
     taps = Taps(0, 0, 0, 0, 1, 0, window.ow)
     return plan_of(core, window, taps, problem, apart * window.stride_h, apart, shape, tiling)
 

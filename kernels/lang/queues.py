@@ -120,6 +120,13 @@ def filling(core: Any, q: int) -> int:
 
 
 @emits
+def is_fresh(core: Any, q: int) -> int:
+    """Return 1 if the slot that is being filled was never filled before, else 0."""
+    row = QUEUES + q * QUEUE_WIDTH
+    return 1 if core.state[row + _FILLED] < core.state[row + _SLOTS] else 0
+
+
+@emits
 def using(core: Any, q: int) -> int:
     """Return the slot that is being used, or the next one; it does not wait."""
     row = QUEUES + q * QUEUE_WIDTH

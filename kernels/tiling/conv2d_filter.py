@@ -4,23 +4,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import FP32
 from davinci_sim.platforms import Platform
+from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
-from kernels.tiling.conv2d import FLAG_CYCLES, SLOTS
+from kernels.tiling.conv2d import ALIGNMENT, CORE_SHARES, FLAG_CYCLES, OVERLAP, SLOTS, UNALIGNED
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
     EDGE,
     FRACTAL_BYTES,
     ConvShape,
+    Problem,
     ceil_div,
+    dense_parts,
     even,
     groups,
-    transfer,
 )
 
 UB_FRACTALS = 64
@@ -34,11 +36,6 @@ class FilterShape(ConvShape):
     splits: int = 1
     out_dtype: int = FP32
     OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
-
-    @property
-    def depth(self) -> int:
-        """Fractals of the filter per group of outputs: channel groups times filter elements."""
-        return groups(self.c) * self.kh * self.kw
 
     def check(self, kernel: str) -> None:
         """Raise BadShape where a split has no image or the convolution is not legal."""
@@ -54,20 +51,24 @@ class FilterShape(ConvShape):
 
 @dataclass(frozen=True)
 class FilterTiling(Tiling):
-    """How the gradient to the filter is cut; lengths in fractals but for `rows`.
+    """How the gradient to the filter is cut; lengths in fractals but for `images` and `rows`.
 
-    `split_cores` x `filter_cores` x `channel_cores` cores share the splits, the filter's inner fractals
-    (c1, kh, kw) and the output channel groups. An accumulator in L0C is m0 output groups x n0 inner
-    fractals; `rows` output rows of an image come to L1 at once, k0 fractals of positions to L0A and L0B.
+    `group_cores` x `split_cores` x `filter_cores` x `channel_cores` cores share the dense convolutions, the
+    splits, the filter's inner fractals (c1, kh, kw) and the output channel groups. An accumulator in L0C, one of
+    `slots`, is m0 output groups x n0 inner fractals; `rows` output rows of an image, or `images` whole images,
+    come to L1 at once, k0 fractals of positions to L0A and L0B.
     """
 
+    group_cores: int
     split_cores: int
     filter_cores: int
     channel_cores: int
+    images: int
     rows: int
     m0: int
     n0: int
     k0: int
+    slots: int
 
     @classmethod
     def default(cls, shape: FilterShape, platform: Platform) -> Self:
@@ -80,48 +81,66 @@ class FilterTiling(Tiling):
         first = cls.default(shape, platform)
         yield first
         for changed in (
-            {"rows": 1},
-            {"m0": 1},
-            {"n0": 1},
-            {"k0": 1},
-            {"filter_cores": 1},
-            {"split_cores": 1},
-        ):
+            {"rows": 1, "images": 1}, {"rows": shape.oh, "images": 2}, {"m0": 1}, {"n0": 1}, {"k0": 1},
+            {"slots": 1}, {"filter_cores": 1}, {"split_cores": 1, "channel_cores": 1}, {"group_cores": 1},
+        ):  # fmt: skip
             made = replace(first, **changed)
             if made != first and fits(shape, made, platform):
                 yield made
 
     def blocks(self, shape: FilterShape, platform: Platform) -> int:
         """Return one core per share."""
-        return self.split_cores * self.filter_cores * self.channel_cores
+        return self.group_cores * self.split_cores * self.filter_cores * self.channel_cores
+
+
+class Sides(NamedTuple):
+    """The dense convolutions: how many, channel groups in and out, inner fractals."""
+
+    parts: int
+    inputs: int
+    outputs: int
+    depth: int
+
+
+def sides(shape: FilterShape) -> Sides:
+    """Return the dense convolutions of a shape."""
+    parts, inputs, outputs = dense_parts(shape)
+    return Sides(parts, inputs, outputs, inputs * shape.kh * shape.kw)
+
+
+def tall_rows(shape: FilterShape, t: FilterTiling) -> tuple[int, int]:
+    """Return the most rows of x and of dy that a tile has in L1."""
+    seen = shape.oh if shape.skips_rows else shape.h
+    if t.images > 1:
+        pitch = Problem.forward(shape).pitch
+        return (t.images - 1) * pitch + seen, (t.images - 1) * (pitch // shape.stride) + shape.oh
+    if shape.skips_rows:
+        return t.rows, t.rows
+    return min(seen, (t.rows - 1) * shape.stride + shape.extent[0]), t.rows
 
 
 def inner_groups(shape: FilterShape, n0: int) -> int:
     """Return the most channel groups that n0 fractals of (c1, kh, kw) touch."""
-    return min(groups(shape.c), (n0 - 2) // (shape.kh * shape.kw) + 2)
-
-
-def seen_rows(shape: FilterShape, rows: int) -> int:
-    """Return the most rows of x under `rows` rows of dy."""
-    if shape.skips_rows:
-        return rows
-    return min(shape.h, (rows - 1) * shape.stride + shape.extent[0])
+    return min(sides(shape).inputs, (n0 - 2) // (shape.kh * shape.kw) + 2)
 
 
 def l1_slot_bytes(shape: FilterShape, t: FilterTiling) -> int:
     """Return the bytes of a tile of x and dy in L1."""
-    x = inner_groups(shape, t.n0) * seen_rows(shape, t.rows) * shape.w * BLOCK_BYTES
-    return x + t.m0 * t.rows * shape.ow * BLOCK_BYTES + FRACTAL_BYTES
+    seen, rows = tall_rows(shape, t)
+    x = inner_groups(shape, t.n0) * seen * shape.w * BLOCK_BYTES
+    return x + t.m0 * ceil_div(rows * shape.ow, EDGE) * FRACTAL_BYTES + 2 * FRACTAL_BYTES
 
 
 def fits(shape: FilterShape, t: FilterTiling, platform: Platform) -> bool:
-    """Tell whether every buffer of a tiling has room."""
+    """Tell whether every buffer of a tiling has room, and its images can be stacked."""
+    if t.images > 1 and (t.rows < shape.oh or shape.skips_rows):
+        return False
     return (
         SLOTS * l1_slot_bytes(shape, t) <= int(platform.l1_bytes)
         and SLOTS * t.m0 * t.k0 * FRACTAL_BYTES <= int(platform.l0a_bytes)
         and SLOTS * t.k0 * t.n0 * FRACTAL_BYTES <= int(platform.l0b_bytes)
-        and SLOTS * t.m0 * t.n0 * ACCUMULATOR_BYTES <= int(platform.l0c_bytes)
-        and SLOTS * max(UB_FRACTALS, t.m0) * ACCUMULATOR_BYTES <= int(platform.ub_bytes)
+        and t.slots * t.m0 * t.n0 * ACCUMULATOR_BYTES <= int(platform.l0c_bytes)
+        and SLOTS * max(UB_FRACTALS, t.m0) * ACCUMULATOR_BYTES + 2 * UB_GAP <= int(platform.ub_bytes)
     )
 
 
@@ -129,54 +148,82 @@ def fits(shape: FilterShape, t: FilterTiling, platform: Platform) -> bool:
 def best(shape: FilterShape, platform: Platform) -> tuple[int, ...]:
     """Return the fields of the tiling with the least estimated cycles among those that fit."""
     found = min(candidates(shape, platform), key=lambda t: estimate(shape, t, platform), default=None)
-    found = found or FilterTiling(1, 1, 1, 1, 1, 1, 1)
+    found = found or FilterTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
     return tuple(getattr(found, name) for name in FilterTiling.names())
 
 
 def candidates(shape: FilterShape, platform: Platform) -> Iterator[FilterTiling]:
-    """Yield tilings that fit, by shares of the cores, rows of a tile and edges of the accumulator."""
-    cores, outputs = int(platform.ai_cores), groups(shape.o)
-    split_cores = min(shape.splits, cores)
-    left = cores // split_cores
-    channel_cores = [c for c in (1, 2, 4, 8, 16, 32) if c <= min(left, outputs)]
-    heights = sorted({ceil_div(shape.oh, parts) for parts in range(1, shape.oh + 1)})
-    limit = int(platform.l0c_bytes) // ACCUMULATOR_BYTES // SLOTS
+    """Yield tilings that fit, by shares of the cores, what a tile is, and edges of the accumulator."""
+    cores, side = int(platform.ai_cores), sides(shape)
+    group_cores = min(cores, side.parts)
+    split_cores = min(shape.splits, cores // group_cores)
+    left = cores // group_cores // split_cores
+    tiles = [(1, ceil_div(shape.oh, parts)) for parts in range(1, shape.oh + 1)]
+    if not shape.skips_rows:
+        tiles += [(images, shape.oh) for images in (2, 4, 8, 16) if images <= ceil_div(shape.n, shape.splits)]
+    for shared in (c for c in CORE_SHARES if c <= min(left, side.outputs)):
+        spread = (group_cores, split_cores, min(left // shared, side.depth), shared)
+        for tile in dict.fromkeys(tiles):
+            yield from _cuts(shape, platform, spread, tile)
+
+
+def _cuts(
+    shape: FilterShape, platform: Platform, spread: tuple[int, int, int, int], tile: tuple[int, int]
+) -> Iterator[FilterTiling]:
+    """Yield accumulators that fit, for shares of the cores and a tile."""
+    side, fractals = sides(shape), int(platform.l0c_bytes) // ACCUMULATOR_BYTES
     l0 = min(int(platform.l0a_bytes), int(platform.l0b_bytes)) // FRACTAL_BYTES // SLOTS
-    for shared, rows, m0, n0 in product(channel_cores, heights, (1, 2, 4, 8, 16), (1, 2, 4, 8, 16, 32, 64)):
-        filter_cores = min(left // shared, shape.depth)
-        share_m, share_n = ceil_div(outputs, shared), ceil_div(shape.depth, filter_cores)
-        if (m0 > 1 and m0 // 2 >= share_m) or (n0 > 1 and n0 // 2 >= share_n) or m0 * n0 > limit:
-            continue
-        m, n = even(share_m, min(m0, l0)), even(share_n, min(n0, l0))
-        k0 = even(ceil_div(rows * shape.ow, EDGE), max(1, l0 // max(m, n)))
-        made = FilterTiling(split_cores, filter_cores, shared, rows, m, n, k0)
+    share_m, share_n = ceil_div(side.outputs, spread[3]), ceil_div(side.depth, spread[2])
+    _, rows = tall_rows(shape, FilterTiling(*spread, *tile, 1, 1, 1, 1))
+    positions = ceil_div(rows * shape.ow, EDGE)
+    shapes = product((1, 2, 4, 8, 16), (1, 2, 4, 8, 12, 16, 20, 24, 32, 36, 64))
+    for m0, n0 in dict.fromkeys((even(share_m, min(m, l0)), even(share_n, min(n, l0))) for m, n in shapes):
+        slots = 2 if 2 * m0 * n0 <= fractals else 1
+        k0 = even(positions, max(1, l0 // max(m0, n0)))
+        made = FilterTiling(*spread, *tile, m0, n0, k0, slots)
         if fits(shape, made, platform):
             yield made
 
 
 def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
-    """Estimate cycles: tiles through the busiest pipe of a core for every accumulator, then its store."""
-    splits = ceil_div(shape.splits, t.split_cores)
+    """Estimate cycles: the start, tiles through the pipes of a core for every accumulator, the last store."""
+    side, (seen, rows) = sides(shape), tall_rows(shape, t)
     images = ceil_div(shape.n, shape.splits)
-    m = ceil_div(groups(shape.o), t.channel_cores)
-    n = ceil_div(shape.depth, t.filter_cores)
+    m, n = ceil_div(side.outputs, t.channel_cores), ceil_div(side.depth, t.filter_cores)
     blocks = ceil_div(m, t.m0) * ceil_div(n, t.n0)
-    positions = ceil_div(t.rows * shape.ow, EDGE)
+    runs = ceil_div(shape.splits, t.split_cores) * ceil_div(side.parts, t.group_cores)
+    positions = ceil_div(rows * shape.ow, EDGE)
     steps = ceil_div(positions, t.k0)
     m0, n0 = min(t.m0, m), min(t.n0, n)
-    cube = m0 * n0 * positions + (int(platform.mmad_head_cycles) + FLAG_CYCLES) * steps
-    loads = m0 * (positions + int(platform.load2d_l0a_head_cycles) * steps)
-    unfolds = n0 * positions * shape.stride + int(platform.load3d_head_cycles) * min(t.k0, n0) * steps
-    rate = int(platform.hbm_bytes_per_cycle) / t.blocks(shape, platform)
-    rate = min(int(platform.l2_read_bytes_per_cycle), rate)
-    x_bytes = inner_groups(shape, t.n0) * seen_rows(shape, t.rows) * shape.w * BLOCK_BYTES
-    dy_bytes = t.m0 * t.rows * shape.ow * BLOCK_BYTES
-    moves = inner_groups(shape, t.n0) if shape.skips_rows and shape.stride > 1 else 1
-    reads = moves * transfer(x_bytes / moves, platform, rate) + transfer(dy_bytes, platform, rate)
-    tiles = blocks * images * splits * ceil_div(shape.oh, t.rows)
-    store = transfer(m0 * n0 * ACCUMULATOR_BYTES, platform, rate)
-    busiest = max(cube, loads + unfolds + FLAG_CYCLES * steps, reads)
-    return reads + max(tiles * busiest, blocks * splits * store) + store
+    tiles = ceil_div(images, t.images) * ceil_div(shape.oh, t.rows)
+    conflicts = max(0, t.k0 - 2) if m0 % 2 or n0 % 2 else 0
+    cube = m * n * positions + blocks * steps * (int(platform.mmad_head_cycles) + conflicts + 1)
+    heads = min(m0, t.k0) * int(platform.load2d_l0a_head_cycles)
+    heads += min(n0, t.k0) * int(platform.load3d_head_cycles) + FLAG_CYCLES
+    loads = blocks * (positions * (m0 + n0 * max(2, shape.stride)) + heads * steps)
+    x_moves = t.images * (inner_groups(shape, t.n0) if shape.skips_rows and shape.stride > 1 else 1)
+    x_bytes = inner_groups(shape, t.n0) * t.images * min(seen, shape.h) * shape.w * BLOCK_BYTES
+    dy_bytes = t.m0 * t.images * t.rows * shape.ow * BLOCK_BYTES
+    head, path = int(platform.gm_to_l1_head_cycles), int(platform.gm_to_l1_bytes_per_cycle)
+    is_aligned = t.rows * shape.w * BLOCK_BYTES % ALIGNMENT == 0 and shape.kh == 1
+    slower = 1 if is_aligned else UNALIGNED
+    load = (x_moves + t.images) * head + (x_bytes + dy_bytes) * slower / path
+    store = m * n * (ACCUMULATOR_BYTES / int(platform.ub_to_gm_bytes_per_cycle)) + blocks * head
+    store *= 2 if side.parts > 1 else 1
+    busy = [runs * work for work in (tiles * cube, tiles * loads, blocks * store / blocks)]
+    busy.append(max(runs * tiles * blocks * load, _memory_cycles(shape, platform)))
+    working = sum(cycles**OVERLAP for cycles in busy) ** (1 / OVERLAP)
+    filling = max(load, t.blocks(shape, platform) * (x_bytes + dy_bytes) / 2 / int(platform.hbm_bytes_per_cycle))
+    last = store / blocks + m0 * n0 * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
+    launch = int(platform.task_start_cycles) + t.blocks(shape, platform) * int(platform.block_start_cycles)
+    return launch + filling + working + last
+
+
+def _memory_cycles(shape: FilterShape, platform: Platform) -> float:
+    """Return the cycles that device memory is busy with reading each operand once."""
+    x = groups(shape.c) * (shape.oh if shape.skips_rows else shape.h) * shape.w
+    dy = groups(shape.o) * shape.oh * shape.ow
+    return shape.n * (x + dy) * BLOCK_BYTES / int(platform.hbm_bytes_per_cycle)
 
 
 def best_splits(shape: FilterShape, platform: Platform) -> int:
@@ -184,12 +231,14 @@ def best_splits(shape: FilterShape, platform: Platform) -> int:
 
     The parts are read once and the sum is written by all cores.
     """
-    part_bytes = shape.depth * groups(shape.o) * ACCUMULATOR_BYTES
+    side = sides(shape)
+    part_bytes = side.parts * side.depth * side.outputs * ACCUMULATOR_BYTES
 
     def cycles(splits: int) -> float:
         made = replace(shape, splits=splits)
         adding = 0.0 if splits == 1 else (splits + 1) * part_bytes / int(platform.hbm_bytes_per_cycle)
-        launch = 0 if splits == 1 else int(platform.task_start_cycles)
+        blocks = int(platform.ai_cores) * int(platform.block_start_cycles)
+        launch = 0 if splits == 1 else int(platform.task_start_cycles) + blocks
         return estimate(made, FilterTiling.default(made, platform), platform) + adding + launch
 
     options = [s for s in (1, 2, 4, 8, 16, 32, 64) if s <= min(shape.n, int(platform.ai_cores))]

@@ -36,21 +36,20 @@ def windows(draw):
     extent = [(k - 1) * dilation + 1 for k in (kh, kw)]
     pad = draw(st.integers(0, min(2, min(extent) - 1)))
     h, w = (max(1, e - 2 * pad) + draw(st.integers(0, 12)) for e in extent)
+    groups = draw(st.sampled_from((1, 1, 2, 3, 7, 20)))
+    c, o = (groups * draw(st.integers(1, max(1, 40 // groups))) for _ in range(2))
     return {
-        "n": draw(st.integers(1, 3)), "c": draw(st.integers(1, 40)), "h": h, "w": w,
-        "o": draw(st.integers(1, 40)), "kh": kh, "kw": kw, "stride": draw(st.integers(1, 3)), "pad": pad,
-        "dilation": dilation,
+        "n": draw(st.integers(1, 5)), "c": c, "h": h, "w": w, "o": o, "kh": kh, "kw": kw,
+        "stride": draw(st.integers(1, 4)), "pad": pad, "dilation": dilation, "groups": groups,
     }  # fmt: skip
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    axes=windows(), bias=st.booleans(), wide=st.booleans(), pick=st.integers(0, 10), seed=st.integers(0, 99)
-)
-def test_a_convolution_equals_its_reference_on_any_window_and_tiling(axes, bias, wide, pick, seed):
-    """Whatever the window, result type and tiling, only rounding differs and padding is zero."""
-    kernel = find("conv2d_bias" if bias else "conv2d")
-    shape = shape_of(kernel, **axes, out_dtype=FP32 if wide else FP16)
+@given(axes=windows(), bias=st.booleans(), wide=st.booleans(), relu=st.booleans(), pick=st.integers(0, 13))
+def test_a_convolution_equals_its_reference_on_any_window_and_tiling(axes, bias, wide, relu, pick):
+    """Whatever the window, groups, result type and tiling, only rounding differs and padding is zero."""
+    kernel, seed = find("conv2d_bias" if bias else "conv2d"), pick
+    shape = shape_of(kernel, **axes, relu=int(relu), out_dtype=FP32 if wide else FP16)
     assert not any(differences(kernel, shape, pick, seed).values())
 
 
