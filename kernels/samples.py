@@ -79,7 +79,9 @@ def network_shapes(kernel: Kernel) -> Iterator[Shape]:
     ['m=12288,n=1024,dtype=fp16', 'm=32,n=1001,dtype=fp16']
     """
     names = kernel.shape_type.names()
-    given = kernel.shape_type.NETWORKS or NETWORKS[_kind(kernel)]
+    own = kernel.shape_type
+    large = {**LARGE[_kind(kernel)], **own.LARGE}
+    given = own.NETWORKS or ((large,) if own.LARGE else NETWORKS[_kind(kernel)])
     found = [{name: value for name, value in axes.items() if name in names} for axes in given]
     yield from dict.fromkeys(kernel.shape_type.of(kernel.name, axes) for axes in found)
 

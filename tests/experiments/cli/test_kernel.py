@@ -27,7 +27,8 @@ def test_the_list_tells_what_a_chip_refuses(answer, davinci):
     assert listing["platform"] == "ascend310"
     assert found["exp"] == {"fp16": "", "fp32": "lacks vexp of fp32"}
     assert found["div"] == {"fp16": "lacks vdiv of fp16", "fp32": ""}
-    assert "fp16: ok; fp32: lacks vln of fp32" in davinci("kernel", "list", "--platform", "ascend310").stdout
+    shown = davinci("kernel", "list", "--platform", "ascend310").stdout
+    assert "fp32: lacks vln of fp32" in " ".join(shown.split())
 
 
 def test_the_list_without_a_chip_tells_of_none(answer):
