@@ -59,6 +59,8 @@ def shapes(kernel: Kernel, sizes: Mapping[str, Axes] = SMALL, options: int = MOS
     ranges = [range(len(DTYPE_NAMES))] * len(types) + [range(options)] * len(chosen)
     for values in product(*ranges):
         given = dict(zip((*types, *chosen), values, strict=True))
+        if sum(given[name] > 0 for name in kernel.shape_type.APART) > 1:
+            continue
         try:
             yield kernel.shape_type.of(kernel.name, {**axes, **given})
         except BadShape:

@@ -45,6 +45,8 @@ class Shape(Integers):
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     """Fields that may be 0 or are no axes."""
+    APART: ClassVar[tuple[str, ...]] = ()
+    """Options that touch different parts of a kernel: samples vary one of them at a time."""
     SMALL: ClassVar[Mapping[str, int]] = {}
     LARGE: ClassVar[Mapping[str, int]] = {}
     """Axes of a small and a large problem where those of `kernels.samples`, which go by name, do not suit."""
