@@ -185,10 +185,11 @@ def test_an_unknown_name_is_answered_with_the_nearest(refusal, arguments, messag
          "uint16, uint8"),
         (("--shape", SMALL, "--engine", "slow"), "unknown engine 'slow'; known: fast, reference"),
         (("--shape", "m=20,k=30"),
-         "kernel matmul: the shape lacks n\n  rule: it takes m, k, n, b, trans_a, trans_b, dtype, out_dtype\n"
-         "  next: --shape n=64"),
+         "kernel matmul: the shape lacks n\n  rule: it takes m, k, n, b, trans_a, trans_b, shared, act, "
+         "dtype, out_dtype\n  next: --shape n=64"),
         (("--shape", f"{SMALL},q=3"),
-         "unknown --shape key of kernel matmul 'q'; known: b, k, m, n, out_dtype, trans_a, trans_b"),
+         "unknown --shape key of kernel matmul 'q'; known: act, b, k, m, n, out_dtype, shared, trans_a, "
+         "trans_b"),
         (("--shape", "m=0,k=30,n=40"), "kernel matmul: m=0\n  rule: every axis is at least 1"),
         (("--shape", "m=two,k=30,n=40"), "--shape m=two: 'two' is no whole number; write m=64"),
         (("--shape", "m"), "--shape 'm': 'm' is no key=value; write --shape m=64,k=32"),
@@ -196,10 +197,11 @@ def test_an_unknown_name_is_answered_with_the_nearest(refusal, arguments, messag
         (("--shape", SMALL, "--dtype", "int8"),
          "kernel matmul: dtype=int8\n  rule: dtype is fp16 or fp32\n  next: change the shape"),
         (("--shape", SMALL, "--tiling", "mo=16"),
-         "unknown tiling field of kernel matmul 'mo'; known: k0, l1_k, m0, n0, slots"),
+         "unknown tiling field of kernel matmul 'mo'; known: band, head_k, k0, l1_k, m0, n0, parts, slots, "
+         "stage, stages"),
         (("--shape", "m=100000,k=100000,n=100000"),
-         "kernel matmul of shape m=100000,k=100000,n=100000,b=1,trans_a=0,trans_b=0,dtype=fp16,"
-         "out_dtype=fp16: "
+         "kernel matmul of shape m=100000,k=100000,n=100000,b=1,trans_a=0,trans_b=0,shared=0,act=0,"
+         "dtype=fp16,out_dtype=fp16: "
          "the set of tensors a, b, c does not fit GM: needs 60000000000 bytes, available 34359738368; "
          "use a smaller shape"),
     ],
