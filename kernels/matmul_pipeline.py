@@ -22,6 +22,7 @@ from kernels.matmul_results import (
     add_scaled,
     drain,
     epilogue_of,
+    one_factor,
     stages_of,
 )
 
@@ -466,8 +467,9 @@ def matrix_product(core: Any, g: Given, shape: Any, tiling: Any) -> None:
     x = matrices(core, g, shape)
     job = job_of(core, x, shape.b, tiling)
     at = buffers_of(core, x, job)
+    factor = one_factor(core, g.scale) if g.scales == 1 else NOTHING
     q = open_queues(core, x, job)
-    e = epilogue_of(core, g, x.m, x.n, Lent(at.l0c, at.l0c_bytes, q.acc), shape, tiling)
+    e = epilogue_of(core, g, x.m, x.n, Lent(at.l0c, at.l0c_bytes, q.acc, factor), shape, tiling)
     multiply(core, Core(x, e, job, at, q))
     for number in range(max(e.leaving, e.coming), q.l1 - 1, -1):
         close(core, number)

@@ -75,11 +75,12 @@ class Given(NamedTuple):
 
 
 class Lent(NamedTuple):
-    """The accumulators: where they are, their size, and the first of their queues."""
+    """The accumulators: where they are, their size, the first of their queues; what scales all, or -1."""
 
     l0c: int
     l0c_bytes: int
     acc: int
+    factor: int
 
 
 class Epilogue(NamedTuple):
@@ -109,7 +110,7 @@ class Epilogue(NamedTuple):
 
 @emits
 def one_factor(core: Any, scale: int) -> int:
-    """Return a block of UB that is full of the number scale[0]."""
+    """Return a block of UB that is full of the number scale[0]; its queue is closed again."""
     raw, full, scratch = alloc(core, UB, 64), alloc(core, UB, 16 * BLOCK), alloc(core, UB, 2048)
     q = queue(core, MTE2, V, 1)
     fill(core, q)
@@ -134,12 +135,10 @@ def epilogue_of(core: Any, g: Given, m: int, n: int, lent: Lent, shape: Any, til
     spare = alloc(core, UB, stage * 4 * spares) if spares > 0 else -1
     slots = 1 if shape.dtype == FP32 else 2
     residuals = alloc(core, UB, slots * stage * item, slots) if g.residual >= 0 else -1
-    factors, pattern = -1, -1
+    factors, pattern = lent.factor, -1
     if g.scales > 1:
         factors = alloc(core, UB, slots * COLUMNS * 64, slots)
         pattern = alloc(core, UB, COLUMNS * REPEAT)
-    elif g.scales == 1:
-        factors = one_factor(core, g.scale)
     zeros = alloc(core, UB, BLOCK) if is_staged != 0 and shape.act % 2 != 0 else -1
     if zeros >= 0:
         vector_dup(core, zeros, 1, 0.0, FP32, 8)

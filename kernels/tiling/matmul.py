@@ -124,6 +124,11 @@ class MatmulShape(Shape):
         rounding = 1 if self.is_staged and self.out_item == 2 else 0
         return rounding + int(self.ADDS) + {GELU_TANH: 10, GELU_ERF: 29}.get(self.act, 0)
 
+    @property
+    def taken_bytes(self) -> int:
+        """Bytes of UB that are not for results: those for fp32 on its way to L1."""
+        return CUT_BYTES if self.item == 4 else 0
+
     def bytes_leaving(self, stages: int) -> int:
         """Return the bytes of UB for each element of a stage, of which so many are on their way to GM."""
         work = 4 if self.is_staged and self.out_item == 2 else 0
@@ -233,4 +238,4 @@ def _tiling(
 
 def _room(shape: MatmulShape, platform: Platform, n0: int) -> int:
     """Return the bytes of UB that are left for results on their way."""
-    return int(platform.ub_bytes) - 4 * n0 - (CUT_BYTES if shape.item == 4 else 0) - GAPS_BYTES
+    return int(platform.ub_bytes) - 4 * n0 - shape.taken_bytes - GAPS_BYTES
