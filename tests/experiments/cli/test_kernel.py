@@ -53,7 +53,8 @@ def test_a_kernel_that_the_chip_lacks_is_refused(refusal):
 
 def test_the_tiling_that_is_told_is_the_one_that_fits(answer):
     """The default one would take more than the smallest chip has."""
-    found = answer("kernel", "run", "reduce_sum", "--shape", "m=300,n=500", "--platform", "ascend_tiny")
+    shape = ("--shape", "m=300,n=500", "--dtype", "fp32")
+    found = answer("kernel", "run", "reduce_sum", *shape, "--platform", "ascend_tiny")
     assert (found["ok"], found["tiling"]["columns"] < 500) == (True, True)
 
 
