@@ -6,6 +6,7 @@ operators without one say why. Nothing here knows a time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -183,13 +184,56 @@ def _momentum(record: Record) -> list[Launch]:
     return [launch("apply_momentum", {"n": record.inputs[0].size})]
 
 
+def _adam(record: Record) -> list[Launch]:
+    return [launch("apply_adam", {"n": record.inputs[0].size})]
+
+
+def _assign_add(record: Record) -> list[Launch]:
+    return [launch("assign_add", {"n": record.inputs[0].size}, record.inputs[0].kernel_dtype)]
+
+
+def _slice(record: Record) -> list[Launch]:
+    """Return the launch that takes the first part of the one axis that becomes shorter."""
+    x, y = record.inputs[0], record.outputs[0]
+    axis = next(at for at, (before, after) in enumerate(zip(x.shape, y.shape, strict=True)) if before > after)
+    inner = math.prod(x.shape[axis + 1 :])
+    axes = {"m": math.prod(x.shape[:axis]), "n": x.shape[axis], "k": y.shape[axis], "d": inner}
+    return [launch("slice_axis", axes, x.kernel_dtype)]
+
+
+def _split(record: Record) -> list[Launch]:
+    """Return a launch for each of the equal parts along the first axis."""
+    x, parts = record.inputs[0], len(record.outputs)
+    axes = {"m": 1, "n": parts, "k": 1, "d": x.size // parts}
+    return [launch("slice_axis", {**axes, "start": part}, x.kernel_dtype) for part in range(parts)]
+
+
+def _concat(record: Record) -> list[Launch]:
+    """Return the launch that puts arrays one after the other along the first axis."""
+    sizes = {"abcdefgh"[at]: tensor.size for at, tensor in enumerate(record.inputs)}
+    return [launch(f"concat{len(sizes)}", {"m": 1, **sizes}, record.inputs[0].kernel_dtype)]
+
+
+def _batch_norm(name: str) -> Rule:
+    """Return the rule for images of n, c1, h, w, c0; a relu that is fused is told by the layer's name."""
+
+    def launches(record: Record) -> list[Launch]:
+        n, c1, h, w, c0 = record.inputs[0].shape
+        axes = {"n": n, "c": c1 * c0, "h": h, "w": w}
+        if "ReLU" in record.layer:
+            axes["relu"] = 1
+        return [launch(name, axes, record.inputs[0].kernel_dtype)]
+
+    return Rule("normalisation", launches)
+
+
 RULES: Mapping[str, Rule] = {
     "Mul": _binary("mul"),
     "RealDiv": _binary("div"),
     "BiasAdd": _binary("add"),
     "TensorAdd": _binary("add"),
     "AddN": _binary("add"),
-    "AssignAdd": _binary("add"),
+    "AssignAdd": Rule("element-wise", _assign_add),
     "Relu": _unary("relu"),
     "ReLU": _unary("relu"),
     "ReluGrad": _unary("relu_grad"),
@@ -206,25 +250,25 @@ RULES: Mapping[str, Rule] = {
     "ReduceMeanD": _reduce("reduce_mean"),
     "BiasAddGrad": Rule("reduction", _bias_add_grad),
     "ApplyMomentumD": Rule("optimizer", _momentum),
+    "Adam": Rule("optimizer", _adam),
+    "Slice": Rule("layout", _slice),
+    "StridedSlice": Rule("layout", _slice),
+    "Split": Rule("layout", _split),
+    "Concat": Rule("layout", _concat),
+    "BNTrainingReduce": _batch_norm("batch_norm_reduce"),
+    "BNTrainingUpdate": _batch_norm("batch_norm_update"),
 }
 """The vendor's operators that the kit has kernels for."""
 NOT_COVERED: Mapping[str, str] = {
     "ReluV2": "writes a mask of bits beside the result",
     "FusionOp_ReluGradV2_Cast": "reads a mask of bits, and casts",
     "AtomicAddrClean": "no kernel yet",
-    "Slice": "no kernel yet",
-    "Adam": "no kernel yet",
     "Tile": "no kernel yet",
-    "BNTrainingUpdate": "no kernel yet",
     "Assign": "no kernel yet",
     "TensorMove": "no kernel yet",
     "OneHotD": "no kernel yet",
     "SoftmaxCrossEntropyWithLogits": "no kernel yet",
-    "Split": "no kernel yet",
-    "Concat": "no kernel yet",
-    "StridedSlice": "no kernel yet",
     "SigmoidCrossEntropyWithLogitsGrad": "no kernel yet",
-    "BNTrainingReduce": "no kernel yet",
-    "Add+ReLU": "no kernel yet",
+    "Add+ReLU": "two operators in one; the kit fuses them behind a batch normalisation or a product",
 }
 """The others, and why."""
