@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from davinci_sim.chip.engine.l2 import L2, new_l2
 from davinci_sim.chip.launch import Launch
-from davinci_sim.chip.records import Rows, blocks_of, new_rows, offsets_of
+from davinci_sim.chip.records import Rows, blocks_of, offsets_of
 from davinci_sim.core.order import FLAG_COUNT
 from davinci_sim.core.program import Program
 from davinci_sim.core.trace import Trace
@@ -22,7 +22,7 @@ from davinci_sim.platforms import Platform
 from davinci_sim.trace.ledger.causes import BLOCK_START, CAUSES, IMBALANCE, NAMES, NO_BLOCK, WORK
 from davinci_sim.trace.ledger.charge import CONSISTENT, PIPES, Records, Rules, Sums, charge_block
 from davinci_sim.trace.ledger.flags import Flag, flag, hand_backs, partners
-from davinci_sim.trace.ledger.work import Described, describe, first_rows, parts
+from davinci_sim.trace.ledger.work import LEAST_ROWS, Work, work_of
 
 Numbers = npt.NDArray[np.int64]
 PIPE_NAMES = tuple(Pipe(number).name for number in range(1, PIPES))
@@ -182,16 +182,13 @@ def ledger(
     Raises:
         DavinciError: the trace is not one of these launches from that content of L2.
     """
-    blocks, rows = blocks_of(launches), new_rows(launches)
+    blocks, rows = blocks_of(launches), trace.records
     count = sum(map(len, blocks))
-    if count != len(trace.records):
-        raise _foreign(f"the trace has {len(trace.records)} records, the launches have {count}")
-    known = describe(blocks, rows, platform)
-    known = first_rows(known, count)
-    cache = new_l2(platform) if cache is None else cache
-    locations, line = np.unique(trace.records["location"], return_inverse=True)
-    divided, hbm_bytes = parts(blocks, trace.records, known, platform, cache, macs)
-    records = _records(trace.records, known, line + 1, divided)
+    if count != len(rows):
+        raise _foreign(f"the trace has {len(rows)} records, the launches have {count}")
+    locations, line = np.unique(rows["location"], return_inverse=True)
+    work, hbm_bytes = work_of(blocks, rows, platform, new_l2(platform) if cache is None else cache, macs)
+    records = _records(rows, line + 1, work)
     is_hand_back = hand_backs(queues)
     sums = _empty_sums(int(platform.ai_cores), len(locations) + 1, count)
     rules = Rules(int(platform.queue_depth), int(platform.dispatch_cycles), is_hand_back)
@@ -217,12 +214,12 @@ def _window(trace: Trace) -> tuple[int, int]:
     return min(start for start, _ in spans), max(end for _, end in spans)
 
 
-def _records(rows: Rows, known: Described, line: Numbers, divided: npt.NDArray[np.int32]) -> Records:
+def _records(rows: Rows, line: Numbers, work: Work) -> Records:
     """Return the columns that charging reads."""
-    op, pipe, start, end, ready = (
-        rows[name].astype(np.int64) for name in ("op", "pipe", "start", "end", "ready")
-    )
-    return Records(op, pipe, start, end, ready, known.flag, line.astype(np.int64), divided)
+    if len(rows) < LEAST_ROWS:
+        rows, line = np.resize(rows, LEAST_ROWS), np.resize(line, LEAST_ROWS)
+    op, pipe, start, end, ready = (rows[name] for name in ("op", "pipe", "start", "end", "ready"))
+    return Records(op, pipe, start, end, ready, line, *work)
 
 
 def _empty_sums(cores: int, lines: int, records: int) -> Sums:
@@ -298,7 +295,7 @@ def _flag_waits(
         or [np.zeros(0, dtype=np.int64)]
     )[waits]
     lines = len(sources)
-    key = (records.line[waits] * lines + records.line[setters]) * FLAG_COUNT + records.flag[waits]
+    key = (records.line[waits] * lines + records.line[setters]) * FLAG_COUNT + records.payload[waits]
     kinds, place, counts = np.unique(key, return_inverse=True, return_counts=True)
     totals = np.zeros(len(kinds), dtype=np.int64)
     np.add.at(totals, place, waited[waits])

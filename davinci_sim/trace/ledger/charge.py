@@ -18,12 +18,15 @@ from davinci_sim.isa.pipes import QUEUED_PIPES, Pipe
 from davinci_sim.trace.ledger.causes import (
     BARRIER,
     BUFFER_FULL,
+    BUSY,
+    CONFLICT,
     DISPATCH,
     DRAIN,
     FILL,
     FLAG,
     HAND_OFF,
     QUEUE_FULL,
+    RAGGED,
     SCALAR_WAIT,
     UNUSED,
 )
@@ -37,16 +40,19 @@ CONSISTENT = -1
 
 
 class Records(NamedTuple):
-    """The columns of all records."""
+    """The columns of all records: those of the trace, and what the records are (see Work)."""
 
-    op: Numbers
-    pipe: Numbers
+    op: npt.NDArray[np.int16]
+    pipe: npt.NDArray[np.int8]
     start: Numbers
     end: Numbers
     ready: Numbers
-    flag: Numbers  # of a hand-off
     line: Numbers  # row of Sums.lines
-    parts: npt.NDArray[np.int32]  # [record, cause]: what the time from start to end consists of
+    payload: Numbers  # the flag of a hand-off, the row of a transfer
+    cycles: Numbers
+    plain: npt.NDArray[np.int32]
+    ragged: npt.NDArray[np.int32]
+    transfers: npt.NDArray[np.int32]  # [row, cause]
 
 
 class Sums(NamedTuple):
@@ -123,10 +129,16 @@ def _is_hand_off(op: int) -> bool:
 @inlined
 def _charge_work(records: Records, sums: Sums, core: int, pipe: int, r: int) -> None:
     """Charge the time for which a record holds its unit."""
-    for cause in range(HAND_OFF + 1):
-        cycles = records.parts[r, cause]
-        if cycles > 0:
-            _charge(sums, core, pipe, cause, records.line[r], cycles)
+    line, row = records.line[r], records.payload[r]
+    if _is_hand_off(records.op[r]):
+        _charge(sums, core, pipe, HAND_OFF, line, records.end[r] - records.start[r])
+    elif row < 0:
+        _charge(sums, core, pipe, BUSY, line, records.plain[r] - records.ragged[r])
+        _charge(sums, core, pipe, RAGGED, line, records.ragged[r])
+        _charge(sums, core, pipe, CONFLICT, line, records.cycles[r] - records.plain[r])
+    else:
+        for cause in range(HAND_OFF):
+            _charge(sums, core, pipe, cause, line, records.transfers[row, cause])
 
 
 @inlined
@@ -153,7 +165,7 @@ def _run_scalar(
     _charge(sums, core, _S, DISPATCH, line, arrival - clock)
     _go_on(scalar, arrival, DISPATCH)
     if start > arrival:
-        waited = _wait_cause(records.op[r], records.flag[r], rules)
+        waited = _wait_cause(records.op[r], records.payload[r], rules)
         _charge(sums, core, _S, waited, line, start - arrival)
         if records.op[r] == WAIT:
             sums.waited[r] = start - arrival
@@ -224,7 +236,7 @@ def charge_block(
         if work[pipe, 0] < r <= work[pipe, 1]:
             _charge_lateness(sums, scalar, core, pipe, records.line[r], free[pipe], begin)
             if start > since:
-                cause = _wait_cause(records.op[r], records.flag[r], rules)
+                cause = _wait_cause(records.op[r], records.payload[r], rules)
                 _charge(sums, core, pipe, cause, records.line[r], start - since)
                 if records.op[r] == WAIT:
                     sums.waited[r] = start - since
