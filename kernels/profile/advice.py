@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from davinci_sim.memory.spaces import Space
 from kernels.lang.shapes import Tiling
 from kernels.profile.findings import Finding, findings
 from kernels.profile.profile import Profile
@@ -91,7 +90,7 @@ def _advice(found: Profile, loss: Finding, trials: Trials, named: set[Tiling | N
     cycles, best = min(ran, key=lambda each: each[0], default=(found.cycles, None))
     saved = 1 - cycles / max(1, found.cycles)
     if best is not None and saved >= LEAST_GAIN and best.tiling not in named:
-        text = f"{best.change} {_fits(best, found)} and saves {100 * saved:.1f} % ({cycles} cycles)"
+        text = f"{best.change} {_fits(best)} and saves {100 * saved:.1f} % ({cycles} cycles)"
         return Advice(f"{loss.text}: {text}", loss.pipe, loss.cause, loss.share, best.tiling, cycles)
     remedy = _other_remedy(found, loss, tried, best)
     text = f"{loss.text}: {remedy}" if remedy else loss.text
@@ -105,14 +104,10 @@ def _other_remedy(found: Profile, loss: Finding, tried: list[Trial], best: Trial
     if loss.cause in _HINTS:
         return _HINTS[loss.cause]
     if best is not None:
-        return f"{best.change} {_fits(best, found)}, but takes {best.cycles} cycles"
+        return f"{best.change} {_fits(best)}, but takes {best.cycles} cycles"
     return f"{tried[0].change} does not fit ({tried[0].refusal})" if tried else ""
 
 
-def _fits(trial: Trial, found: Profile) -> str:
-    """Return `fits`, and of more slots the spaces in which they do."""
-    if getattr(trial.tiling, "slots", 0) == getattr(found.tiling, "slots", 0):
-        return "fits"
-    rows = found.task.buffers[0].tolist()
-    spaces = dict.fromkeys(Space(space).name for space, _, _, slots, _ in rows if slots > 1)
-    return f"fits in {' and '.join(spaces)}" if spaces else "fits"
+def _fits(trial: Trial) -> str:
+    """Return `fits`, and the on-chip memories of which more is taken."""
+    return f"fits in {' and '.join(trial.grown)}" if trial.grown else "fits"

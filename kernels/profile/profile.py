@@ -118,25 +118,25 @@ def profile(kernel: Kernel, shape: Shape, platform: Platform, tiling: Tiling | N
     """
     tiling = tiling or kernel.tiling(shape, platform)
     task = kernel.task(shape, handles_of(kernel, shape), platform, tiling)
-    launch = launch_of(task, platform)
-    trace = simulate_launches([launch], platform, "fast", new_l2(platform))
+    trace, launch = alone(task, platform), launch_of(task, platform)
     book = ledger([launch], platform, trace, macs=_macs(kernel, shape, task), queues=task.queues)
     roof = roofline(kernel, shape, platform, task)
     return Profile(kernel, shape, platform, tiling, task, trace, book, roof, bounds(kernel, shape, platform))
 
 
-def simulated_cycles(kernel: Kernel, shape: Shape, platform: Platform, tiling: Tiling) -> int:
-    """Return what a launch takes on the otherwise idle chip, from an empty L2: Profile.cycles, alone.
+def alone(task: Task, platform: Platform) -> Trace:
+    """Return the trace of a task on the otherwise idle chip, from an empty L2.
+
+    What starting the task takes is left out.
 
     Raises:
-        DavinciError: the tiling does not fit, an instruction is illegal, the program deadlocks.
+        Deadlock: pipes wait for flags that nobody sets.
     """
-    task = kernel.emitted(shape, handles_of(kernel, shape), platform, tiling)
-    return simulate_launches([launch_of(task, platform)], platform, "fast", new_l2(platform)).cycles
+    return simulate_launches([launch_of(task, platform)], platform, "fast", new_l2(platform))
 
 
 def launch_of(task: Task, platform: Platform) -> Launch:
-    """Return the launch of a task alone on a chip; what starting the task takes is left out."""
+    """Return the launch of a task alone on a chip."""
     return Launch(task.programs, block_cycles=int(platform.block_start_cycles))
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
 from typing import Any
 
+from davinci_sim.chip.task import Task
 from davinci_sim.errors import DavinciError
+from davinci_sim.memory.spaces import Space
 from kernels.lang.shapes import Tiling
-from kernels.profile.profile import Profile, simulated_cycles
+from kernels.profile.profile import Profile, alone
 
 MOST_TRIALS, TRIALS_EACH = 8, 3
 DEEPER, LONGER, SHORTER = "deeper", "longer", "shorter"
@@ -19,12 +22,16 @@ DEEPER, LONGER, SHORTER = "deeper", "longer", "shorter"
 
 @dataclass(frozen=True)
 class Trial:
-    """A tiling that differs in `change`, and what it takes; None where it does not fit, for a reason."""
+    """A tiling that differs in `change`, and what it takes; None where it does not fit, for a reason.
+
+    `grown` are the on-chip memories of which it takes more.
+    """
 
     tiling: Tiling
     change: str
     cycles: int | None
     refusal: str = ""
+    grown: tuple[str, ...] = ()
 
 
 class Trials:
@@ -81,7 +88,8 @@ class Trials:
         if not 1 <= blocks <= cores:
             return Trial(tiling, change, None, f"it wants {blocks} cores, there are {cores}")
         try:
-            return Trial(tiling, change, simulated_cycles(found.kernel, found.shape, found.platform, tiling))
+            task = found.kernel.emitted(found.shape, found.task.operands, found.platform, tiling)
+            return Trial(tiling, change, alone(task, found.platform).cycles, grown=_grown(found.task, task))
         except DavinciError as refusal:
             return Trial(tiling, change, None, str(refusal).splitlines()[0].rpartition(": ")[2])
 
@@ -99,3 +107,17 @@ def _difference(one: Tiling, other: Tiling) -> dict[str, int]:
 def _size(tiling: Tiling) -> int:
     """Return the product of all fields but the slots: how large the pieces are."""
     return prod(max(1, int(getattr(tiling, name))) for name in tiling.names() if name != "slots")
+
+
+def _grown(before: Task, after: Task) -> tuple[str, ...]:
+    """Return the on-chip memories of which the first block allocates more after than before."""
+    old, new = _allocated(before), _allocated(after)
+    return tuple(Space(space).name for space in new if new[space] > old[space])
+
+
+def _allocated(task: Task) -> Counter[int]:
+    """Return by space the bytes that the first block of a task allocates."""
+    found: Counter[int] = Counter()
+    for space, _, nbytes, _, _ in task.buffers[0].tolist():
+        found[space] += nbytes
+    return found
