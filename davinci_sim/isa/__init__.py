@@ -154,6 +154,9 @@ from davinci_sim.isa.vision import (
     vrpac,
 )
 
+# the last, so that the others keep their numbers
+from davinci_sim.isa.indexed import gather_rows, scatter_rows  # isort: skip
+
 __all__ = [
     "BF16",
     "FP16",
@@ -171,6 +174,7 @@ __all__ = [
     "Pipe",
     "broadcast_ub_to_l0c",
     "data_move",
+    "gather_rows",
     "instruction",
     "l0c_to_ub",
     "load2d",
@@ -179,6 +183,7 @@ __all__ = [
     "pipe_barrier",
     "rpn_cor",
     "rpn_cor_diag",
+    "scatter_rows",
     "scatter_vabs",
     "scatter_vadd",
     "scatter_vadds",

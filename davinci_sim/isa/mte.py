@@ -86,7 +86,7 @@ def _sum_of(memory: Memory, dtype: int, to: int, start: int) -> int:
 
 
 @inner
-def _add_run(memory: Memory, dtype: int, to: int, start: int, run: int) -> None:
+def add_run(memory: Memory, dtype: int, to: int, start: int, run: int) -> None:
     """Add `run` bytes of numbers in local memory to those in GM; addresses in GM may be any byte."""
     width = 4 if dtype in (FP32, INT32) else 1 if dtype == INT8 else 2
     for index in range(0, run, width):
@@ -169,7 +169,7 @@ class data_move(Declaration):
             s = start + burst * (run + i.src_gap * BLOCK_BYTES)
             d = end + burst * (run + i.dst_gap * BLOCK_BYTES)
             if i.atomic:
-                _add_run(memory, i.dtype, d, s, run)
+                add_run(memory, i.dtype, d, s, run)
             else:
                 copy(target, d, source, s, run)
 

@@ -11,7 +11,7 @@ from davinci_sim.platforms import assumed, platform
 from davinci_sim.platforms.instructions import THEIRS
 
 EVERYWHERE = {"set_flag", "wait_flag", "pipe_barrier", "data_move", "load2d", "load3d", "set_2d"}
-EVERYWHERE |= {"vector_dup"}
+EVERYWHERE |= {"vector_dup", "gather_rows", "scatter_rows"}
 """What the vendor's lists do not speak of."""
 
 
