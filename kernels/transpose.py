@@ -41,7 +41,8 @@ from kernels.lang import (
     size_of,
     use,
 )
-from kernels.lang.parts import Assembly, Levels, Part, assemble, far_row
+from kernels.lang.parts import Assembly, assemble
+from kernels.lang.row import Levels, Part, far_row
 from kernels.lang.rows import pitch_bytes, row_period, row_tails, store_exact
 from kernels.lang.turn import (
     RUN,
@@ -113,8 +114,8 @@ class TransposeShape(Shape):
             groups = [*groups[:-1], [*groups[-1], axis]] if is_next else [*groups, [axis]]
         if len(groups) > len(ORDERS[0]):
             raise BadShape(
-                f"kernel transpose: axes {tuple(axes)} of {tuple(lengths)}\n  rule: at most four axes are left "
-                "when neighbours that stay so count as one\n  next: transpose in two steps"
+                f"kernel transpose: axes {tuple(axes)} of {tuple(lengths)}\n"
+                "  rule: at most four axes are left when neighbours that stay so count as one\n  next: transpose in two steps"
             )
         order = sorted(range(len(groups)), key=lambda g: groups[g][0])
         missing = len(ORDERS[0]) - len(groups)
