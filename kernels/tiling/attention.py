@@ -1,0 +1,133 @@
+"""Problems of fused attention, and how they are cut: keys of a tile, queries of a group, groups of a unit."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from davinci_sim.platforms import Platform
+from kernels.lang import FP16, Shape, Tiling
+from kernels.lang.attention import EDGE, SUM_ROWS
+from kernels.rules import require, require_dtype, round_up
+
+MOST_DEPTH = 256
+STATS_BYTES = 12288
+"""More than what UB holds beside scores, sums, products, results and queries."""
+STEP_CYCLES = 300
+"""What barriers and short instructions cost per step."""
+
+
+@dataclass(frozen=True)
+class AttentionShape(Shape):
+    """q[b, heads, t, d], k and v[b, heads, s, d]; s is t unless given; `causal` 1 hides later keys."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("s", "causal")
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"b": 1, "heads": 2, "t": 40, "d": 24}, {"b": 2, "heads": 1, "t": 17, "d": 64, "s": 70},
+        {"b": 1, "heads": 1, "t": 150, "d": 33, "causal": 1}, {"b": 1, "heads": 1, "t": 300, "d": 128},
+    )  # fmt: skip
+    b: int
+    heads: int
+    t: int
+    d: int
+    s: int = 0
+    causal: int = 0
+    dtype: int = FP16
+
+    def check(self, kernel: str) -> None:
+        """Refuse other types than fp16, wide heads, odd options, and masks that are not square."""
+        require_dtype(kernel, self.dtype, FP16)
+        require(kernel, self.d <= MOST_DEPTH, f"d is at most {MOST_DEPTH}", f"d={self.d}")
+        require(kernel, self.s >= 0, "s is at least 0", f"s={self.s}")
+        require(kernel, self.causal in {0, 1}, "causal is 0 or 1", f"causal={self.causal}")
+        same = not self.causal or self.s in {0, self.t}
+        require(kernel, same, "with causal there are as many keys as queries", f"t={self.t}, s={self.s}")
+
+    @property
+    def keys(self) -> int:
+        """How many keys there are."""
+        return self.s or self.t
+
+    @property
+    def rows(self) -> int:
+        """How many queries there are in whole fractals."""
+        return round_up(self.t, EDGE)
+
+
+@dataclass(frozen=True)
+class AttentionTiling(Tiling):
+    """Keys of a tile, columns of 16 queries of a group, groups of a unit, keys of a piece for L0."""
+
+    LENGTHS: ClassVar[tuple[str, ...]] = ("tile",)
+    tile: int
+    columns: int
+    groups: int
+    k_piece: int
+    v_piece: int
+
+    @classmethod
+    def default(cls, shape: AttentionShape, platform: Platform) -> "AttentionTiling":
+        """Return the tiling with the least estimated time."""
+        return min(cls._fitting(shape, platform), key=lambda tiling: tiling._estimate(shape, platform))
+
+    @classmethod
+    def space(cls, shape: AttentionShape, platform: Platform) -> Iterator["AttentionTiling"]:
+        """Yield the default tiling, the others, and one of half the keys."""
+        first = cls.default(shape, platform)
+        yield first
+        yield from (tiling for tiling in cls._fitting(shape, platform) if tiling != first)
+        if first.tile > EDGE:
+            half = round_up(first.tile // 2, EDGE)
+            yield replace(first, tile=half)
+
+    @classmethod
+    def _fitting(cls, shape: AttentionShape, platform: Platform) -> Iterator["AttentionTiling"]:
+        """Yield tilings from large to small groups, each with the longest equal tiles that fit."""
+        sizes = [(columns, groups) for columns in (4, 2, 1) for groups in (2, 1)]
+        for columns, groups in sizes:
+            longest = cls._longest(shape, platform, columns, groups)
+            if longest >= EDGE or (columns, groups) == (1, 1):
+                yield cls._cut(shape, platform, columns, groups, max(EDGE, longest))
+
+    @classmethod
+    def _cut(
+        cls, shape: AttentionShape, platform: Platform, columns: int, groups: int, longest: int
+    ) -> "AttentionTiling":
+        """Return the tiling with equal tiles of at most `longest` keys."""
+        width = round_up(shape.d, EDGE)
+        tile = round_up(-(-shape.keys // -(-shape.keys // longest)), EDGE)
+        l0a, l0b = int(platform.l0a_bytes) // 2, int(platform.l0b_bytes)
+        queries = 2 * columns * EDGE
+        k_piece = l0a // (2 * width) // EDGE * EDGE
+        v_piece = (
+            min(l0a // (2 * (width + SUM_ROWS)), (l0b - 2 * queries * width) // 2 // queries) // EDGE * EDGE
+        )
+        return cls(tile, columns, groups, max(EDGE, min(k_piece, tile)), max(EDGE, min(v_piece, tile)))
+
+    @staticmethod
+    def _longest(shape: AttentionShape, platform: Platform, columns: int, groups: int) -> int:
+        """Return how many keys fit UB, L1 and L0C, in whole fractals."""
+        width, queries = round_up(shape.d, EDGE), columns * EDGE
+        sums = queries * (width + SUM_ROWS) * 4
+        ub = int(platform.ub_bytes) - STATS_BYTES - (groups + 1) * sums - (groups + 1) * queries * width * 2
+        l1 = (int(platform.l1_bytes) - 2 * groups * queries * width * 2) // (8 * width + 2 * queries)
+        l0c = (int(platform.l0c_bytes) - 2 * sums) // (2 * queries)
+        l0b = int(platform.l0b_bytes) - 2 * queries * width * 2 - 2 * 2 * queries * EDGE
+        return max(0, min(ub // (2 * queries), l1, l0c) // EDGE * EDGE) if l0b >= 0 else 0
+
+    def _estimate(self, shape: AttentionShape, platform: Platform) -> int:
+        """Estimate cycles: the units of a core, each bound by vector unit, cube or memory path."""
+        width, queries = round_up(shape.d, EDGE), self.columns * EDGE
+        tiles, cores = -(-shape.keys // self.tile), int(platform.ai_cores)
+        vector = tiles * (7 * queries * self.tile // 128 + 3 * queries * width // 64 + STEP_CYCLES)
+        cube = tiles * queries * self.tile * (2 * width + SUM_ROWS) // 4096
+        path = min(int(platform.l2_read_bytes_per_cycle), int(platform.l2_chip_bytes_per_cycle) // cores)
+        unit = max(self.groups * max(vector, cube), tiles * self.tile * width * 4 // path)
+        return -(-self.units(shape) // cores) * unit
+
+    def units(self, shape: AttentionShape) -> int:
+        """Return how many units there are."""
+        return shape.b * shape.heads * -(-shape.t // (self.columns * self.groups * EDGE))
+
+    def blocks(self, shape: AttentionShape, platform: Platform) -> int:
+        """Return one core per unit, as many as there are."""
+        return min(int(platform.ai_cores), self.units(shape))
