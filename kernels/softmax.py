@@ -53,6 +53,7 @@ from kernels.lang.rowwise import (
     LINE,
     Desk,
     Tile,
+    Wide,
     desk,
     each_lane,
     each_row,
@@ -61,6 +62,8 @@ from kernels.lang.rowwise import (
     maximum_blocks,
     number_blocks,
     row_sums,
+    wide_arrays,
+    widened,
 )
 from kernels.lang.stream import Stream, bring, close_stream, open_stream, release, room, send
 from kernels.tiling.rowwise import RowShape, RowTiling
@@ -81,23 +84,8 @@ class SoftmaxGradShape(RowShape):
     """dy[m, n] and y[m, n] of type `dtype`."""
 
     SOURCES: ClassVar[int] = 2
+    PIECES: ClassVar[int] = 2
     WIDE: ClassVar[int] = 3
-
-
-class Wide(NamedTuple):
-    """Arrays of fp32 that fp16 needs beside the tiles."""
-
-    x: int
-    other: int
-    product: int
-
-
-@emits
-def wide_arrays(core: Any, nbytes: int, arrays: int, dtype: int) -> Wide:
-    """Allocate up to three arrays of `nbytes`, none where the tiles are of fp32."""
-    nbytes = nbytes if dtype == FP16 else 0
-    x, other = alloc(core, UB, nbytes), alloc(core, UB, nbytes if arrays > 1 else 0)
-    return Wide(x, other, alloc(core, UB, nbytes if arrays > 2 else 0))
 
 
 @emits
@@ -154,15 +142,6 @@ class Lanes(NamedTuple):
     before: int
     peak: int
     scale: int
-
-
-@emits
-def widened(core: Any, w: Wide, taken: int, n: int, dtype: int) -> int:
-    """Return where a piece lies in fp32."""
-    if dtype == FP32:
-        return taken
-    flat_convert(core, w.x, FP32, taken, FP16, n)
-    return w.x
 
 
 @emits

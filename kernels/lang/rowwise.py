@@ -47,6 +47,31 @@ def desk(core: Any, rows: int) -> Desk:
     return Desk(kept, numbers, blocks, scratch)
 
 
+class Wide(NamedTuple):
+    """Arrays of fp32 that fp16 needs beside the tiles."""
+
+    x: int
+    other: int
+    product: int
+
+
+@emits
+def wide_arrays(core: Any, nbytes: int, arrays: int, dtype: int) -> Wide:
+    """Allocate up to three arrays of `nbytes`, none where the tiles are of fp32."""
+    nbytes = nbytes if dtype == FP16 else 0
+    x, other = alloc(core, UB, nbytes), alloc(core, UB, nbytes if arrays > 1 else 0)
+    return Wide(x, other, alloc(core, UB, nbytes if arrays > 2 else 0))
+
+
+@emits
+def widened(core: Any, w: Wide, taken: int, n: int, dtype: int) -> int:
+    """Return where a piece lies in fp32."""
+    if dtype == FP32:
+        return taken
+    flat_convert(core, w.x, FP32, taken, FP16, n)
+    return w.x
+
+
 @emits
 def is_short(core: Any, shape: Any, tiling: Any) -> int:
     """Return 1 where rows go through UB as a whole: no piece is shorter than what moves fastest."""

@@ -8,12 +8,11 @@ from davinci_sim.platforms import Platform
 from kernels.lang import FP16, FP32, Shape, Tiling
 from kernels.rules import item_bytes, require_dtype, round_up
 
-GROUP, LEAST_ROWS = 16, 4
+GROUP = 16
 PIECE_BYTES = 24 * 1024
 MIN_PIECE = 256
 MAX_ROWS = 256
 FIXED_BYTES = 12 * 1024
-"""Room in UB for gaps and for what does not grow with the tile."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,8 @@ class RowShape(Shape):
         for dtype in (FP16, FP32)
     )
     SOURCES: ClassVar[int] = 1
+    PIECES: ClassVar[int] = 1
+    """Arrays of which pieces arrive together."""
     WIDE: ClassVar[int] = 1
     """Arrays in fp32 beside a tile of fp16."""
     ROW_BYTES: ClassVar[int] = 600
@@ -45,6 +46,11 @@ class RowShape(Shape):
     def pitch(self) -> int:
         """Bytes from row to row in UB."""
         return round_up(self.n * item_bytes(self.dtype), 32)
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of UB for gaps, and for what does not grow with the rows of a tile."""
+        return FIXED_BYTES
 
     @property
     def live_bytes(self) -> int:
@@ -68,16 +74,19 @@ class RowTiling(Tiling):
 
     @classmethod
     def default(cls, shape: Any, platform: Platform) -> Self:
-        """Return whole rows where four fit, in tiles of equal height; else pieces of a row."""
+        """Return whole rows where one fits, in tiles of equal height; else pieces of a row."""
         size = item_bytes(shape.dtype)
         ends = 0 if shape.pitch == shape.n * size else GROUP * shape.pitch
-        fitting = (int(platform.ub_bytes) - FIXED_BYTES - ends) // shape.live_bytes
-        if fitting < LEAST_ROWS:
-            return cls(1, max(MIN_PIECE, PIECE_BYTES // size // shape.SOURCES // MIN_PIECE * MIN_PIECE))
+        fitting = (int(platform.ub_bytes) - shape.fixed_bytes - ends) // shape.live_bytes
+        if fitting < 1:
+            return cls(1, max(MIN_PIECE, PIECE_BYTES // size // shape.PIECES // MIN_PIECE * MIN_PIECE))
         share = -(-shape.m // int(platform.ai_cores))
         tiles = -(-share // min(fitting, MAX_ROWS))
         rows = min(fitting, -(-share // tiles))
-        return cls(round_up(rows, 8) if round_up(rows, 8) <= fitting else rows, shape.n, shape.slots)
+        rows = round_up(rows, 8) if round_up(rows, 8) <= fitting else rows
+        if shape.UNIT > 1 and rows % shape.UNIT:
+            rows = rows // shape.UNIT * shape.UNIT or (4 if rows >= 4 else min(rows, 2))
+        return cls(rows, shape.n, shape.slots)
 
     @classmethod
     def space(cls, shape: Any, platform: Platform) -> Iterator[Self]:
