@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from experiments.cli.metrics import COMPARE, Explained
 from experiments.cli.output import examples, json_option, report
 from experiments.cli.problem import Problem, problem_of
 from experiments.cli.profile import profiled
@@ -22,6 +23,8 @@ TWICE = " Given twice: of the one and of the other."
 
 @click.command(
     "compare",
+    cls=Explained,
+    metrics=COMPARE,
     short_help="Explain the difference of two tilings, chips, shapes or kernels.",
     epilog=examples(
         "davinci kernel compare matmul --shape m=512,k=512,n=512 --tiling m0=64 --tiling m0=128",

@@ -11,6 +11,7 @@ import click
 from experiments.cli.check import check_kernel
 from experiments.cli.compare import compare_kernels
 from experiments.cli.inspect import inspect_kernel
+from experiments.cli.metrics import RUN, Explained
 from experiments.cli.output import (
     engine_option,
     examples,
@@ -86,6 +87,8 @@ def _add_refusals(found: list[dict[str, Any]], platform: str) -> str:
 
 @kernel.command(
     "run",
+    cls=Explained,
+    metrics=RUN,
     short_help="Run one kernel, timed and checked.",
     epilog=examples(
         "davinci kernel run matmul --shape m=1024,k=1024,n=1024",

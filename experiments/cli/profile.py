@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from experiments.cli.metrics import PROFILE, Explained
 from experiments.cli.output import console, examples, json_option, report
 from experiments.cli.problem import Problem, problem_of, problem_options, tiling_option
 
@@ -20,46 +21,20 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 MOST_LINES, MOST_FLAGS, TEXT_WIDTH = 12, 6, 64
-EXAMPLES = examples(
-    "davinci kernel profile matmul --shape m=1024,k=1024,n=1024",
-    "davinci kernel profile add --shape n=1000000 --dtype fp32 --html add.html --csv add",
-    "davinci kernel profile my_kernels.py:scale --shape n=5000 --json",
-)
-METRICS = {
-    "cycles": "end of the last result - start of the first block, alone on the chip, L2 empty at first",
-    "us": "cycles / clock_hz * 10^6",
-    "ideal": "multiplications / (cores * m * k * n of one cube product)",
-    "port": "the longest of operand bytes / (cores * width of a core's path), / width of L2, / width of HBM",
-    "capacity": "bytes of 2 f / sqrt(s) - 2 s numbers (f products, room for s) / width; matrix products only",
-    "ceilings": "as ideal and port; vector: repeats * cycles of a repeat, all cores together / cores",
-    "efficiency": "highest of the cube, paths, l2 and hbm ceilings / cycles",
-    "at work": "work of the units / (cores * cycles); bytes through L2, from and to HBM / width / cycles",
-    "share": "cycles that a pipe is charged with for a cause / cycles, the mean of the cores with blocks",
-    "critical": "the same of the core whose last block ends last",
-    "busy of a line": "cycles in which units hold its instructions, all pipes but S, / cores with blocks",
-    "waiting of a line": "cycles for which pipes but S wait for its instructions / cores with blocks",
-    "saves": "1 - cycles with the tiling named / cycles; both were simulated",
-}
-
-
-class ProfileCommand(click.Command):
-    """A command whose help tells the formula of every metric and what every cause means."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the formulas, the causes and the examples."""
-        from davinci_sim.trace.ledger.causes import CAUSES
-
-        with formatter.section("Metrics"):
-            formatter.write_dl(list(METRICS.items()))
-        with formatter.section("Causes (every cycle of every pipe has exactly one)"):
-            formatter.write_dl([(cause.name, cause.meaning) for cause in CAUSES])
-        super().format_epilog(ctx, formatter)
 
 
 @click.command(
-    "profile", cls=ProfileCommand, short_help="Show where the time of one kernel goes, with advice.",
-    epilog=EXAMPLES,
-)  # fmt: skip
+    "profile",
+    cls=Explained,
+    metrics=PROFILE,
+    causes=True,
+    short_help="Show where the time of one kernel goes, with advice.",
+    epilog=examples(
+        "davinci kernel profile matmul --shape m=1024,k=1024,n=1024",
+        "davinci kernel profile add --shape n=1000000 --dtype fp32 --html add.html --csv add",
+        "davinci kernel profile my_kernels.py:scale --shape n=5000 --json",
+    ),
+)
 @problem_options
 @tiling_option
 @click.option(

@@ -14,7 +14,7 @@ from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.simulate import simulate_launches
 from davinci_sim.core.program import parse
 from davinci_sim.errors import DavinciError, UnknownName
-from davinci_sim.platforms import assumed, platform
+from davinci_sim.platforms import assumed, platform, platform_names
 from davinci_sim.trace.ledger import CAUSES, NAMES, PIPE_NAMES, Flag, hand_backs, ledger, partners
 from tests.davinci_sim.chip.programs import programs
 
@@ -86,6 +86,18 @@ def test_the_second_launch_meets_what_the_first_left_in_l2(narrow, words):
     assert cold.cycles_of("MTE2", "l2_miss") > 0
     assert warm.cycles_of("MTE2", "l2_miss") == warm.cycles_of("MTE2", "hbm_share") == 0
     assert warm.cycles_of("MTE2", "busy") == cold.cycles_of("MTE2", "busy")
+
+
+@pytest.mark.parametrize("name", platform_names())
+def test_every_chip_has_a_ledger(name, words):
+    """With L2 or without, with few cores or many."""
+    chip = platform(name)
+    program = words.program(
+        words.load(300), words.set_flag(words.MTE2, words.V), words.wait_flag(words.MTE2, words.V),
+        words.work(50), words.set_flag(words.V, words.MTE3), words.wait_flag(words.V, words.MTE3),
+        words.store(300),
+    )  # fmt: skip
+    charged([Launch((program,) * 3, block_cycles=int(chip.block_start_cycles))], chip)
 
 
 def test_a_pipe_without_work_and_a_core_without_a_block_say_so(words):

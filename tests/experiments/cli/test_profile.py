@@ -7,7 +7,7 @@ import json
 import pytest
 
 from davinci_sim.trace.ledger.causes import CAUSES
-from experiments.cli.profile import METRICS
+from experiments.cli.metrics import COMPARE, PROFILE, RUN
 from tests.experiments.conftest import OWN_KERNELS
 
 SHAPE = "m=64,k=96,n=80"
@@ -50,10 +50,15 @@ def test_a_users_kernel_has_its_own_lines(answer):
     assert found["advice"] == []
 
 
-def test_help_tells_the_formula_of_every_metric_and_every_cause(davinci):
-    text = " ".join(davinci("kernel", "profile", "--help").stdout.split())
-    for name, formula in METRICS.items():
+@pytest.mark.parametrize(("command", "metrics"), [("run", RUN), ("profile", PROFILE), ("compare", COMPARE)])
+def test_help_tells_the_formula_of_every_metric(davinci, command, metrics):
+    text = " ".join(davinci("kernel", command, "--help").stdout.split())
+    for name, formula in metrics.items():
         assert f"{name} {formula}" in text
+
+
+def test_help_tells_what_every_cause_means(davinci):
+    text = " ".join(davinci("kernel", "profile", "--help").stdout.split())
     for cause in CAUSES:
         assert f"{cause.name} {cause.meaning}" in text
 
