@@ -7,7 +7,7 @@ TEST_ARGS ?= -n auto --dist loadfile
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled check test test-slow trace-check docs bench demo lock clean
+.PHONY: help setup compiled check test test-slow trace-check docs tune bench demo lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ trace-check: compiled ## read traces with Perfetto's own trace processor; needs 
 
 docs: setup ## write the generated pages again
 	$(PY) -m davinci_sim.core.reference_page
+
+tune: compiled ## search again for the tilings that come with the kit
+	$(PY) -m experiments.cli.main kernel retune --networks --folder kernels/tunings
 
 bench: compiled ## the benchmarks; appends to results/bench.jsonl
 	$(PY) -m experiments.bench

@@ -22,6 +22,7 @@ from experiments.cli.output import (
     seed_option,
 )
 from experiments.cli.profile import profile_kernel
+from experiments.cli.retune import retune_kernels
 from experiments.cli.show import show_kernel, step_kernel
 from experiments.cli.tune import tune_kernel
 
@@ -45,7 +46,8 @@ def kernel() -> None:
 
 
 for _command in (
-    check_kernel, profile_kernel, compare_kernels, tune_kernel, show_kernel, step_kernel, inspect_kernel,
+    check_kernel, profile_kernel, compare_kernels, tune_kernel, retune_kernels, show_kernel, step_kernel,
+    inspect_kernel,
 ):  # fmt: skip
     kernel.add_command(_command)
 

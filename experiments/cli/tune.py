@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from kernels.tune import Tuned
 
 
+jobs_option = click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(1, 64), help="Searches at a time."
+)
+folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where to keep it (default: $DAVINCI_TUNINGS, or davinci-kit/tunings among your data).",
+)
+
+
 @click.command(
     "tune",
     short_help="Search for the best tiling of one kernel; keep it.",
@@ -28,11 +39,8 @@ if TYPE_CHECKING:
     ),
 )
 @problem_options
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 64), help="Searches at a time.")
-@click.option(
-    "--folder", type=click.Path(path_type=Path), metavar="DIR",
-    help="Where to keep it (default: $DAVINCI_TUNINGS, or davinci-kit/tunings among your data).",
-)  # fmt: skip
+@jobs_option
+@folder_option
 @json_option
 def tune_kernel(
     name: str, shape: str, dtype: str | None, platform: str, jobs: int, folder: Path | None, as_json: bool
@@ -48,22 +56,31 @@ def tune_kernel(
     interrupted goes on where it was.
     """
     from experiments.files import writable_folder
-    from kernels.tune import keep, tune
-    from kernels.tune.store import folder_or_own, journal_of
+    from kernels.tune import keep
+    from kernels.tune.store import folder_or_own
 
-    problem = problem_of(name, shape, dtype, platform)
+    problem, start = problem_of(name, shape, dtype, platform), time.perf_counter()
     chosen = writable_folder(folder_or_own(folder))
-    journal, start = journal_of(chosen, problem.chip.name), time.perf_counter()
-    known = len(journal.known)
-    with _progress(problem) as told:
-        found = tune(problem.kernel, problem.shape, problem.chip, jobs, journal, told)
+    found, simulated = searched(problem, chosen, jobs)
     path = keep(found, chosen)
-    simulated = len(journal.known) - known
-    journal.forget()
     result = _as_json(found) | {
         "simulated": simulated, "file": str(path), "wall_s": time.perf_counter() - start
     }  # fmt: skip
     report(as_json, result, lambda console: _show(console, problem, result))
+
+
+def searched(problem: Problem, folder: Path, jobs: int) -> tuple[Tuned, int]:
+    """Return what a search finds, and how many tilings it simulated; it keeps a journal in a folder."""
+    from kernels.tune import tune
+    from kernels.tune.store import journal_of
+
+    journal = journal_of(folder, problem.chip.name)
+    known = len(journal.known)
+    with _progress(problem) as told:
+        found = tune(problem.kernel, problem.shape, problem.chip, jobs, journal, told)
+    simulated = len(journal.known) - known
+    journal.forget()
+    return found, simulated
 
 
 def _as_json(found: Tuned) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import kernels.tunings
 from davinci_sim.errors import DavinciError
+from davinci_sim.memory.dtypes import dtype as dtype_of
 from davinci_sim.platforms import Platform
 from davinci_sim.trace.files import atomic_file
 from kernels.lang.kernel import Kernel
@@ -64,12 +65,14 @@ def file_of(folder: Path, platform: str) -> Path:
 
 def kept(kernel: Kernel, shape: Shape, platform: Platform) -> Tuned | None:
     """Return what was kept for a kernel, a shape and a chip, the user's own first, or None."""
-    for folder in filter(None, (own_folder(), SHIPPED)):
-        entry = _entries(file_of(folder, platform.name)).get((kernel.name, str(shape)))
-        found = None if entry is None else _valid(kernel, shape, platform, tuple(sorted(entry.items())))
-        if found is not None:
-            return found
-    return None
+    found = (kept_in(folder, kernel, shape, platform) for folder in (own_folder(), SHIPPED) if folder)
+    return next(filter(None, found), None)
+
+
+def kept_in(folder: Path, kernel: Kernel, shape: Shape, platform: Platform) -> Tuned | None:
+    """Return what was kept in a folder, if it holds."""
+    entry = _entries(file_of(folder, platform.name)).get((kernel.name, str(shape)))
+    return None if entry is None else _valid(kernel, shape, platform, tuple(sorted(entry.items())))
 
 
 def keep(tuned: Tuned, folder: Path | None = None) -> Path:
@@ -107,6 +110,36 @@ def folder_or_own(folder: Path | None) -> Path:
 def journal_of(folder: Path, platform: str) -> Journal:
     """Return the journal of searches for a chip whose results will be kept in a folder."""
     return Journal(file_of(folder, platform).with_suffix(".journal"))
+
+
+def stored(folder: Path, platform: str) -> list[tuple[str, str]]:
+    """Return the kernels and shapes that the file of a chip has entries of, whether they hold or not."""
+    return sorted(_entries(file_of(folder, platform)))
+
+
+def drop(folder: Path, platform: str, kernel: str, shape: str) -> None:
+    """Remove an entry from the file of a chip.
+
+    Raises:
+        CannotWrite: the file cannot be written.
+    """
+    path = file_of(folder, platform)
+    left = {key: entry for key, entry in _entries(path).items() if key != (kernel, shape)}
+    with atomic_file(path) as temporary:
+        temporary.write_text(_text(platform, left), encoding="utf-8")
+
+
+def shape_from(kernel: Kernel, text: str) -> Shape:
+    """Read a shape as it prints.
+
+    Raises:
+        DavinciError: the kernel has no such shape, or none that prints like that.
+    """
+    values = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        values[name] = dtype_of(value).code if name.endswith("dtype") else int(value)
+    return kernel.shape_type.of(kernel.name, values)
 
 
 def _text(platform: str, entries: dict[tuple[str, str], Entry]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 
 import pytest
@@ -63,3 +64,35 @@ def test_without_a_folder_the_next_step_is_told(refusal):
     assert refusal("kernel", "tune", "matmul", *SHAPE) == (
         "DAVINCI_TUNINGS is empty\n  rule: tilings are kept in a folder\n  next: name one, or unset it"
     )
+
+
+def outcomes(answer) -> dict[str, str]:
+    """Return what `retune` says of every entry, by kernel and beginning of the shape."""
+    entries = answer("kernel", "retune")["entries"]
+    return {f"{each['kernel']} {each['shape'].partition(',')[0]}": each["outcome"] for each in entries}
+
+
+def test_retune_searches_where_an_entry_no_longer_holds(folder, answer):
+    """Entries that hold stay, stale ones are searched anew, those of kernels that are gone are dropped."""
+    answer("kernel", "tune", "matmul", *SHAPE)
+    answer("kernel", "tune", "relu", "--shape", "n=50000")
+    path = folder / "ascend910a.toml"
+    kept = path.read_text()
+    assert outcomes(answer) == {"matmul m=1024": "holds", "relu n=50000": "holds"}
+    stale = kept.replace(tomllib.loads(kept)["tuned"][0]["digest"], "0" * 16)
+    gone = stale.split("\n\n")[1].replace('"matmul"', '"matmull"')
+    path.write_text(f"{stale}\n{gone}\n")
+    assert outcomes(answer) == {"matmul m=1024": "found", "matmull m=1024": "gone", "relu n=50000": "holds"}
+    assert path.read_text() == kept
+
+
+def test_retune_forgets_what_is_no_better_than_the_default(folder, answer, monkeypatch):
+    """Here since there is no other candidate any more."""
+    answer("kernel", "tune", "matmul", *SHAPE)
+    path = folder / "ascend910a.toml"
+    (entry,) = tomllib.loads(path.read_text())["tuned"]
+    path.write_text(path.read_text().replace(entry["digest"], "0" * 16))
+    search = sys.modules["kernels.tune.search"]
+    monkeypatch.setattr(search, "candidates", lambda kernel, shape, chip: [kernel.untuned(shape, chip)])
+    assert outcomes(answer) == {"matmul m=1024": "no better"}
+    assert tomllib.loads(path.read_text()).get("tuned", []) == []
