@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import kernels
 from davinci_sim.memory.dtypes import dtype as dtype_of
+from davinci_sim.platforms import platform
 from experiments.operators.records import Record, Tensor
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape
+from kernels.tiling.axes import reduction_launches
 
 SAME, NUMBER, ROW, COLUMN = range(4)
 """What the second input of an element-wise operator is, as the kernels count it."""
@@ -22,10 +24,11 @@ SAME, NUMBER, ROW, COLUMN = range(4)
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch of a kernel."""
+    """One launch of a kernel; `tensors` names those operands that are another launch's, too."""
 
     kernel: Kernel
     shape: Shape
+    tensors: tuple[tuple[str, str], ...] = ()
 
     @property
     def macs(self) -> int:
@@ -166,18 +169,33 @@ def _four_axes(plain: Tensor, other: Tensor) -> tuple[int, int, int, int]:
 
 
 def _reduce(name: str) -> Rule:
-    """All rows become one number, or each row one: told by the size of the result."""
+    """Reduce the axes that the result does not have, in as many launches as it takes."""
 
     def launches(record: Record) -> list[Launch]:
         x, y = record.inputs[0], record.outputs[0]
-        return [launch(name, {"m": y.size, "n": x.size // y.size, "axis": 1}, x.kernel_dtype)]
+        cores = int(platform("ascend910a").ai_cores)
+        steps = reduction_launches(name, x.shape, _lost(x.shape, y.shape), x.kernel_dtype, cores)
+        made = [launch(step.kernel, step.axes, step.dtype, step.out_dtype) for step in steps]
+        return [
+            replace(each, tensors=(("x", f"x{at}"), ("y", f"x{at + 1}"))) for at, each in enumerate(made)
+        ] or [launch(name, {"m": 1, "n": 1}, x.kernel_dtype)]
 
     return Rule("reduction", launches)
 
 
-def _bias_add_grad(record: Record) -> list[Launch]:
-    m, n = record.inputs[0].shape
-    return [launch("reduce_sum", {"m": m, "n": n, "axis": 0}, record.inputs[0].kernel_dtype)]
+def _lost(before: tuple[int, ...], after: tuple[int, ...]) -> list[int]:
+    """Return which axes a tensor has lost, of several possible ones the first.
+
+    >>> _lost((16000, 39, 1), (16000, 1)), _lost((32, 10), (10,)), _lost((5,), ())
+    ([1], [0], [0])
+    """
+    rest, lost = list(after), []
+    for axis, length in enumerate(before):
+        if rest and rest[0] == length and len(before) - axis >= len(rest):
+            rest.pop(0)
+        else:
+            lost.append(axis)
+    return lost
 
 
 def _momentum(record: Record) -> list[Launch]:
@@ -248,7 +266,7 @@ RULES: Mapping[str, Rule] = {
     "ReduceSum": _reduce("reduce_sum"),
     "ReduceMean": _reduce("reduce_mean"),
     "ReduceMeanD": _reduce("reduce_mean"),
-    "BiasAddGrad": Rule("reduction", _bias_add_grad),
+    "BiasAddGrad": _reduce("reduce_sum"),
     "ApplyMomentumD": Rule("optimizer", _momentum),
     "Adam": Rule("optimizer", _adam),
     "Slice": Rule("layout", _slice),

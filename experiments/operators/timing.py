@@ -12,6 +12,21 @@ STATES = ("cold", "used", "produced")
 """What L2 holds when an operator starts, see `Bench`."""
 
 
+class _Memory:
+    """Where tensors lie in device memory, one after another; equal names are one tensor."""
+
+    def __init__(self, start: int) -> None:
+        self.handles: dict[str, int] = {}
+        self.end = start
+
+    def handle(self, name: str, nbytes: int) -> int:
+        """Return where a tensor lies."""
+        if name not in self.handles:
+            self.handles[name] = self.end
+            self.end += -(-nbytes // ALIGN_BYTES) * ALIGN_BYTES
+        return self.handles[name]
+
+
 class Bench:
     """A chip on which operators are timed, from the start of a task to its last result.
 
@@ -27,7 +42,7 @@ class Bench:
         self.chip = chip
         self.quarter = int(chip.platform.gm_bytes) // 4
         count = 2 * int(chip.platform.l2_bytes) // 4
-        self.stream = self._task(launch("relu", {"n": count}, "fp32"), {}, self.quarter)
+        self.stream = self._task(launch("relu", {"n": count}, "fp32"), _Memory(self.quarter))
 
     def us(self, launches: Sequence[Launch], state: str) -> float:
         """Return the simulated time of launches, one after the other, in microseconds."""
@@ -41,17 +56,17 @@ class Bench:
 
     def tasks(self, launches: Sequence[Launch]) -> list[Task]:
         """Return the tasks of launches whose operands lie one after another; equal names are one tensor."""
-        handles: dict[str, int] = {}
-        return [self._task(each, handles, 0) for each in launches]
+        memory = _Memory(0)
+        return [self._task(each, memory) for each in launches]
 
-    def _task(self, each: Launch, handles: dict[str, int], start: int) -> Task:
-        """Return a task; `handles` keeps where tensors lie, and gets those that it lacks."""
-        end = max([start, *(handles.values())])
-        for operand in each.kernel.operands(each.shape):
-            if operand.name not in handles:
-                handles[operand.name] = end
-                end += -(-operand.nbytes // ALIGN_BYTES) * ALIGN_BYTES
-        return each.kernel.task(each.shape, dict(handles), self.chip.platform)
+    def _task(self, each: Launch, memory: _Memory) -> Task:
+        """Return a task whose operands lie in `memory`."""
+        names = dict(each.tensors)
+        handles = {
+            operand.name: memory.handle(names.get(operand.name, operand.name), operand.nbytes)
+            for operand in each.kernel.operands(each.shape)
+        }
+        return each.kernel.task(each.shape, handles, self.chip.platform)
 
     def _producer(self, each: Launch, task: Task) -> Task:
         """Return a launch that writes the first input of another one."""

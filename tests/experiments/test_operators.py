@@ -136,6 +136,14 @@ def test_launches_of_one_operator_share_tensors_of_the_same_name():
     assert first.operands == second.operands
 
 
+def test_a_reduction_in_two_launches_reads_what_the_first_one_wrote():
+    """Sums over the first axis are cut into parts for all cores."""
+    found = cover(record("BiasAddGrad", "16000x128:ND:FLOAT32", out="128:ND:FLOAT32")).launches
+    first, second = Bench(Chip("ascend910a")).tasks(found)
+    assert first.operands["y"] == second.operands["x"]
+    assert len({first.operands["x"], first.operands["y"], second.operands["y"]}) == 3
+
+
 def test_the_claims_are_those_of_the_readme():
     """15 % of streams, 25 % of products, a correlation of 0.95."""
     expected = load("operators").expected
