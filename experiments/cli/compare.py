@@ -27,7 +27,7 @@ TWICE = " Given twice: of the one and of the other."
     metrics=COMPARE,
     short_help="Explain the difference of two tilings, chips, shapes or kernels.",
     epilog=examples(
-        "davinci kernel compare matmul --shape m=512,k=512,n=512 --tiling m0=64 --tiling m0=128",
+        "davinci kernel compare add --shape n=1000000 --tiling tile=1024 --tiling tile=8192",
         "davinci kernel compare add --shape n=100000 --platform ascend910a --platform ascend310",
         "davinci kernel compare add mul --shape n=100000 --json",
     ),

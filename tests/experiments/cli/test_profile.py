@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.experiments.conftest import OWN_KERNELS
 
 SHAPE = "m=64,k=96,n=80"
 OWN = f"{OWN_KERNELS}:double"
+AXPY = f"{Path(__file__).parents[3] / 'docs' / 'examples' / 'axpy.py'}:axpy"
 
 
 def test_a_profile_accounts_for_every_cycle(answer):
@@ -27,9 +29,9 @@ def test_a_profile_accounts_for_every_cycle(answer):
 
 
 def test_bounds_come_first_and_then_tables_lines_and_advice(davinci):
-    text = davinci("kernel", "profile", "matmul", "--shape", "m=256,k=512,n=256").stdout
-    order = ["no faster than", "tiling m0=", "time ", "at work: ", "share of the time", "ends last"]
-    order += ["source lines", "kernels/matmul.py:", "flags waited for", "\n- "]
+    text = davinci("kernel", "profile", AXPY, "--shape", "n=100000", "--tiling", "tile=512").stdout
+    order = ["no faster than", "tiling tile=", "time ", "at work: ", "share of the time", "ends last"]
+    order += ["source lines", "docs/examples/axpy.py:", "flags waited for", "\n- "]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert "sum" in text
@@ -75,18 +77,19 @@ def test_trace_and_tables_are_written(davinci, tmp_path):
 
 def test_two_tilings_are_compared_term_by_term(answer):
     """The terms of every pipe sum to the difference of the times, exactly."""
-    tilings = ("--tiling", "m0=16", "--tiling", "m0=32")
-    found = answer("kernel", "compare", "matmul", "--shape", SHAPE, *tilings)
+    tilings = ("--tiling", "tile=512", "--tiling", "tile=1024")
+    found = answer("kernel", "compare", AXPY, "--shape", "n=100000", *tilings)
     assert found["cycles"] == found["other"]["cycles"] - found["one"]["cycles"] != 0
     assert [sum(terms.values()) for terms in found["terms"].values()] == [found["cycles"]] * 6
-    assert "m0=16" in found["one"]["tiling"]
+    assert "tile=512" in found["one"]["tiling"]
 
 
 def test_one_tiling_is_compared_with_the_default(davinci):
-    text = davinci("kernel", "compare", "matmul", "--shape", SHAPE, "--tiling", "m0=16").stdout
+    text = davinci("kernel", "compare", AXPY, "--shape", "n=100000", "--tiling", "tile=512").stdout
     assert text.count(" cycles, ") == 2
     assert "  sum " in text
-    assert "m0=16" in text.splitlines()[-1] or "m0=16" in text
+    assert "tile=8192" in text.splitlines()[0]
+    assert "tile=512" in text.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

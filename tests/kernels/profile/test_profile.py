@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +12,14 @@ import kernels
 from davinci_sim.errors import UnknownName
 from davinci_sim.platforms import assumed, platform
 from davinci_sim.trace.ledger import PIPE_NAMES
+from experiments.user_files import load_module
 from kernels.profile import advise, bounds, compare, profile, write_csv
 from kernels.profile.findings import LEAST_SHARE, findings
 from kernels.profile.traffic import bytes_by_space
 from kernels.roofline import gm_bytes
 
 P = platform("ascend910a")
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "axpy.py"
 
 
 def profiled(name, chip=P, tiling=None, **axes):
@@ -79,15 +82,17 @@ def test_the_vector_ceiling_counts_what_the_program_has_the_unit_do():
     assert found.limiting_pipe == "MTE2"
 
 
-def test_lines_name_the_source_and_sum_to_what_is_charged(product):
+def test_lines_name_the_source_and_sum_to_what_is_charged():
     """Every charge of the ledger that has a line is in the heat of that line."""
-    charged = sum(line.cycles for line in product.ledger.lines if line.source)
-    heat = sum(sum(sum(c.values()) for c in each.pipes.values()) for each in product.lines)
+    axpy = load_module(EXAMPLE, "profiled_axpy").axpy
+    found = profile(axpy, axpy.shape_type.of("axpy", {"n": 100_000}), P)
+    charged = sum(line.cycles for line in found.ledger.lines if line.source)
+    heat = sum(sum(sum(c.values()) for c in each.pipes.values()) for each in found.lines)
     assert heat == charged
-    (cube,) = [each for each in product.lines if each.text.startswith("mmad(")]
-    assert cube.source.startswith("kernels/matmul.py:")
-    assert cube.busy_cycles == product.trace.busy_cycles("M")
-    assert cube.chief == ("M", "busy")
+    vector = [each for each in found.lines if each.text.startswith("flat_")]
+    assert all(each.source.startswith("docs/examples/axpy.py:") for each in vector)
+    assert sum(each.busy_cycles for each in vector) == found.trace.busy_cycles("V")
+    assert vector[0].chief == ("V", "busy")
 
 
 def test_advice_names_a_tiling_that_was_simulated(single):
