@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.cli.output import examples, json_option, platform_option, report
+from experiments.cli.output import examples, json_option, report
+from experiments.cli.problem import problem_of, problem_options, tiling_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,17 +35,10 @@ Checkers:
         "davinci kernel check my_kernels.py:scale --shape n=5000 --json",
     ),
 )
-@click.argument("name")
-@click.option(
-    "--shape", default="", metavar="KEY=N,...", help="Axes of the problem, as `kernel list` prints them."
-)
-@click.option("--dtype", metavar="TYPE", help="Element type: fp16, fp32, ... (default: the kernel's own).")
-@click.option(
-    "--tiling", default="", metavar="KEY=N,...", help="Tile sizes that differ from the default ones."
-)
-@platform_option
+@problem_options
+@tiling_option
 @json_option
-def check_kernel(name: str, shape: str, dtype: str | None, tiling: str, platform: str, as_json: bool) -> None:
+def check_kernel(name: str, shape: str, dtype: str | None, platform: str, tiling: str, as_json: bool) -> None:
     """Check kernel NAME, or NAME in a file of yours given as file.py:NAME, for hazards.
 
     A kernel with a missing flag computes right numbers on a lucky day. So the checkers ask of every byte that
@@ -54,24 +48,15 @@ def check_kernel(name: str, shape: str, dtype: str | None, tiling: str, platform
     flag to add; then the command exits with 1. docs/checks.md tells what counts as ordered. In Python:
     kernels.check.check(kernel, shape), and check=True in kernels.run.run refuses a kernel with findings.
     """
-    from davinci_sim.memory.dtypes import dtype as dtype_of
-    from davinci_sim.platforms import platform as platform_of
-    from experiments.cli.parse import shape_of, tiling_of
-    from experiments.user_files import find_kernel
     from kernels.check import check
 
-    chip = platform_of(platform)
-    if dtype is not None:
-        dtype_of(dtype)
-    found = find_kernel(name)
-    problem = shape_of(found, shape, dtype)
-    tiles = tiling_of(found, tiling, problem, chip)
-    findings = check(found, problem, chip, tiles)
+    problem = problem_of(name, shape, dtype, platform, tiling)
+    findings = check(problem.kernel, problem.shape, problem.chip, problem.tiling)
     result = {
-        "kernel": found.name,
-        "platform": chip.name,
-        "shape": str(problem),
-        "tiling": str(tiles or found.tiling(problem, chip)),
+        "kernel": problem.kernel.name,
+        "platform": problem.chip.name,
+        "shape": str(problem.shape),
+        "tiling": str(problem.tiling or problem.kernel.tiling(problem.shape, problem.chip)),
         "findings": [finding.as_json() for finding in findings],
     }
     report(as_json, result, lambda console: _show(console, result, findings))

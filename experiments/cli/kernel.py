@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,10 @@ from experiments.cli.output import (
     examples,
     json_option,
     note,
-    platform_option,
     report,
     seed_option,
 )
+from experiments.cli.problem import problem_of, problem_options, tiling_option
 from experiments.cli.profile import profile_kernel
 from experiments.cli.retune import retune_kernels
 from experiments.cli.show import show_kernel, step_kernel
@@ -29,7 +29,7 @@ from experiments.cli.tune import tune_kernel
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from experiments.measure import Case, Measurement
+    from experiments.measure import Measurement
     from kernels.lang.kernel import Kernel
 
 
@@ -97,15 +97,8 @@ def _add_refusals(found: list[dict[str, Any]], platform: str) -> str:
         "davinci kernel run add --shape n=65536 --dtype fp32 --tiling tile=4096 --timeline add.png",
     ),
 )
-@click.argument("name")
-@click.option(
-    "--shape", default="", metavar="KEY=N,...", help="Axes of the problem, as `kernel list` prints them."
-)
-@click.option("--dtype", metavar="TYPE", help="Element type: fp16, fp32, ... (default: the kernel's own).")
-@click.option(
-    "--tiling", default="", metavar="KEY=N,...", help="Tile sizes that differ from the default ones."
-)
-@platform_option
+@problem_options
+@tiling_option
 @engine_option
 @click.option("--data/--no-data", default=True, show_default=True, help=DATA_HELP)
 @seed_option
@@ -113,7 +106,7 @@ def _add_refusals(found: list[dict[str, Any]], platform: str) -> str:
 @click.option("--timeline", type=FILE, metavar="FILE.png", help="Draw the pipes over time.")
 @json_option
 def run_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
-    name: str, shape: str, dtype: str | None, tiling: str, platform: str, engine: str, data: bool, seed: int,
+    name: str, shape: str, dtype: str | None, platform: str, tiling: str, engine: str, data: bool, seed: int,
     trace: Path | None, timeline: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run kernel NAME, or NAME in a file of yours given as file.py:NAME, on a simulated chip.
@@ -122,52 +115,22 @@ def run_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
     told separately. A result that differs from its reference by more than rounding allows exits with 1.
     """
     from experiments.files import writable_file
-    from experiments.measure import measure
+    from experiments.measure import Case, measure
+    from kernels.compiled import ensure
 
-    case = replace(_case(name, shape, dtype, tiling, platform, engine), with_data=data, seed=seed)
+    problem = problem_of(name, shape, dtype, platform, tiling)
+    case = Case(problem.kernel, problem.shape, problem.chip, problem.tiling, engine, data, seed)
     for path in filter(None, (trace, timeline)):
         writable_file(path)
-    measurement = _compiled(case, measure)
+    if engine == "fast":
+        ensure([case.kernel.name])
+    measurement = measure(case)
     _write_views(measurement, trace, timeline)
     report(as_json, measurement.as_json(), lambda console: _show_run(console, measurement))
     for complaint in measurement.complaints():
         note(complaint)
     if not measurement.ok:
         raise click.exceptions.Exit(1)
-
-
-def _case(name: str, shape: str, dtype: str | None, tiling: str, platform: str, engine: str) -> Case:
-    """Return the case that the options describe; every name in them is checked here, before any work."""
-    from davinci_sim.memory.dtypes import dtype as dtype_of
-    from davinci_sim.platforms import platform as platform_of
-    from experiments.cli.parse import shape_of, tiling_of
-
-    chip = platform_of(platform)
-    if dtype is not None:
-        dtype_of(dtype)
-    from experiments.measure import Case
-    from experiments.user_files import find_kernel
-
-    found = find_kernel(name)
-    problem = shape_of(found, shape, dtype)
-    tiles = tiling_of(found, tiling, problem, chip)
-    return Case(found, problem, chip, tiles, engine)
-
-
-def _compiled(case: Case, measure: Any) -> Measurement:
-    """Measure; a kernel that Numba cannot compile is its author's mistake, told in one message."""
-    from numba.core.errors import NumbaError
-
-    from davinci_sim.errors import DavinciError
-    from kernels.compiled import ensure
-
-    if case.engine == "fast":
-        ensure([case.kernel.name])
-    try:
-        measured: Measurement = measure(case)
-    except NumbaError as error:
-        raise DavinciError(f"kernel {case.kernel.name} cannot be compiled: {str(error).strip()}") from None
-    return measured
 
 
 def _write_views(measurement: Measurement, trace: Path | None, timeline: Path | None) -> None:

@@ -7,7 +7,6 @@ that are not compiled. The rest is told by the compiler, with the line.
 
 import ast
 import builtins
-import linecache
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ class Complaint:
 
     def __str__(self) -> str:
         """Print the line with carets under the part that is meant."""
-        text = linecache.getline(self.path, self.line).rstrip("\n")
+        text = Path(self.path).read_text(encoding="utf-8").splitlines()[self.line - 1]
         kept = text.lstrip()
         place = f"{shown_path(self.path)}:{self.line}: "
         lines = [f"  {place}{kept}"]
