@@ -1,11 +1,12 @@
 """Convolutions on the cube as implicit matrix products: forward, with a bias, and backward to the input.
 
 Feature maps lie as NC1HWC0, weights as FRACTAL_Z. A tile is some rows of one result image, or several small
-images; the rows of the map under it, halo included, come to L1, weights come to L1 by channel groups. load3d
-unfolds windows into L0A, so that the cube multiplies a[positions, k] by b[k, channels] with k = (c1, kh, kw,
-c0), and the result leaves through UB. The gradient to the input is the same pipeline over dy, with the weights
-transposed on their way to L0B and read from the last one; that of a convolution with a stride is put together
-in UB from stride x stride such convolutions. A grouped convolution is some dense ones, one after the other.
+images; the rows of the map under it, halo included, come to L1, weights come to L1 by channel groups.
+load3d unfolds windows into L0A, so that the cube multiplies a[positions, k] by b[k, channels] with k = (c1,
+kh, kw, c0), and the result leaves through UB. The gradient to the input is the same pipeline over dy, with
+the weights transposed on their way to L0B and read from the last one; that of a convolution with a stride
+is put together in UB from stride x stride such convolutions. A grouped convolution is some dense ones, one
+after the other.
 """
 
 from typing import Any
@@ -134,7 +135,7 @@ def convolve_tiles(core: Any, p: Any, t: Any, b: Any) -> None:
 
 @kernel(ForwardShape, ConvTiling, _operands, conv2d_reference, macs=_macs)
 def conv2d(core: Any, x: int, w: int, y: int, shape: Any, tiling: Any) -> None:
-    """y[n, o, oh, ow] = sum over c, kh, kw of x[n, c, oh*stride+kh-pad, ...] * w[o, c, kh, kw]; relu on demand."""
+    """y[n, o, oh, ow] = sum over c, kh, kw of x[n, c, oh*stride+kh-pad, ...] * w[o, c, kh, kw], then relu."""
     share = dense_parts(core, shape)
     b = open_pipeline(core, forward_plan(core, shape, tiling, 0, shape.relu))
     cores = tiling.tile_cores * tiling.channel_cores

@@ -209,8 +209,8 @@ SUBFORMAT = ":"
 class GroupedFractalZ(FractalZ):
     """o i h w -> (part c1 h w) o1 o0 c0: the weights of a convolution of `groups` groups of channels.
 
-    Neighbouring groups form a part, so many that its input and output channels fill fractals (or all of them).
-    A part lies as FRACTAL_Z, with the weights of its groups on its diagonal and zeros beside it.
+    Neighbouring groups form a part, so many that its input and output channels fill fractals, or all. A
+    part lies as FRACTAL_Z, with the weights of its groups on its diagonal and zeros beside it.
 
     Source: weights of grouped convolutions in the vendor's graph engine, a sub-format of FRACTAL_Z.
     """

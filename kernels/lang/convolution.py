@@ -1,16 +1,23 @@
 """The pipeline of a convolution on the cube: stages that kernels put between their loops.
 
 The map's rows and the weights go GM to L1, windows are unfolded into L0A, weights go to L0B, products are
-added up in L0C, and the result goes through UB to GM. A `Plan` says what one core does, `Buffers` where things
-are, a `Step` what the cube works on now. Loads are emitted one step ahead; the first tile of the map comes in
-chunks of channel groups, each together with its weights, so that the cube starts early.
+added up in L0C, and the result goes through UB to GM. A `Plan` says what one core does, `Buffers` where
+things are, a `Step` what the cube works on now. Loads are emitted one step ahead; the first tile of the map
+comes in chunks of channel groups, each together with its weights, so that the cube starts early.
 """
 
 from typing import Any, NamedTuple
 
 from davinci_sim.isa import load2d, mmad, set_2d
 from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc
-from kernels.lang.convolution_plan import Plan, first_image, images_of, most_map_blocks, tile_fractals, tile_rows
+from kernels.lang.convolution_plan import (
+    Plan,
+    first_image,
+    images_of,
+    most_map_blocks,
+    tile_fractals,
+    tile_rows,
+)
 from kernels.lang.emits import emits
 from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, filling, free, queue, use, using
 from kernels.lang.window import Patch, fetch_rows, move_planes, unfold
@@ -78,7 +85,9 @@ def open_pipeline(core: Any, p: Plan) -> Any:
         x_slot = (x_slot + 2 * FRACTAL - 1) // FRACTAL * FRACTAL  # zeros come by whole fractals
     w_slot = p.chunk * p.filter.h * p.filter.w * p.n0 * FRACTAL
     x = alloc(core, L1, p.map_slots * x_slot, p.map_slots)
-    w = alloc(core, L1, (SLOTS if p.streams else (p.most_results + p.n0 - 1) // p.n0 * chunks_of(core, p)) * w_slot)
+    w = alloc(
+        core, L1, (SLOTS if p.streams else (p.most_results + p.n0 - 1) // p.n0 * chunks_of(core, p)) * w_slot
+    )
     a_slot, b_slot, c_slot = p.m0 * p.k0 * FRACTAL, p.kb * p.n0 * FRACTAL, p.m0 * p.n0 * ACCUMULATOR
     a, b, c = (
         alloc(core, L0A, SLOTS * a_slot, SLOTS),
@@ -135,7 +144,15 @@ def place_map(core: Any, p: Plan, t: Tensors, dst: int, tile: int, group: int, c
             move_planes(core, to, start, images, plane_blocks, apart, there)
     else:
         for i in range(images):
-            move_planes(core, dst + i * apart * BLOCK, src + i * there * BLOCK, count, plane_blocks, tall, plane_blocks)
+            move_planes(
+                core,
+                dst + i * apart * BLOCK,
+                src + i * there * BLOCK,
+                count,
+                plane_blocks,
+                tall,
+                plane_blocks,
+            )
 
 
 @emits

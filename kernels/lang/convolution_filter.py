@@ -1,9 +1,9 @@
 """The pipeline of a convolution's gradient to its filter: dw = dy^T @ im2col(x), summed over positions.
 
-Positions are the inner axis. A tile of dy lies in L1 as (o1, position, 16), each group from a whole fractal on:
-load2d transposes its fractals into L0A. load3d unfolds x into L0B and transposes there. An accumulator in L0C
-holds (k, o1, 16, 16), which is the order of FRACTAL_Z, over all the images of a split. Where a tile has several
-images, rows of zeros lie between them, in x and in dy.
+Positions are the inner axis. A tile of dy lies in L1 as (o1, position, 16), each group from a whole fractal
+on: load2d transposes its fractals into L0A. load3d unfolds x into L0B and transposes there. An accumulator
+in L0C holds (k, o1, 16, 16), which is the order of FRACTAL_Z, over all the images of a split. Where a tile
+has several images, rows of zeros lie between them, in x and in dy.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,16 @@ from kernels.lang.convolution_plan import Share, dense_parts, image_rows
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup
 from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, free, is_fresh, queue, use
-from kernels.lang.window import Patch, Rows, Window, fetch_rows, forward_window, move_planes, rows_seen, unfold
+from kernels.lang.window import (
+    Patch,
+    Rows,
+    Window,
+    fetch_rows,
+    forward_window,
+    move_planes,
+    rows_seen,
+    unfold,
+)
 
 FRACTAL, BLOCK, ACCUMULATOR = 512, 32, 1024
 SLOTS, UB_FRACTALS = 2, 64
@@ -44,6 +53,7 @@ class FilterPlan(NamedTuple):
     n0: int
     k0: int
     slots: int  # accumulators in L0C
+    column: int  # which of the cores that share a split
     first_split: int
     last_split: int
     m_start: int
@@ -77,7 +87,7 @@ class FilterBuffers(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What is done now: a tile, of so many of a split, of the accumulator from output group m and inner fractal n."""
+    """What is done now: a tile, of so many of a split, for the accumulator from (m, n) on."""
 
     split: int
     tile: int
@@ -102,7 +112,8 @@ def filter_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
         window, share, groups, outputs, there, outputs_there, part, share.taken,
         shape.c // shape.groups, shape.o // shape.groups, shape.n, shape.splits,
         tiling.images if row_tiles == 1 and window.row_step == 1 else 1,
-        image_rows(core, window), rows, row_tiles, tiling.m0, tiling.n0, tiling.k0, tiling.slots,
+        image_rows(core, window), rows, row_tiles, tiling.m0, tiling.n0, tiling.k0,
+        tiling.slots, column + along,
         shape.splits * split // tiling.split_cores, shape.splits * (split + 1) // tiling.split_cores,
         outputs * column // tiling.channel_cores, outputs * (column + 1) // tiling.channel_cores,
         depth * along // tiling.filter_cores, depth * (along + 1) // tiling.filter_cores,
@@ -116,7 +127,10 @@ def open_filter_pipeline(core: Any, p: FilterPlan, x: int, dy: int, dw: int) -> 
     seen = min(window.h, (p.rows - 1) * window.stride_h + (window.kh - 1) * window.dilation + 1)
     length = p.rows
     if p.images > 1:
-        seen, length = (p.images - 1) * p.apart * window.stride_h + window.h, (p.images - 1) * p.apart + p.rows
+        seen, length = (
+            (p.images - 1) * p.apart * window.stride_h + window.h,
+            (p.images - 1) * p.apart + p.rows,
+        )
     inner = min(p.groups, (p.n0 + elements - 2) // elements + 1)
     dy_offset, dy_pitch = inner * seen * window.w * BLOCK, (length * window.ow + 15) // 16 * 16
     tile_slot = (dy_offset + p.m0 * dy_pitch * BLOCK + 2 * FRACTAL - 1) // FRACTAL * FRACTAL
@@ -224,7 +238,7 @@ def fetch_turn(core: Any, p: FilterPlan, b: FilterBuffers, s: Turn) -> None:
 
 @emits
 def load_transposed(core: Any, b: FilterBuffers, a: int, dy: int, k: int, outputs: int, depth: int) -> None:
-    """Bring dy^T to L0A, `depth` fractals of positions of each group, with as few instructions as possible."""
+    """Bring dy^T to L0A, `depth` fractals of positions of each group, with few instructions."""
     if outputs <= depth:
         for i in range(outputs):
             place = dy + (i * b.dy_pitch + k * 16) * BLOCK
@@ -276,7 +290,9 @@ def store_sums(core: Any, p: FilterPlan, b: FilterBuffers, s: Turn) -> None:
         if p.taken > 1:
             for j in range(count):
                 for o in range(outputs):
-                    keep_diagonal(core, p, b, u + (j * outputs + o) * ACCUMULATOR, (s.n + i + j) // elements, s.m + o)
+                    keep_diagonal(
+                        core, p, b, u + (j * outputs + o) * ACCUMULATOR, (s.n + i + j) // elements, s.m + o
+                    )
         filled(core, b.qu)
         use(core, b.qu)
         row = (s.split * p.share.count + p.part) * depth + s.n + i
@@ -308,7 +324,7 @@ def keep_diagonal(core: Any, p: FilterPlan, b: FilterBuffers, u: int, group: int
 def clear_padding(core: Any, p: FilterPlan, b: FilterBuffers, split: int) -> None:
     """Store zeros where the last dense convolution has fewer channels than its weights have room for."""
     elements = p.window.kh * p.window.kw
-    if (p.groups == p.share.inputs and p.outputs == p.share.outputs) or p.m_start + p.n_start > 0:
+    if (p.groups == p.share.inputs and p.outputs == p.share.outputs) or p.column > 0:
         return
     u = b.u + fill(core, b.qu) * max(UB_FRACTALS, p.m0) * ACCUMULATOR
     flat_dup(core, u, 0.0, UB_FRACTALS * ACCUMULATOR // 4, FP32)

@@ -11,7 +11,6 @@ from kernels.lang.convolution import (
     Step,
     Tensors,
     chunks_of,
-    end_tile,
     fetch_chunk,
     fetch_tile,
     multiply,

@@ -1,12 +1,12 @@
 """What one core does of a convolution: its share, its tiles, and what a tile sees of the map.
 
-A tile is some rows of one result image, or several whole images. These lie in L1 one below the other, `pitch`
-rows from image to image, with rows of zeros between them where windows reach beyond an image: to the cube they
-are one tall image, and no more than its last fractal of positions is ragged.
+A tile is some rows of one result image, or several whole images. These lie in L1 one below the other,
+`pitch` rows from image to image, with rows of zeros between them where windows reach beyond an image: to the
+cube they are one tall image, and no more than its last fractal of positions is ragged.
 
-The gradient to the input of a convolution with a stride is cut into stride x stride phases: the rows and columns
-of dx that lie `stride` apart see the same elements of the filter, and they see dy at distance one. A phase is a
-convolution of stride 1 with these elements alone.
+The gradient to the input of a convolution with a stride is cut into stride x stride phases: the rows and
+columns of dx that lie `stride` apart see the same elements of the filter, and they see dy at distance one. A
+phase is a convolution of stride 1 with these elements alone.
 """
 
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ class Axis(NamedTuple):
     """The elements of one axis of a filter that a phase takes, as a window over dy."""
 
     first: int
-    count: int
+    count: int  # type: ignore[assignment] # hides a method of tuples that nobody calls
     step: int
     dilation: int
     pad: int
@@ -95,13 +95,13 @@ class Plan(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The dense convolutions that a grouped one is made of: `count` of them, each of so many channel groups.
+    """The dense convolutions that a grouped one is made of: `count`, each of so many channel groups.
 
     Neighbouring groups are taken together until their channels fill fractals; the weights that would join one
     group with another are zero. `taken` groups form one of them.
     """
 
-    count: int
+    count: int  # type: ignore[assignment] # hides a method of tuples that nobody calls
     inputs: int
     outputs: int
     taken: int
@@ -218,7 +218,7 @@ def backward_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
 
 @emits
 def taps_along(core: Any, length: int, place: int, pad: int, dilation: int, stride: int) -> Any:
-    """Return the elements of a filter's axis that place `place`, place + stride, ... of dx see, last one first."""
+    """Return the elements of a filter's axis that place `place`, place + stride, ... of dx see."""
     step, first = 1, 0
     while step * dilation % stride != 0:
         step += 1
@@ -226,7 +226,8 @@ def taps_along(core: Any, length: int, place: int, pad: int, dilation: int, stri
         first += 1
     count = max(0, (length - first + step - 1) // step) if first < step else 0
     apart = step * dilation // stride
-    return Axis(first, count, step, apart, (count - 1) * apart - (place + pad - first * dilation) // stride)
+    pad_top = (count - 1) * apart - (place + pad - first * dilation) // stride
+    return Axis(first, count, step, apart, pad_top)
 
 
 @emits
@@ -247,15 +248,15 @@ def phase_plan(core: Any, p: Plan, phase: int) -> Any:
     span = (h.count - 1) * h.dilation
     pad_right = max(0, skip + columns + span - w.w - pad_left)
     window = Window(
-        w.h, w.w, rows, w.w + pad_left + pad_right - span, v.count, h.count, 1, 1, v.dilation, v.pad, pad_left,
-        pad_right, w.h, 1,
+        w.h, w.w, rows, w.w + pad_left + pad_right - span, v.count, h.count, 1, 1, v.dilation, v.pad,
+        pad_left, pad_right, w.h, 1,
     )  # fmt: skip
     taps = Taps(row, column, v.first, h.first, v.step, skip, columns)
     return Plan(
         window, taps, f, p.height, p.width, p.groups, p.results, p.map_there, p.results_there,
-        p.weights_there, p.map_first, p.result_first, p.phases, p.mirrored, p.unit, p.relu, p.n, p.images, p.pitch, p.apart, p.rows,
-        p.row_tiles, p.m0, p.n0, p.k0, p.kb, p.chunk, p.map_groups, p.map_slots, p.streams, p.first, p.last,
-        p.n_start, p.n_end, p.most_results,
+        p.weights_there, p.map_first, p.result_first, p.phases, p.mirrored, p.unit, p.relu, p.n, p.images,
+        p.pitch, p.apart, p.rows, p.row_tiles, p.m0, p.n0, p.k0, p.kb, p.chunk, p.map_groups, p.map_slots,
+        p.streams, p.first, p.last, p.n_start, p.n_end, p.most_results,
     )  # fmt: skip
 
 

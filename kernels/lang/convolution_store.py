@@ -1,4 +1,4 @@
-"""How the results of a convolution leave L0C: through UB, as rows of one image or of several, or by phases."""
+"""How the results of a convolution leave L0C: by way of UB, as rows of some images, or by phases."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from kernels.lang.window import move_planes
 
 
 class BiasRoom(NamedTuple):
-    """The bias in UB as it came and padded with zeros, the queue by which it came, and that of accumulators."""
+    """The bias in UB as it came and padded with zeros, its queue, and that of the accumulators."""
 
     there: int
     padded: int
@@ -56,7 +56,8 @@ def write(core: Any, p: Plan, t: Tensors, u: int, s: Step, columns: int, fractal
         if start < end:
             move_planes(
                 core, result + (i * p.results_there * plane + start - first) * block,
-                u + (start - s.m * 16) * block, columns, (end - start) * p.unit, plane * p.unit, there * p.unit,
+                u + (start - s.m * 16) * block, columns, (end - start) * p.unit, plane * p.unit,
+                there * p.unit,
             )  # fmt: skip
 
 
@@ -102,7 +103,13 @@ def write_rows(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
         group = (first_image(core, p, s.tile) + i) * p.results_there + p.result_first + s.n
         dst = t.result + (group * plane + before * p.width) * p.unit * BLOCK
         move_planes(
-            core, dst, u + i * there * BLOCK, min(p.n0, p.n_end - s.n), burst, plane * p.unit, p.images * there
+            core,
+            dst,
+            u + i * there * BLOCK,
+            min(p.n0, p.n_end - s.n),
+            burst,
+            plane * p.unit,
+            p.images * there,
         )
     free(core, b.qu)
 

@@ -39,8 +39,8 @@ class Window(NamedTuple):
 class Rows(NamedTuple):
     """Rows `first` to `first + length` of the result, and what they see of the map.
 
-    These are `h` rows from `start`; rows above and below the map that the windows reach are padding. The first
-    `skip` rows of windows over them are none of the result's.
+    These are `h` rows from `start`; rows above and below the map that the windows reach are padding. The
+    first `skip` rows of windows over them are none of the result's.
     """
 
     first: int

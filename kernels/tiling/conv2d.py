@@ -1,6 +1,6 @@
 """Tilings of the pipeline that computes convolutions and their gradients to the input."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -40,10 +40,10 @@ class ConvTiling(Tiling):
     """How a convolution is cut; lengths in fractals or channel groups but for `rows` and `images`.
 
     A core works on a share of the dense convolutions, of the tiles and of the output channel groups:
-    `group_cores` x `tile_cores` x `channel_cores`. A tile is `rows` rows of an image, or `images` whole images.
-    Its output tile is m0 x n0 fractals; L0A holds m0 x k0 at a time, L0B kb x n0. Weights come to L1 by `chunk`
-    channel groups; with `weight_slots` = 1 they all stay there, with 2 they pass by. `map_groups` channel groups
-    of the map are in L1 at once: all of them, or a chunk.
+    `group_cores` x `tile_cores` x `channel_cores`. A tile is `rows` rows of an image, or `images` whole
+    images. Its output tile is m0 x n0 fractals; L0A holds m0 x k0 at a time, L0B kb x n0. Weights come
+    to L1 by `chunk` channel groups; with `weight_slots` = 1 they all stay there, with 2 they pass by.
+    `map_groups` channel groups of the map are in L1 at once: all of them, or a chunk.
     """
 
     group_cores: int
@@ -87,6 +87,11 @@ class ConvTiling(Tiling):
 
     def blocks(self, shape: ConvShape, platform: Platform) -> int:
         """Return one core per share."""
+        return self.cores
+
+    @property
+    def cores(self) -> int:
+        """Cores that take part."""
         return self.group_cores * self.tile_cores * self.channel_cores
 
 
@@ -190,6 +195,15 @@ def _cuts(
                 break
 
 
+def together(busy: Iterable[float]) -> float:
+    """Return the time of pipes that are busy so long: the norm of their work.
+
+    >>> together([3.0, 4.0, 5.0])
+    6.0
+    """
+    return float(sum(cycles**OVERLAP for cycles in busy) ** (1 / OVERLAP))
+
+
 class Loads(NamedTuple):
     """Bytes, and cycles of the transfers' heads."""
 
@@ -203,23 +217,31 @@ class Loads(NamedTuple):
 
 def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     """Estimate cycles: the start, what fills the pipeline, the busiest pipe of a core, the last store."""
-    tiles, columns = ceil_div(tiles_of(p, t), t.tile_cores), ceil_div(ceil_div(p.results, t.channel_cores), t.n0)
+    tiles, columns = (
+        ceil_div(tiles_of(p, t), t.tile_cores),
+        ceil_div(ceil_div(p.results, t.channel_cores), t.n0),
+    )
     chunks, cut = ceil_div(p.groups, t.chunk), p.cut()
     pieces = max((ceil_div(p.positions(phase, rows_of(p, t), t.images), t.m0) for phase in cut), default=1)
     path, hbm = int(platform.gm_to_l1_bytes_per_cycle), int(platform.hbm_bytes_per_cycle)
     passes = pieces * len(cut)
-    weights, chunked = _weight_loads(p, t, platform).cycles(path), _map_loads(p, t, platform, chunks).cycles(path)
-    reads = _map_loads(p, t, platform, 1).cycles(path) if t.map_groups >= p.groups else chunked * passes * columns
+    weights, chunked = (
+        _weight_loads(p, t, platform).cycles(path),
+        _map_loads(p, t, platform, chunks).cycles(path),
+    )
+    reads = (
+        _map_loads(p, t, platform, 1).cycles(path) if t.map_groups >= p.groups else chunked * passes * columns
+    )
     reads += weights * passes if t.weight_slots > 1 else 0
     store = _stores(p, t, platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
     runs = tiles * ceil_div(p.parts, t.group_cores)
     busy = [runs * cycles for cycles in (*_computing(p, t, platform), store)]
     busy.append(max(runs * reads, _memory_cycles(p, t, platform)))
-    working = sum(cycles**OVERLAP for cycles in busy) ** (1 / OVERLAP)
+    working = together(busy)
     first = max(weights + chunked, _distinct(p, t) / hbm)
     filling = first / (chunks * columns if p.phases == 1 else columns)
     last = store / (columns * pieces if p.phases == 1 else columns)
-    launch = int(platform.task_start_cycles) + t.blocks(None, platform) * int(platform.block_start_cycles)
+    launch = t.cores * int(platform.block_start_cycles)
     late = max(0.0, first - filling - working / (runs * pieces * columns))
     return launch + filling + late + working + last
 
@@ -258,8 +280,8 @@ def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
 def _distinct(p: Problem, t: ConvTiling) -> float:
     """Return the bytes of the map and the weights that the cores read first, each counted once."""
     rows = p.rows_seen(rows_of(p, t)) * t.images
-    return BLOCK_BYTES * p.groups * t.group_cores * (
-        rows * p.w * t.tile_cores + p.kh * p.kw * EDGE * p.results
+    return (
+        BLOCK_BYTES * p.groups * t.group_cores * (rows * p.w * t.tile_cores + p.kh * p.kw * EDGE * p.results)
     )
 
 

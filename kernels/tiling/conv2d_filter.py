@@ -11,7 +11,7 @@ from davinci_sim.isa.fields import FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
-from kernels.tiling.conv2d import ALIGNMENT, CORE_SHARES, FLAG_CYCLES, OVERLAP, SLOTS, UNALIGNED
+from kernels.tiling.conv2d import ALIGNMENT, CORE_SHARES, FLAG_CYCLES, SLOTS, UNALIGNED, together
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
@@ -54,9 +54,9 @@ class FilterTiling(Tiling):
     """How the gradient to the filter is cut; lengths in fractals but for `images` and `rows`.
 
     `group_cores` x `split_cores` x `filter_cores` x `channel_cores` cores share the dense convolutions, the
-    splits, the filter's inner fractals (c1, kh, kw) and the output channel groups. An accumulator in L0C, one of
-    `slots`, is m0 output groups x n0 inner fractals; `rows` output rows of an image, or `images` whole images,
-    come to L1 at once, k0 fractals of positions to L0A and L0B.
+    splits, the filter's inner fractals (c1, kh, kw) and the output channel groups. An accumulator in
+    L0C, one of `slots`, is m0 output groups x n0 inner fractals; `rows` output rows of an image, or
+    `images` whole images, come to L1 at once, k0 fractals of positions to L0A and L0B.
     """
 
     group_cores: int
@@ -212,10 +212,12 @@ def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
     store *= 2 if side.parts > 1 else 1
     busy = [runs * work for work in (tiles * cube, tiles * loads, blocks * store / blocks)]
     busy.append(max(runs * tiles * blocks * load, _memory_cycles(shape, platform)))
-    working = sum(cycles**OVERLAP for cycles in busy) ** (1 / OVERLAP)
-    filling = max(load, t.blocks(shape, platform) * (x_bytes + dy_bytes) / 2 / int(platform.hbm_bytes_per_cycle))
+    working = together(busy)
+    filling = max(
+        load, t.blocks(shape, platform) * (x_bytes + dy_bytes) / 2 / int(platform.hbm_bytes_per_cycle)
+    )
     last = store / blocks + m0 * n0 * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
-    launch = int(platform.task_start_cycles) + t.blocks(shape, platform) * int(platform.block_start_cycles)
+    launch = t.blocks(shape, platform) * int(platform.block_start_cycles)
     return launch + filling + working + last
 
 

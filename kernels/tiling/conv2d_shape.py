@@ -151,8 +151,8 @@ class Phase:
 class Problem:
     """A convolution as the pipeline sees it: a map that windows slide over, a result map, weights.
 
-    It has `parts` dense convolutions with so many channel groups each. `phases` is the distance of the rows and
-    columns that one window gives: the stride whose gradient is taken, or 1.
+    It has `parts` dense convolutions with so many channel groups each. `phases` is the distance of the rows
+    and columns that one window gives: the stride whose gradient is taken, or 1.
     """
 
     parts: int
@@ -179,8 +179,8 @@ class Problem:
         h, row_stride = (s.oh, 1) if s.skips_rows else (s.h, s.stride)
         parts, inputs, outputs = dense_parts(s)
         return cls(
-            parts, s.n, inputs, h, s.w, outputs, s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation, s.pad,
-            1, False, EDGE * (4 if s.out_dtype == FP32 else 2),
+            parts, s.n, inputs, h, s.w, outputs, s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation,
+            s.pad, 1, False, EDGE * (4 if s.out_dtype == FP32 else 2),
         )  # fmt: skip
 
     @classmethod
