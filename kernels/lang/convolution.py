@@ -133,7 +133,7 @@ def place_map(core: Any, p: Plan, t: Tensors, dst: int, tile: int, group: int, c
         plane = image * p.map_there + p.map_first + group
         fetch_rows(core, dst, t.source, plane, count, p.window, rows)
         return
-    if p.map_groups < p.groups or tile - p.first < p.map_slots:
+    if p.pitch > p.window.h and (p.map_groups < p.groups or tile - p.first < p.map_slots):
         clear(core, dst, count * rows.h * p.window.w)
     plane_blocks, images = p.window.h * p.window.w, images_of(core, p, tile)
     src = t.source + (image * p.map_there + p.map_first + group) * plane_blocks * BLOCK

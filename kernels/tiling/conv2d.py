@@ -216,34 +216,27 @@ class Loads(NamedTuple):
 
 
 def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
-    """Estimate cycles: the start, what fills the pipeline, the busiest pipe of a core, the last store."""
-    tiles, columns = (
-        ceil_div(tiles_of(p, t), t.tile_cores),
+    """Estimate cycles: the start, what fills the pipeline, the pipes of a core together, the last store."""
+    parts, tiles = ceil_div(p.parts, t.group_cores), ceil_div(tiles_of(p, t), t.tile_cores)
+    columns, chunks, cut = (
         ceil_div(ceil_div(p.results, t.channel_cores), t.n0),
+        ceil_div(p.groups, t.chunk),
+        p.cut(),
     )
-    chunks, cut = ceil_div(p.groups, t.chunk), p.cut()
     pieces = max((ceil_div(p.positions(phase, rows_of(p, t), t.images), t.m0) for phase in cut), default=1)
-    path, hbm = int(platform.gm_to_l1_bytes_per_cycle), int(platform.hbm_bytes_per_cycle)
-    passes = pieces * len(cut)
-    weights, chunked = (
-        _weight_loads(p, t, platform).cycles(path),
-        _map_loads(p, t, platform, chunks).cycles(path),
-    )
-    reads = (
-        _map_loads(p, t, platform, 1).cycles(path) if t.map_groups >= p.groups else chunked * passes * columns
-    )
-    reads += weights * passes if t.weight_slots > 1 else 0
+    path, passes = int(platform.gm_to_l1_bytes_per_cycle), pieces * len(cut)
+    weights = _weight_loads(p, t, platform).cycles(path)
+    whole, chunked = (_map_loads(p, t, platform, count).cycles(path) for count in (1, chunks))
+    reads = tiles * (whole if t.map_groups >= p.groups else chunked * passes * columns)
+    reads += weights * (1 if t.weight_slots == 1 else tiles * passes)
     store = _stores(p, t, platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
-    runs = tiles * ceil_div(p.parts, t.group_cores)
-    busy = [runs * cycles for cycles in (*_computing(p, t, platform), store)]
-    busy.append(max(runs * reads, _memory_cycles(p, t, platform)))
-    working = together(busy)
-    first = max(weights + chunked, _distinct(p, t) / hbm)
-    filling = first / (chunks * columns if p.phases == 1 else columns)
+    busy = [parts * tiles * cycles for cycles in (*_computing(p, t, platform), store)]
+    working = together([*busy, max(parts * reads, _memory_cycles(p, t, platform))])
+    first = max(weights / columns + chunked, _distinct(p, t, columns) / int(platform.hbm_bytes_per_cycle))
+    filling = first / (chunks if p.phases == 1 else 1)
+    late = max(0.0, first - filling - working / (parts * tiles * pieces * columns))
     last = store / (columns * pieces if p.phases == 1 else columns)
-    launch = t.cores * int(platform.block_start_cycles)
-    late = max(0.0, first - filling - working / (runs * pieces * columns))
-    return launch + filling + late + working + last
+    return t.cores * int(platform.block_start_cycles) + filling + late + working + last
 
 
 def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Loads:
@@ -251,10 +244,10 @@ def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Lo
     rows = p.rows_seen(rows_of(p, t))
     burst, size = rows * p.w * BLOCK_BYTES, p.groups * rows * t.images * p.w * BLOCK_BYTES
     moves = chunks * min(t.images, ceil_div(p.groups, chunks))
+    is_whole = t.images == 1 and rows == p.h
     if p.skips_rows:
-        moves, burst = p.groups, p.w * BLOCK_BYTES * p.stride
-    is_whole = t.images == 1 and rows == p.h and not p.skips_rows
-    aligned = is_whole or burst % ALIGNMENT == 0
+        moves, burst = chunks if is_whole else p.groups, p.w * BLOCK_BYTES * p.stride
+    aligned = burst % ALIGNMENT == 0 or (is_whole and not p.skips_rows)
     return Loads(size * (1 if aligned else UNALIGNED), moves * int(platform.gm_to_l1_head_cycles))
 
 
@@ -277,12 +270,11 @@ def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
     return Loads(size * (UNALIGNED if unaligned else 1), moves * int(platform.gm_write_head_cycles))
 
 
-def _distinct(p: Problem, t: ConvTiling) -> float:
-    """Return the bytes of the map and the weights that the cores read first, each counted once."""
+def _distinct(p: Problem, t: ConvTiling, columns: int) -> float:
+    """Return the bytes of the map and of a column of weights that all cores read first, each counted once."""
+    weights = p.kh * p.kw * EDGE * p.results / columns
     rows = p.rows_seen(rows_of(p, t)) * t.images
-    return (
-        BLOCK_BYTES * p.groups * t.group_cores * (rows * p.w * t.tile_cores + p.kh * p.kw * EDGE * p.results)
-    )
+    return BLOCK_BYTES * p.groups * t.group_cores * (rows * p.w * t.tile_cores + weights)
 
 
 def _memory_cycles(p: Problem, t: ConvTiling, platform: Platform) -> float:
