@@ -109,22 +109,22 @@ def _operands_with_both(shape: AddShape) -> tuple[Operand, ...]:
 @kernel(MatmulShape, MatmulTiling, _operands, matmul_reference, macs)
 def matmul(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """c[b, m, n] = act(a[b, m, k] @ b[b, k, n]), fp16 or fp32 in, fp32 accumulated, fp16 or fp32 out."""
-    matrix_product(core, Given(a, b, c, NOTHING, NOTHING, NOTHING, 0), shape, tiling)
+    matrix_product(core, Given(a, b, c, NOTHING, NOTHING, NOTHING, 0), 1, shape, tiling)
 
 
 @kernel(MatmulShape, MatmulTiling, _operands_with_bias, matmul_reference, macs)
 def matmul_bias(core: Any, a: int, b: int, bias: int, c: int, shape: Any, tiling: Any) -> None:
     """c[b, m, n] = act(a[b, m, k] @ b[b, k, n] + bias[n]), bias fp32, else as matmul."""
-    matrix_product(core, Given(a, b, c, bias, NOTHING, NOTHING, 0), shape, tiling)
+    matrix_product(core, Given(a, b, c, bias, NOTHING, NOTHING, 0), 1, shape, tiling)
 
 
 @kernel(AddShape, MatmulTiling, _operands_with_residual, matmul_reference, macs)
 def matmul_add(core: Any, a: int, b: int, r: int, c: int, shape: Any, tiling: Any) -> None:
     """c[b, m, n] = act(a[b, m, k] @ b[b, k, n] + r[b, m, n]), r of the type of c, else as matmul."""
-    matrix_product(core, Given(a, b, c, NOTHING, r, NOTHING, 0), shape, tiling)
+    matrix_product(core, Given(a, b, c, NOTHING, r, NOTHING, 0), 1, shape, tiling)
 
 
 @kernel(AddShape, MatmulTiling, _operands_with_both, matmul_reference, macs)
 def matmul_bias_add(core: Any, a: int, b: int, bias: int, r: int, c: int, shape: Any, tiling: Any) -> None:
     """c[b, m, n] = act(a[b, m, k] @ b[b, k, n] + bias[n] + r[b, m, n]), as matmul_bias and matmul_add."""
-    matrix_product(core, Given(a, b, c, bias, r, NOTHING, 0), shape, tiling)
+    matrix_product(core, Given(a, b, c, bias, r, NOTHING, 0), 1, shape, tiling)

@@ -136,13 +136,13 @@ def _operands_with_bias(shape: DequantShape) -> tuple[Operand, ...]:
 @kernel(Int8Shape, MatmulTiling, _operands, matmul_int8_reference, macs)
 def matmul_int8(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """c[b, m, n] = act(a[b, m, k] @ b[b, n, k]^T), int8 in, int32 accumulated and out."""
-    matrix_product(core, Given(a, b, c, NOTHING, NOTHING, NOTHING, 0), shape, tiling)
+    matrix_product(core, Given(a, b, c, NOTHING, NOTHING, NOTHING, 0), 1, shape, tiling)
 
 
 @kernel(DequantShape, MatmulTiling, _operands_with_scale, matmul_dequant_reference, macs)
 def matmul_dequant(core: Any, a: int, b: int, scale: int, c: int, shape: Any, tiling: Any) -> None:
     """c[b, m, n] = act((a[b, m, k] @ b[b, n, k]^T) * scale), int8 in, scale[1] or scale[n] fp32."""
-    matrix_product(core, Given(a, b, c, NOTHING, NOTHING, scale, shape.scales), shape, tiling)
+    matrix_product(core, Given(a, b, c, NOTHING, NOTHING, scale, shape.scales), 1, shape, tiling)
 
 
 @kernel(DequantShape, MatmulTiling, _operands_with_bias, matmul_bias_dequant_reference, macs)
@@ -150,4 +150,4 @@ def matmul_bias_dequant(
     core: Any, a: int, b: int, bias: int, scale: int, c: int, shape: Any, tiling: Any
 ) -> None:
     """c[b, m, n] = act((a[b, m, k] @ b[b, n, k]^T + bias[n]) * scale), bias int32, else as matmul_dequant."""
-    matrix_product(core, Given(a, b, c, bias, NOTHING, scale, shape.scales), shape, tiling)
+    matrix_product(core, Given(a, b, c, bias, NOTHING, scale, shape.scales), 1, shape, tiling)

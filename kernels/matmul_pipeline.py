@@ -63,6 +63,8 @@ class Job(NamedTuple):
     l1_k: int
     head: int  # length of the first step of all, 0: as the others
     steps: int  # of a tile
+    splits: int  # parts of the inner axis whose sums stay apart
+    batches: int
     rows: int
     columns: int
     band: int  # tiles that lie below each other are walked through in bands of so many
@@ -77,13 +79,16 @@ class Step(NamedTuple):
 
     number: int
     tile: int
-    batch: int
+    step: int  # of the tile
+    batch: int  # of a and b
+    target: int  # matrix of c
     m_at: int
     n_at: int
     m: int
     n: int
     k_at: int
     k: int
+    is_first: int
     is_last: int  # the tile is complete after this step
 
 
@@ -209,20 +214,22 @@ def open_queues(core: Any, x: Matrices, job: Job) -> Any:
 
 
 @emits
-def job_of(core: Any, x: Matrices, batches: int, tiling: Any) -> Any:
+def job_of(core: Any, x: Matrices, batches: int, splits: int, tiling: Any) -> Any:
     """Return the share of this core."""
     m0, n0 = min(tiling.m0, x.m), min(tiling.n0, x.n)
     part = (n0 // 16 + tiling.parts - 1) // tiling.parts * 16
     parts = (n0 + part - 1) // part
-    k0, l1_k = min(tiling.k0, x.k_padded), min(tiling.l1_k, x.k_padded)
-    steps = (x.k_padded + l1_k - 1) // l1_k
+    fractals = x.k_padded // x.edge
+    longest, shortest = (fractals + splits - 1) // splits, fractals // splits
+    steps = min(shortest, (longest * x.edge + tiling.l1_k - 1) // tiling.l1_k)
+    l1_k = (longest + steps - 1) // steps * x.edge
+    head = tiling.head_k if tiling.head_k < shortest // steps * x.edge else 0
     rows, columns = (x.m + m0 - 1) // m0, (x.n + n0 - 1) // n0
     first, stride = block_idx(core), block_dim(core)
-    tiles = (batches * rows * columns - first + stride - 1) // stride
-    head = tiling.head_k if tiling.head_k < l1_k else 0
+    tiles = (splits * batches * rows * columns - first + stride - 1) // stride
     return Job(
-        m0, n0, part, parts, max(2, parts), k0, l1_k, head, steps, rows, columns,
-        min(tiling.band, rows), first, stride, tiles, tiling.slots,
+        m0, n0, part, parts, max(2, parts), min(tiling.k0, l1_k), l1_k, head, steps, splits, batches,
+        rows, columns, min(tiling.band, rows), first, stride, tiles, tiling.slots,
     )  # fmt: skip
 
 
@@ -234,23 +241,28 @@ def steps_of(core: Any, job: Job) -> int:
 
 @emits
 def step_at(core: Any, x: Matrices, job: Job, number: int) -> Any:
-    """Return a step by its number on this core."""
+    """Return a step by its number on this core; steps differ by at most one fractal in length."""
     regular = max(0, number - min(job.head, 1))
-    tile, k_at = regular // job.steps, regular % job.steps * job.l1_k
-    k = min(job.l1_k, x.k_padded - k_at)
-    is_last = 1 if regular % job.steps == job.steps - 1 else 0
+    tile, step = regular // job.steps, regular % job.steps
+    index = job.first + tile * job.stride
+    target, place = index // (job.rows * job.columns), index % (job.rows * job.columns)
+    split, fractals = target // job.batches, x.k_padded // x.edge
+    begin = fractals * split // job.splits
+    length = fractals * (split + 1) // job.splits - begin
+    k_at = (begin + length * step // job.steps) * x.edge
+    k = (begin + length * (step + 1) // job.steps) * x.edge - k_at
+    is_first, is_last = 1 if step == 0 else 0, 1 if step == job.steps - 1 else 0
     if number < min(job.head, 1):
         k, is_last = job.head, 0
-    elif regular == 0:
-        k_at, k = k_at + job.head, k - job.head
-    index = job.first + tile * job.stride
-    batch, place = index // (job.rows * job.columns), index % (job.rows * job.columns)
+    elif regular == 0 and job.head > 0:
+        k_at, k, is_first = k_at + job.head, k - job.head, 0
     band = place // (job.band * job.columns) * job.band
     height = min(job.band, job.rows - band)
     inside = place - band * job.columns
     m_at, n_at = (band + inside % height) * job.m0, inside // height * job.n0
     m, n = min(job.m0, x.m - m_at), min(job.n0, x.n - n_at)
-    return Step(number, tile, batch, m_at, n_at, m, n, k_at, k, is_last)
+    where = (target % job.batches, target, m_at, n_at, m, n)
+    return Step(number, tile, step, *where, k_at, k, is_first, is_last)
 
 
 @emits
@@ -309,7 +321,7 @@ def load_step(core: Any, at: Buffers, q: Queues, x: Matrices, s: Step) -> None:
         panel = Panel(s.k_at, s.k, s.n, x.k_padded, x.item, x.edge)
         load_panel(core, at, q, tile_b, b + s.n_at * x.k_padded * x.item, panel)
     filled(core, q.l1)
-    if x.bias >= 0 and s.k_at == 0:
+    if x.bias >= 0 and s.is_first != 0:
         fill(core, q.bias)
         data_move(core, at.bias, x.bias + s.n_at * 4, 1, s.n * 4 // BLOCK)
         filled(core, q.bias)
@@ -397,7 +409,7 @@ def departures(core: Any, w: Core, s: Step, old: Region) -> tuple[int, int]:
     stages = stages_of(core, w.e, old)
     if w.job.parts > 1:
         return 0, stages
-    return stages * s.k_at // w.x.k_padded, stages * (s.k_at + s.k) // w.x.k_padded
+    return stages * s.step // w.job.steps, stages * (s.step + 1) // w.job.steps
 
 
 @emits
@@ -411,13 +423,13 @@ def multiply_part(core: Any, w: Core, s: Step, column: int, old: Region) -> None
     if old.slot == used:
         drain(core, w.e, old, done, stages)
         done = stages
-    if s.k_at == 0:
+    if s.is_first != 0:
         lend(core, w, s, column, width, used)
     for number in range(products * steps):
         product, place = number // steps, number % steps * job.k0
         part_a = a + (s.m * s.k * 2 if product == 2 else 0)
         part_b = b + (s.n * s.k * 2 if product == 1 else 0)
-        adds = 1 if s.k_at + number > 0 or x.bias >= 0 else 0
+        adds = 1 if s.is_first == 0 or number > 0 or x.bias >= 0 else 0
         depth, acc = min(job.k0, s.k - place), at.l0c + used * at.l0c_bytes
         multiply_piece(core, w, s, Piece(part_a, part_b, acc, place, depth, column, width, adds))
         until = stages - (stages - done) * (products * steps - number - 1) // (products * steps - number)
@@ -434,26 +446,27 @@ def multiply_step(core: Any, w: Core, s: Step, old: Region) -> Any:
     for column in range(0, s.n, w.job.part):
         multiply_part(core, w, s, column, old)
         if w.job.parts > 1:
-            old = Region(s.batch, s.m_at, s.n_at, s.m, 0, NOTHING)
+            old = Region(s.target, s.m_at, s.n_at, s.m, 0, NOTHING)
         if s.is_last != 0:
             used, width = accumulator(core, w.job, s, column), min(w.job.part, s.n - column)
-            old = Region(s.batch, s.m_at, s.n_at + column, s.m, width, used)
+            old = Region(s.target, s.m_at, s.n_at + column, s.m, width, used)
     free(core, w.q.l1)
     return old
 
 
 @emits
 def multiply(core: Any, w: Core) -> None:
-    """Compute this core's tiles; loads are emitted one step ahead."""
+    """Compute this core's tiles; loads are emitted one step ahead if they have a slot of their own."""
     acc, ring = w.q.acc, w.job.ring
     for slot in range(ring):
         fill(core, acc + slot)
     steps, old = steps_of(core, w.job), Region(0, 0, 0, 0, 0, NOTHING)
-    for number in range(steps + 1):
+    ahead = 1 if w.job.slots > 1 else 0
+    for number in range(steps + ahead):
         if number < steps:
             load_step(core, w.at, w.q, w.x, step_at(core, w.x, w.job, number))
-        if number > 0:
-            old = multiply_step(core, w, step_at(core, w.x, w.job, number - 1), old)
+        if number >= ahead:
+            old = multiply_step(core, w, step_at(core, w.x, w.job, number - ahead), old)
     drain(core, w.e, old, 0, stages_of(core, w.e, old))
     for slot in range(ring):
         filled(core, acc + slot)
@@ -462,10 +475,10 @@ def multiply(core: Any, w: Core) -> None:
 
 
 @emits
-def matrix_product(core: Any, g: Given, shape: Any, tiling: Any) -> None:
-    """Compute this block's share of a product."""
+def matrix_product(core: Any, g: Given, splits: int, shape: Any, tiling: Any) -> None:
+    """Compute this block's share of a product, or of `splits` that each have a part of the inner axis."""
     x = matrices(core, g, shape)
-    job = job_of(core, x, shape.b, tiling)
+    job = job_of(core, x, shape.b, splits, tiling)
     at = buffers_of(core, x, job)
     factor = one_factor(core, g.scale) if g.scales == 1 else NOTHING
     q = open_queues(core, x, job)

@@ -54,7 +54,7 @@ ERF_1, ERF_2, ERF_3, ERF_4, ERF_5 = 0.127414796, -0.142248368, 0.710706871, -0.7
 class Region(NamedTuple):
     """A part of a tile that leaves: its place in c, its edges, its accumulator; without columns nothing."""
 
-    batch: int
+    target: int  # matrix of c
     m_at: int
     n_at: int
     m: int
@@ -270,7 +270,7 @@ def drain_stage(core: Any, e: Epilogue, region: Region, n1: int, columns: int) -
     """Move columns of fractals from `n1` on of a region to their place in c."""
     item = size_of(core, e.out_dtype)
     column = region.n_at + n1 * 16
-    place = region.batch * e.m * e.n + column * e.m + region.m_at * 16
+    place = region.target * e.m * e.n + column * e.m + region.m_at * 16
     acc = e.lent.l0c + region.slot * e.lent.l0c_bytes + n1 * region.m * 64
     fractals, to_half = columns * (region.m // 16), 1 if e.out_dtype == FP16 else 0
     slot = 0

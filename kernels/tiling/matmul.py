@@ -107,6 +107,16 @@ class MatmulShape(Shape):
         return round_up(self.m, EDGE), round_up(self.k, self.edge), round_up(self.n, EDGE)
 
     @property
+    def targets(self) -> int:
+        """Matrices of c."""
+        return self.b
+
+    @property
+    def depth(self) -> int:
+        """Length of the inner axis that a sum takes, in whole fractals."""
+        return self.padded[1]
+
+    @property
     def read_bytes(self) -> int:
         """Bytes of a and b."""
         m, k, n = self.padded
@@ -173,7 +183,7 @@ class MatmulTiling(Tiling):
 
     def blocks(self, shape: MatmulShape, platform: Platform) -> int:
         """Return one core per output tile, as many as there are."""
-        tiles = shape.b * ceil_div(shape.m, self.m0) * ceil_div(shape.n, self.n0)
+        tiles = shape.targets * ceil_div(shape.m, self.m0) * ceil_div(shape.n, self.n0)
         return min(int(platform.ai_cores), tiles)
 
     def estimate(self, shape: MatmulShape, platform: Platform) -> Estimate:
@@ -227,7 +237,7 @@ def _tiling(
     fits = accumulators <= int(platform.l0c_bytes) and min(k_limit, l1_limit) >= shape.edge and stage > 0
     if not fits or parts * EDGE > n0:
         return None
-    l1_k = even(shape.k, min(l1_limit, step), shape.edge)
+    l1_k = even(shape.depth, min(l1_limit, step), shape.edge)
     k0 = even(l1_k, k_limit, shape.edge)
     rows, cores = ceil_div(shape.m, m0), int(platform.ai_cores)
     band = min(rows, max(1, round(sqrt(cores * n0 / m0))))

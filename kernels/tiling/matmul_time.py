@@ -24,8 +24,12 @@ class Problem(Protocol):
     """What the estimate asks of a shape."""
 
     @property
-    def b(self) -> int:
-        """Matrices of a batch."""
+    def targets(self) -> int:
+        """Matrices of c."""
+
+    @property
+    def depth(self) -> int:
+        """Length of the inner axis that a sum takes, in whole fractals."""
 
     @property
     def item(self) -> int:
@@ -109,9 +113,9 @@ class Estimate:
     def __init__(self, cut: Cut, shape: Problem, chip: Speeds) -> None:
         """Note what all the times have in common."""
         self.cut, self.shape, self.chip = cut, shape, chip
-        self.m, self.k, self.n = shape.padded
+        (self.m, _, self.n), self.k = shape.padded, shape.depth
         self.rows, self.columns = -(-self.m // cut.m0), -(-self.n // cut.n0)
-        self.tiles = shape.b * self.rows * self.columns
+        self.tiles = shape.targets * self.rows * self.columns
         self.active = min(chip.cores, self.tiles)
         self.width = -(-cut.n0 // (cut.parts * EDGE)) * EDGE
         self.path = min(chip.path, chip.l2 / self.active)
@@ -192,13 +196,13 @@ class Estimate:
         """Return the cycles of device memory."""
         shape, cut, chip = self.shape, self.cut, self.chip
         read: float = shape.read_bytes
-        if shape.b == 1 and read > KEPT * chip.l2_bytes:
+        if shape.targets == 1 and read > KEPT * chip.l2_bytes:
             wide = min(self.columns, -(-self.active // cut.band)) * cut.n0 * self.k * shape.item
             band = cut.band * cut.m0 * self.k * shape.item
             waves = self.tiles / chip.cores
             once = self.m * self.k * shape.item if band < chip.l2_bytes / 2 else waves * band
             read = max(read, once + waves * wide)
-        written = shape.b * self.m * self.n * shape.out_item
+        written = shape.targets * self.m * self.n * shape.out_item
         return (read + max(0, written - chip.l2_bytes)) / chip.memory
 
     def cycles(self, first: float) -> float:
