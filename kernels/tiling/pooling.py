@@ -1,32 +1,35 @@
-"""Shapes and tilings of pooling: planes of 16 channels, cut into rows and columns of windows."""
+"""Shapes and tilings of pooling: planes of 16 channels, several at once or cut into rows and columns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
+from kernels.lang.pooling import LANES
 from kernels.lang.shapes import Shape, Tiling
-from kernels.tiling.conv2d_shape import BLOCK_BYTES, ceil_div, groups, transfer
+from kernels.rules import require
+from kernels.tiling.conv2d_shape import BLOCK_BYTES, ceil_div, groups
 
 MAX_WINDOW = 2048
 """Elements of a window: fp16 counts that far exactly."""
-BITS_BYTES, SUM_BYTES = 4096, 16384
-BUFFERS = 4  # in UB: each may begin behind a gap
-LANES = 8  # positions of a repeat
-MAX_STRIDE_BLOCKS = 255
+BUFFERS = 7  # in UB: each may begin behind a gap
+BITS_BYTES, PART_BYTES = 4096, 64 * 8 * BLOCK_BYTES
+TILE_CYCLES, INSTRUCTION_CYCLES, LATENCY = 300, 12, 700
+"""Cycles, about: of a tile and of an element of its windows however many there are; of a short transfer."""
 
 
 @dataclass(frozen=True)
 class PoolShape(Shape):
-    """x[n, c, h, w] and windows of kh x kw, `stride` apart, all inside x."""
+    """x[n, c, h, w] and windows of kh x kw, `stride` apart, that reach `pad` beyond x on every side."""
 
+    OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
-        {"n": n, "c": c, "h": h, "w": h, "kh": k, "kw": k, "stride": stride, "dtype": dtype}
-        for n, c, h, k, stride in ((1, 16, 8, 2, 2), (2, 20, 15, 3, 2), (1, 64, 28, 3, 3))
+        {"n": n, "c": c, "h": h, "w": h, "kh": k, "kw": k, "stride": stride, "pad": pad, "dtype": dtype}
+        for n, c, h, k, stride, pad in ((1, 16, 8, 2, 2, 0), (2, 20, 15, 3, 2, 1), (1, 64, 28, 3, 3, 0))
         for dtype in (FP16, FP32)
     )
     n: int
@@ -36,17 +39,18 @@ class PoolShape(Shape):
     kh: int
     kw: int
     stride: int = 1
+    pad: int = 0
     dtype: int = FP16
 
     @property
     def oh(self) -> int:
         """Rows of windows."""
-        return (self.h - self.kh) // self.stride + 1
+        return (self.h + 2 * self.pad - self.kh) // self.stride + 1
 
     @property
     def ow(self) -> int:
         """Columns of windows."""
-        return (self.w - self.kw) // self.stride + 1
+        return (self.w + 2 * self.pad - self.kw) // self.stride + 1
 
     @property
     def planes(self) -> int:
@@ -60,11 +64,13 @@ class PoolShape(Shape):
 
     def check(self, kernel: str) -> None:
         """Raise BadShape where a window does not fit the image or is too large to be counted in fp16."""
-        if self.kh > self.h or self.kw > self.w:
+        if self.kh > self.h + 2 * self.pad or self.kw > self.w + 2 * self.pad:
             raise BadShape(
                 f"kernel {kernel}: the window is {self.kh} x {self.kw}, the image {self.h} x {self.w}\n"
-                "  rule: windows lie inside the image\n  next: use a smaller window"
+                "  rule: windows lie inside the image and its padding\n  next: use a smaller window"
             )
+        window = f"pad={self.pad}, kh={self.kh}, kw={self.kw}"
+        require(kernel, 0 <= self.pad < min(self.kh, self.kw), "every window sees the image", window)
         if self.kh * self.kw > MAX_WINDOW:
             raise BadShape(
                 f"kernel {kernel}: the window is {self.kh} x {self.kw} = {self.kh * self.kw} elements\n"
@@ -76,12 +82,13 @@ class PoolShape(Shape):
 
 @dataclass(frozen=True)
 class PoolTiling(Tiling):
-    """`cores` share tiles of `rows` x `cols` windows of a plane; every hand-off has `slots` buffers."""
+    """`cores` share tiles of `planes` whole planes, or of `rows` x `cols` windows; hand-offs have `slots`."""
 
     cores: int
     rows: int
     cols: int
     slots: int = 2
+    planes: int = 1
 
     @classmethod
     def default(cls, shape: PoolShape, platform: Platform) -> Self:
@@ -93,7 +100,10 @@ class PoolTiling(Tiling):
         """Yield the default, then smaller tiles, fewer cores and one slot."""
         first = cls.default(shape, platform)
         yield first
-        for changed in ({"rows": 1}, {"cols": 3}, {"cols": 9, "rows": 3}, {"cores": 1}, {"slots": 1}):
+        changes: tuple[dict[str, Any], ...] = (
+            {"rows": 1}, {"cols": 3}, {"cols": 9, "rows": 3}, {"cores": 1}, {"slots": 1},
+        )  # fmt: skip
+        for changed in changes:
             made = replace(first, **changed)
             if made != first and made.used_bytes(shape) <= int(platform.ub_bytes):
                 yield made
@@ -102,88 +112,92 @@ class PoolTiling(Tiling):
         """Return the cores that take part."""
         return self.cores
 
+    @classmethod
+    def grid(cls, shape: PoolShape) -> tuple[int, int]:
+        """Return the rows and columns of windows that tiles share."""
+        return shape.oh, shape.ow
+
+    def tiles(self, shape: PoolShape) -> int:
+        """Return how many tiles there are."""
+        high, wide = self.grid(shape)
+        planes = self.planes if self.rows >= high and self.cols >= wide else 1
+        return ceil_div(shape.planes, planes) * ceil_div(high, self.rows) * ceil_div(wide, self.cols)
+
+    def windows(self, shape: PoolShape) -> int:
+        """Return the windows of a tile's stream, those that are not there included."""
+        high, wide = self.grid(shape)
+        planes = self.planes if self.rows >= high and self.cols >= wide else 1
+        above, left = (shape.kh - 1) // shape.stride, (shape.kw - 1) // shape.stride
+        return planes * (min(self.rows, high) + above) * (min(self.cols, wide) + left)
+
     def used_bytes(self, shape: PoolShape) -> int:
         """Return what the buffers take in UB."""
-        rows, cols = min(self.rows, shape.oh), min(self.cols, shape.ow)
-        seen = ((rows - 1) * shape.stride + shape.kh) * ((cols - 1) * shape.stride + shape.kw)
-        beyond = LANES * shape.stride if shape.stride * shape.unit <= MAX_STRIDE_BLOCKS else 0
-        slot = (seen + beyond + 2 * rows * cols) * shape.unit * BLOCK_BYTES
-        work = shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + LANES * shape.unit * BLOCK_BYTES
-        return self.slots * slot + work + BUFFERS * UB_GAP
+        windows, s = self.windows(shape), shape.stride
+        beyond = shape.kw + 2 * LANES
+        positions = min(s, shape.kh) * (windows + LANES) * s + beyond + 2 * self.stored(shape)
+        slot = positions * shape.unit * BLOCK_BYTES
+        work = shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + PART_BYTES
+        zeros = min(self.cols, self.grid(shape)[1]) * s * shape.unit * BLOCK_BYTES if shape.kh < s else 0
+        return self.slots * slot + work + zeros + BUFFERS * UB_GAP
 
-    def moved(self, shape: PoolShape) -> tuple[float, float]:
-        """Return the bytes that a tile reads and writes, in a transfer each."""
-        rows, cols = min(self.rows, shape.oh), min(self.cols, shape.ow)
-        seen = ((rows - 1) * shape.stride + shape.kh) * ((cols - 1) * shape.stride + shape.kw)
-        return seen * shape.unit * BLOCK_BYTES, 2 * rows * cols * shape.unit * BLOCK_BYTES
+    def stored(self, shape: PoolShape) -> int:
+        """Return the windows of a buffer that holds one position of each: without rows that do not exist."""
+        windows, rows = self.windows(shape), min(self.rows, self.grid(shape)[0])
+        above = (shape.kh - 1) // shape.stride
+        return windows if self.planes > 1 else windows // (rows + above) * self.window_rows(shape, rows)
+
+    def window_rows(self, shape: PoolShape, rows: int) -> int:
+        """Return the rows of windows of a tile of one plane."""
+        return rows
 
 
 @dataclass(frozen=True)
 class PoolGradTiling(PoolTiling):
-    """How the gradient is cut: a tile of windows, and those before it that reach into its part of dx."""
+    """How a gradient is cut: tiles own positions of dx, in groups of a stride, and see all windows there."""
 
-    def used_bytes(self, shape: PoolShape) -> int:
-        """Return what the buffers take in UB."""
-        (rows, cols), (seen_h, seen_w) = self._windows(shape), self._seen(shape)
-        read = (2 * rows * cols + LANES) * shape.unit * BLOCK_BYTES
-        slot = read + seen_h * seen_w * shape.unit * BLOCK_BYTES
-        work = shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + SUM_BYTES
-        return self.slots * slot + work + BUFFERS * UB_GAP
+    @classmethod
+    def grid(cls, shape: PoolShape) -> tuple[int, int]:
+        """Return the rows and columns of groups of positions."""
+        return ceil_div(shape.h + shape.pad, shape.stride), ceil_div(shape.w + shape.pad, shape.stride)
 
-    def moved(self, shape: PoolShape) -> tuple[float, float]:
-        """Return the bytes that a tile reads and writes."""
-        (rows, cols), (seen_h, seen_w) = self._windows(shape), self._seen(shape)
-        return 2 * rows * cols * shape.unit * BLOCK_BYTES, seen_h * seen_w * shape.unit * BLOCK_BYTES
-
-    def _windows(self, shape: PoolShape) -> tuple[int, int]:
-        """Return the most rows and columns of windows of a tile, those that reach into it included."""
-        halo_h, halo_w = (shape.kh - 1) // shape.stride, (shape.kw - 1) // shape.stride
-        return min(shape.oh, self.rows + halo_h), min(shape.ow, self.cols + halo_w)
-
-    def _seen(self, shape: PoolShape) -> tuple[int, int]:
-        """Return the most rows and columns of dx that a tile holds."""
-        rows, cols = self._windows(shape)
-        rest_h = shape.h - ((shape.oh - 1) * shape.stride + shape.kh)
-        rest_w = shape.w - ((shape.ow - 1) * shape.stride + shape.kw)
-        reach_h, reach_w = max(shape.kh, shape.stride) + rest_h, max(shape.kw, shape.stride) + rest_w
-        high, wide = (rows - 1) * shape.stride + reach_h, (cols - 1) * shape.stride + reach_w
-        return min(shape.h, high), min(shape.w, wide)
+    def window_rows(self, shape: PoolShape, rows: int) -> int:
+        """Return the rows of windows that reach into a tile of one plane."""
+        return min(shape.oh, rows + (shape.kh - 1) // shape.stride)
 
 
 @lru_cache(maxsize=512)
 def best(shape: PoolShape, platform: Platform, tiling: type[PoolTiling]) -> tuple[int, ...]:
     """Return the fields of the tiling with the least estimated cycles among those that fit."""
-    found = min(candidates(shape, platform, tiling), key=lambda t: estimate(shape, t, platform), default=None)
+    found = min(candidates(shape, platform, tiling), key=lambda t: estimate(shape, t), default=None)
     found = found or tiling(1, 1, 1, 1)
-    return found.cores, found.rows, found.cols, found.slots
+    return found.cores, found.rows, found.cols, found.slots, found.planes
 
 
 def candidates(shape: PoolShape, platform: Platform, tiling: type[PoolTiling]) -> Iterator[PoolTiling]:
-    """Yield tilings that fit: the widest columns that do for each number of rows."""
+    """Yield tilings that fit: several planes, some rows or, where a row is too long, some columns of one."""
+    (high, wide), cores = tiling.grid(shape), int(platform.ai_cores)
+    share = ceil_div(shape.planes, cores)
     for slots in (2, 1):
-        found = False
-        for rows in sorted({ceil_div(shape.oh, parts) for parts in range(1, shape.oh + 1)}):
-            for cols in sorted({ceil_div(shape.ow, parts) for parts in range(1, shape.ow + 1)}, reverse=True):
-                tiles = shape.planes * ceil_div(shape.oh, rows) * ceil_div(shape.ow, cols)
-                made = tiling(min(int(platform.ai_cores), tiles), rows, cols, slots)
-                if made.used_bytes(shape) <= int(platform.ub_bytes):
-                    found = True
-                    yield made
-                    break
-        if found:
+        made = [tiling(cores, high, wide, slots, planes) for planes in _parts(share)]
+        made += [tiling(cores, rows, wide, slots) for rows in _parts(high)]
+        fitting = [t for t in made if t.used_bytes(shape) <= int(platform.ub_bytes)]
+        if not fitting:
+            narrow = [tiling(cores, 1, cols, slots) for cols in _parts(wide)]
+            fitting = [t for t in narrow if t.used_bytes(shape) <= int(platform.ub_bytes)]
+        if fitting:
+            yield from (replace(t, cores=min(cores, t.tiles(shape))) for t in fitting)
             return
 
 
-def estimate(shape: PoolShape, t: PoolTiling, platform: Platform) -> float:
-    """Estimate cycles: the first load, tiles through the busiest pipe, the last store."""
-    tiles = ceil_div(shape.planes * ceil_div(shape.oh, t.rows) * ceil_div(shape.ow, t.cols), t.cores)
-    read, written = t.moved(shape)
-    rate = int(platform.hbm_bytes_per_cycle) / t.cores
-    path = min(int(platform.l2_read_bytes_per_cycle), rate)
-    loads, stores = transfer(read, platform, path), 2 * transfer(written / 2, platform, path)
-    elements = shape.kh * shape.kw
-    repeats = t.rows * ceil_div(t.cols, LANES) * shape.unit
-    instructions = 3 * elements * ceil_div(t.cols, LANES) * shape.unit
-    vector = 5 * elements * repeats + int(platform.vector_min_cycles) * instructions
-    busiest = max(loads, vector, stores, (read + written) / rate)
-    return loads + vector + (tiles - 1) * busiest + stores
+def _parts(length: int) -> list[int]:
+    """Return the lengths that cut an axis in equal parts, the largest first."""
+    return sorted({ceil_div(length, parts) for parts in range(1, length + 1)}, reverse=True)
+
+
+def estimate(shape: PoolShape, t: PoolTiling) -> float:
+    """Estimate cycles: a load, the tiles of the busiest core by vector work, a store."""
+    windows = t.stored(shape) * 6 / LANES + INSTRUCTION_CYCLES
+    cycles = windows * shape.kh * shape.kw * shape.unit + TILE_CYCLES
+    moved = t.windows(shape) * min(shape.stride, shape.kh) * shape.stride * shape.unit * BLOCK_BYTES
+    each = max(cycles, moved / 32)  # a core's share of the memory is about 32 bytes a cycle
+    return LATENCY + moved / 64 + ceil_div(t.tiles(shape), t.cores) * each

@@ -23,7 +23,7 @@ def windows(draw):
     return {
         "n": draw(st.integers(1, 3)), "c": draw(st.integers(1, 40)),
         "h": kh + draw(st.integers(0, 20)), "w": kw + draw(st.integers(0, 40)),
-        "kh": kh, "kw": kw, "stride": draw(st.integers(1, 5)),
+        "kh": kh, "kw": kw, "stride": draw(st.integers(1, 5)), "pad": draw(st.integers(0, min(kh, kw) - 1)),
     }  # fmt: skip
 
 
@@ -74,8 +74,10 @@ def test_the_first_of_equal_maxima_counts(dtype):
         {"h": 3, "w": 700, "kh": 2, "kw": 2, "stride": 2},
         {"h": 5, "w": 600, "kh": 3, "kw": 3, "stride": 40},
         {"h": 3, "w": 900, "kh": 1, "kw": 2, "stride": 300},
-        {"h": 45, "w": 45, "kh": 45, "kw": 45, "stride": 1},
+        {"h": 16, "w": 17, "kh": 16, "kw": 16, "stride": 1},
         {"h": 150, "w": 9, "kh": 2, "kw": 3, "stride": 2},
+        {"h": 9, "w": 800, "kh": 3, "kw": 3, "stride": 1, "pad": 2},
+        {"h": 30, "w": 30, "kh": 2, "kw": 2, "stride": 2},
     ],
 )
 def test_rows_and_strides_beyond_the_reach_of_an_instruction(axes, dtype):
@@ -85,6 +87,13 @@ def test_rows_and_strides_beyond_the_reach_of_an_instruction(axes, dtype):
         shape = shape_of(kernel, dtype, n=1, c=20, **axes)
         inputs = grad_inputs(shape, 1) if name == "max_pool_grad" else None
         assert not any(differences(kernel, shape, 0, 1, inputs).values())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_window_of_two_thousand_elements_fits(dtype):
+    kernel = find("max_pool")
+    shape = shape_of(kernel, dtype, n=1, c=20, h=45, w=45, kh=45, kw=45)
+    assert not any(differences(kernel, shape, 0, 1).values())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -121,13 +130,32 @@ def test_lenets_pooling_uses_all_cores_and_takes_some_microseconds(name):
     assert placed.chip.trace(placed.task).us < 5
 
 
-def test_pooling_of_resnet_50_keeps_the_vector_unit_busy():
+@pytest.mark.parametrize(("name", "least"), [("max_pool", 0.8), ("max_pool_grad", 0.75)])
+def test_pooling_of_resnet_50_keeps_the_vector_unit_busy(name, least):
     """3x3, stride 2, on 112x112: loads go on while the vector unit works; it binds, and not the memory."""
-    kernel = find("max_pool")
-    shape = shape_of(kernel, n=32, c=64, h=112, w=112, kh=3, kw=3, stride=2)
+    kernel = find(name)
+    shape = shape_of(kernel, n=32, c=64, h=112, w=112, kh=3, kw=3, stride=2, pad=1)
     placed = place(kernel, shape, None, Chip(P))
-    assert placed.chip.trace(placed.task).utilization("V") > 0.5
+    assert placed.chip.trace(placed.task).utilization("V") > least
     assert efficiency(kernel, shape) <= 1
+
+
+def test_an_instruction_works_on_all_rows_of_many_small_planes():
+    """A few instructions per element of the window, however many rows the planes have."""
+    kernel = find("max_pool")
+    placed = place(kernel, shape_of(kernel, n=64, c=16, h=10, w=10, kh=2, kw=2, stride=2), None, Chip(P))
+    assert placed.task.instructions < 64 * 32
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_padding_is_less_than_any_number(dtype):
+    """Windows at the border find the largest of negative numbers, and never the padding."""
+    kernel = find("max_pool")
+    shape = shape_of(kernel, dtype, n=3, c=18, h=9, w=11, kh=3, kw=3, stride=2, pad=1)
+    x = -1 - np.arange(3 * 18 * 99).reshape(3, 18, 9, 11) % 97
+    inputs = {"x": x.astype(np.float16 if dtype == "fp16" else np.float32)}
+    for pick in range(len(tilings(kernel, shape))):
+        assert not any(differences(kernel, shape, pick, 0, inputs).values())
 
 
 def test_a_window_larger_than_the_image_is_refused():
@@ -135,7 +163,15 @@ def test_a_window_larger_than_the_image_is_refused():
         shape_of(find("max_pool"), n=1, c=1, h=2, w=5, kh=3, kw=3)
     assert str(refused.value) == (
         "kernel max_pool: the window is 3 x 3, the image 2 x 5\n"
-        "  rule: windows lie inside the image\n  next: use a smaller window"
+        "  rule: windows lie inside the image and its padding\n  next: use a smaller window"
+    )
+
+
+def test_padding_as_wide_as_the_window_is_refused():
+    with pytest.raises(BadShape) as refused:
+        shape_of(find("max_pool"), n=1, c=1, h=5, w=5, kh=3, kw=2, pad=2)
+    assert str(refused.value) == (
+        "kernel max_pool: pad=2, kh=3, kw=2\n  rule: every window sees the image\n  next: change the shape"
     )
 
 
