@@ -42,8 +42,8 @@ NETWORKS: Mapping[str, tuple[Axes, ...]] = {
     "sequence": ({"b": 24, "heads": 16, "t": 512, "d": 64},),
 }
 """Problems of real networks: ResNet-50 at batch 32, BERT-Large with 24 sequences of 512 tokens."""
-_KINDS = {"h": "image", "t": "sequence", "m": "matrix"}
-"""The first of these axes that a problem has tells its kind."""
+_KINDS = {"image": {"h", "w"}, "sequence": {"t"}, "matrix": {"m"}}
+"""The first of these whose axes a problem has is its kind."""
 MOST_OPTIONS = 4
 ODD_LENGTHS = (37, 5000, 40960)
 
@@ -70,7 +70,7 @@ def shapes(kernel: Kernel, sizes: Mapping[str, Axes] = SMALL, options: int = MOS
 def _kind(kernel: Kernel) -> str:
     """Return what kind of problem a kernel solves, by the names of its axes."""
     names = kernel.shape_type.names()
-    return next((kind for axis, kind in _KINDS.items() if axis in names), "flat")
+    return next((kind for kind, axes in _KINDS.items() if axes.issubset(names)), "flat")
 
 
 def network_shapes(kernel: Kernel) -> Iterator[Shape]:
