@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernels.lang.shapes import Tiling
-from kernels.profile.findings import Finding, findings
+from kernels.profile.findings import LEAST_SHARE, Finding, findings
 from kernels.profile.profile import Profile
-from kernels.profile.trials import DEEPER, LONGER, SHORTER, Trial, Trials
+from kernels.profile.trials import DEEPER, LONGER, SHORTER, WIDER, Trial, Trials
 
 MOST_ADVICE = 5
 NEARLY_ALL = 0.9
 LEAST_GAIN = 0.005
 """Of the time; a tiling that saves less is not called faster."""
 _MAY_HELP = {
-    "buffer_full": (DEEPER, SHORTER), "fill": (SHORTER,), "drain": (SHORTER,), "imbalance": (SHORTER,),
-    "no_block": (SHORTER,), "block_start": (LONGER,), "transfer_head": (LONGER,), "short_bursts": (LONGER,),
-    "hbm_share": (LONGER,), "l2_share": (LONGER,), "dispatch": (LONGER,), "queue_full": (LONGER,),
-    "barrier": (LONGER,), "ragged_fractals": (SHORTER,),
+    "buffer_full": (DEEPER, SHORTER), "fill": (SHORTER,), "drain": (SHORTER,),
+    "imbalance": (WIDER, SHORTER), "no_block": (WIDER, SHORTER), "block_start": (LONGER,),
+    "transfer_head": (LONGER,), "short_bursts": (LONGER,), "hbm_share": (LONGER,), "l2_share": (LONGER,),
+    "dispatch": (LONGER,), "queue_full": (LONGER,), "barrier": (LONGER,), "ragged_fractals": (SHORTER,),
 }  # fmt: skip
 _HINTS = {
     "bank_conflict": "allocate what an instruction reads together one after the other",
@@ -70,6 +70,7 @@ def advise(found: Profile) -> tuple[Advice, ...]:
     for loss in findings(found):
         given.append(_advice(found, loss, trials, {each.tiling for each in given}))
     given += _full(found)
+    given = given or [_nothing_great(found)]
     return tuple(
         sorted(given, key=lambda each: (each.tiling is None, each.cycles, -each.share))[:MOST_ADVICE]
     )
@@ -81,6 +82,14 @@ def _full(found: Profile) -> Iterator[Advice]:
         if share >= NEARLY_ALL:
             text = f"{part} works {100 * share:.0f} % of the time: only less work for it helps"
             yield Advice(text, found.limiting_pipe, "busy", share, None, found.cycles)
+
+
+def _nothing_great(found: Profile) -> Advice:
+    """Say that there is no loss worth a sentence of its own."""
+    pipe, book = found.limiting_pipe, found.ledger
+    share = book.work_cycles(pipe, book.critical_core) / max(1, found.cycles)
+    text = f"{pipe} works {100 * share:.0f} % of the time, and no loss takes {100 * LEAST_SHARE:.0f} % of it"
+    return Advice(text, pipe, "busy", share, None, found.cycles)
 
 
 def _advice(found: Profile, loss: Finding, trials: Trials, named: set[Tiling | None]) -> Advice:

@@ -17,7 +17,7 @@ from kernels.lang.shapes import Tiling
 from kernels.profile.profile import Profile, alone
 
 MOST_TRIALS, TRIALS_EACH = 8, 3
-DEEPER, LONGER, SHORTER = "deeper", "longer", "shorter"
+DEEPER, WIDER, LONGER, SHORTER = "deeper", "wider", "longer", "shorter"
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Trials:
 
     def __init__(self, found: Profile) -> None:
         """Try nothing yet."""
-        self.found = found
+        self.found, self.all_cores = found, int(found.platform.ai_cores)
         self.known: dict[Tiling, Trial] = {}
 
     def toward(self, kinds: tuple[str, ...]) -> Iterator[Trial]:
-        """Yield trials of more slots (DEEPER), of longer and of shorter pieces."""
+        """Yield trials of more slots (DEEPER), of more cores (WIDER), of longer and of shorter pieces."""
         wanted = dict.fromkeys(tiling for kind in kinds for tiling in self._changed(kind))
         for tiling in islice(wanted, TRIALS_EACH):
             if tiling not in self.known and len(self.known) < MOST_TRIALS:
@@ -57,9 +57,12 @@ class Trials:
     def _changed(self, kind: str) -> Iterator[Tiling]:
         """Yield tilings in a direction, what the kernel's own space offers last."""
         tiling = self.found.tiling
-        if kind == DEEPER:
-            if "slots" in tiling.names():
-                yield _with(tiling, "slots", getattr(tiling, "slots") + 1)  # noqa: B009 - not all have it
+        values = dict(zip(tiling.names(), dataclasses.astuple(tiling), strict=True))
+        if kind == DEEPER and "slots" in values:
+            yield _with(tiling, "slots", values["slots"] + 1)
+        if kind == WIDER and values.get("cores", self.all_cores) < self.all_cores:
+            yield _with(tiling, "cores", self.all_cores)
+        if kind not in (LONGER, SHORTER):
             return
         for name in tiling.LENGTHS:
             length = int(getattr(tiling, name))
@@ -81,7 +84,7 @@ class Trials:
 
     def _tried(self, tiling: Tiling) -> Trial:
         """Simulate a tiling, if it fits."""
-        found, cores = self.found, int(self.found.platform.ai_cores)
+        found, cores = self.found, self.all_cores
         changes = _difference(found.tiling, tiling).items()
         change = ", ".join(f"{name}={value}" for name, value in changes)
         blocks = tiling.blocks(found.shape, found.platform)
@@ -105,8 +108,9 @@ def _difference(one: Tiling, other: Tiling) -> dict[str, int]:
 
 
 def _size(tiling: Tiling) -> int:
-    """Return the product of all fields but the slots: how large the pieces are."""
-    return prod(max(1, int(getattr(tiling, name))) for name in tiling.names() if name != "slots")
+    """Return the product of all fields but slots and cores: how large the pieces are."""
+    lengths = (int(getattr(tiling, name)) for name in tiling.names() if name not in {"slots", "cores"})
+    return prod(max(1, length) for length in lengths)
 
 
 def _grown(before: Task, after: Task) -> tuple[str, ...]:

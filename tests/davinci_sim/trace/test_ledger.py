@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from davinci_sim.chip.engine.l2 import content_of, l2_with, new_l2
 from davinci_sim.chip.launch import Launch
-from davinci_sim.chip.simulate import simulate_launches
+from davinci_sim.chip.simulate import simulate, simulate_launches
 from davinci_sim.core.program import parse
+from davinci_sim.core.reference import Core
+from davinci_sim.core.trace import SYNC
 from davinci_sim.errors import DavinciError, UnknownName
+from davinci_sim.isa.pipes import Pipe
 from davinci_sim.platforms import assumed, platform, platform_names
 from davinci_sim.trace.ledger import CAUSES, NAMES, PIPE_NAMES, Flag, hand_backs, ledger, partners
 from tests.davinci_sim.chip.programs import programs
@@ -296,3 +299,46 @@ def test_unknown_names_are_refused(words):
         book.cycles_of("MTE4", "busy")
     with pytest.raises(UnknownName, match="unknown cause 'flags': did you mean flag"):
         book.cycles_of("V", "flags")
+
+
+class Observed:
+    """When the SimPy definition takes each record from its queue: what the ledger finds out afterwards."""
+
+    def __init__(self, programs, chip):
+        self.taken = {}
+        observer, run = self, Core.run
+
+        def observed(core, record):
+            observer.taken[core.number, record] = core.now
+            return run(core, record)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Core, "run", observed)
+            self.trace = simulate(programs, chip, engine="reference")
+
+    def waits(self, core, pipe):
+        """Return how long a pipe waits for records, for flags and for barriers between its works."""
+        mine = self.trace.records[(self.trace.records["core"] == core) & (self.trace.records["pipe"] == pipe)]
+        names = [self.trace.op_names[op] for op in mine["op"]]
+        work = [at for at, name in enumerate(names) if name not in SYNC]
+        late, flags, barriers = 0, 0, 0
+        for at in range(work[0] + 1, work[-1] + 1) if work else ():
+            taken = self.taken[core, int(mine["index"][at])]
+            late += taken - int(mine["end"][at - 1])
+            waited = int(mine["start"][at]) - taken
+            flags += waited if names[at] == "wait_flag" else 0
+            barriers += waited if names[at] == "pipe_barrier" else 0
+        return late, flags, barriers
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(programs(), min_size=1, max_size=3), st.sampled_from([CHIP, NARROW]))
+def test_what_pipes_wait_for_is_what_the_definition_shows(blocks, chip):
+    """An observer in the SimPy model sees the same waits for records, flags and barriers."""
+    seen = Observed(blocks, chip)
+    book = ledger([Launch(tuple(blocks))], chip, seen.trace)
+    kinds = (("dispatch", "queue_full", "scalar_wait"), ("flag", "buffer_full"), ("barrier",))
+    for core in seen.trace.cores:
+        for pipe in PIPE_NAMES[1:]:
+            charged_to = tuple(sum(book.cycles_of(pipe, cause, core) for cause in kind) for kind in kinds)
+            assert charged_to == seen.waits(core, int(Pipe[pipe]))
