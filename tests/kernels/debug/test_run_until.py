@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import kernels
 from davinci_sim.chip import Chip
 from davinci_sim.errors import BadShape, DavinciError, Deadlock, UnknownName
+from davinci_sim.isa import INSTRUCTIONS
+from davinci_sim.memory.spaces import Space
 from experiments.user_files import load_module
 from kernels.debug import run_until
 from kernels.lang import (
@@ -133,9 +135,9 @@ def test_after_the_last_record_the_block_has_stored_its_share():
 def product():
     """Return the matmul after the last product of its first block, and its inputs."""
     inputs = random_inputs(MATMUL, PRODUCT, 3)
-    lines = (ROOT / "kernels" / "matmul.py").read_text().splitlines()
-    number = next(n for n, text in enumerate(lines, start=1) if text.strip().startswith("mmad(core"))
-    return run_until(MATMUL, PRODUCT, inputs, f"kernels/matmul.py:{number}:-1"), inputs
+    program = MATMUL.program(PRODUCT, Chip().platform)
+    products = np.flatnonzero((program.words[:, 0] & 255) == INSTRUCTIONS["mmad"].opcode)
+    return run_until(MATMUL, PRODUCT, inputs, f"{program.source(int(products[-1]))}:-1"), inputs
 
 
 def test_tiles_of_a_product_read_as_the_matrices_that_they_are():
@@ -155,10 +157,11 @@ def test_tiles_of_a_product_read_as_the_matrices_that_they_are():
 def test_what_leaves_l0c_is_still_a_matrix():
     inputs = random_inputs(MATMUL, PRODUCT, 3)
     done = run_until(MATMUL, PRODUCT, inputs)
-    m, n = done.buffer("ub").shape
-    product = done.buffer("c")[:m, :n]
-    assert product.size
-    assert np.array_equal(done.buffer("ub"), product)
+    (name,) = (each.name for each in done.buffers.values() if each.space == Space.UB)
+    tile = done.buffer(name)
+    assert tile.ndim == 2
+    m, n = tile.shape
+    assert np.array_equal(tile, done.buffer("c")[:m, :n])
 
 
 def test_what_the_user_says_takes_the_place_of_what_was_told():
