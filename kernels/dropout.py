@@ -99,7 +99,7 @@ def random_words(key: Array, count: int) -> Array:
 
 
 def _upper(x: Array) -> Array:
-    return np.rint(x.astype(np.float32) * np.float32(2.0**-16)).astype(np.int32)
+    return np.asarray(np.rint(x.astype(np.float32) * np.float32(2.0**-16)).astype(np.int32))
 
 
 def kept(key: Array, count: int, keep: int) -> Array:
