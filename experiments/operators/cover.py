@@ -232,6 +232,25 @@ def _concat(record: Record) -> list[Launch]:
     return [launch(f"concat{len(sizes)}", {"m": 1, **sizes}, record.inputs[0].kernel_dtype)]
 
 
+def _clean(record: Record) -> list[Launch]:
+    """Return the launch that clears the memory that others add to, as whole words."""
+    return [launch("fill_value", {"n": max(1, record.inputs[0].nbytes // 4)}, "fp32")]
+
+
+def _copy(record: Record) -> list[Launch]:
+    return [launch("copy", {"n": record.inputs[0].size}, record.inputs[0].kernel_dtype)]
+
+
+def _fill(record: Record) -> list[Launch]:
+    """Return the launch for a number that is repeated; a constant stands for it."""
+    return [launch("fill_value", {"n": record.outputs[0].size}, record.outputs[0].kernel_dtype)]
+
+
+def _one_hot(record: Record) -> list[Launch]:
+    m, n = record.outputs[0].shape
+    return [launch("one_hot", {"m": m, "n": n}, record.outputs[0].kernel_dtype)]
+
+
 def _batch_norm(name: str) -> Rule:
     """Return the rule for images of n, c1, h, w, c0; a relu that is fused is told by the layer's name."""
 
@@ -269,6 +288,12 @@ RULES: Mapping[str, Rule] = {
     "BiasAddGrad": _reduce("reduce_sum"),
     "ApplyMomentumD": Rule("optimizer", _momentum),
     "Adam": Rule("optimizer", _adam),
+    "AtomicAddrClean": Rule("layout", _clean),
+    "Assign": Rule("layout", _copy),
+    "TensorMove": Rule("layout", _copy),
+    "Tile": Rule("layout", _fill),
+    "OneHotD": Rule("layout", _one_hot),
+    "SigmoidCrossEntropyWithLogitsGrad": _unary("sigmoid_cross_entropy_grad"),
     "Slice": Rule("layout", _slice),
     "StridedSlice": Rule("layout", _slice),
     "Split": Rule("layout", _split),
@@ -280,13 +305,7 @@ RULES: Mapping[str, Rule] = {
 NOT_COVERED: Mapping[str, str] = {
     "ReluV2": "writes a mask of bits beside the result",
     "FusionOp_ReluGradV2_Cast": "reads a mask of bits, and casts",
-    "AtomicAddrClean": "no kernel yet",
-    "Tile": "no kernel yet",
-    "Assign": "no kernel yet",
-    "TensorMove": "no kernel yet",
-    "OneHotD": "no kernel yet",
-    "SoftmaxCrossEntropyWithLogits": "no kernel yet",
-    "SigmoidCrossEntropyWithLogitsGrad": "no kernel yet",
+    "SoftmaxCrossEntropyWithLogits": "takes labels as one-hot rows, and gives the gradient, too",
     "Add+ReLU": "two operators in one; the kit fuses them behind a batch normalisation or a product",
 }
 """The others, and why."""
