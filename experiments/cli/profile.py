@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from davinci_sim.trace.ledger import Ledger
-    from kernels.profile import Advice, Bounds, Profile
+    from kernels.profile import Advice, Bounds, Profile, WhatIf
 
 FILE = click.Path(path_type=Path)
-MOST_LINES, MOST_FLAGS, TEXT_WIDTH = 12, 6, 64
+MOST_LINES, MOST_FLAGS, TEXT_WIDTH, LEAST_SHOWN = 12, 6, 64, 0.001
 
 
 @click.command(
@@ -38,8 +38,9 @@ MOST_LINES, MOST_FLAGS, TEXT_WIDTH = 12, 6, 64
 @problem_options
 @tiling_option
 @click.option(
-    "--advice/--no-advice", default=True, show_default=True, help="Try other tilings and say what helps."
-)
+    "--advice/--no-advice", default=True, show_default=True,
+    help="Simulate without each of the machine's limits and with other tilings, and say what helps.",
+)  # fmt: skip
 @click.option("--trace", type=FILE, metavar="FILE", help="Write a trace for ui.perfetto.dev.")
 @click.option("--html", type=FILE, metavar="FILE.html", help="Write one self-contained page for a browser.")
 @click.option("--csv", type=FILE, metavar="DIR", help="Write op_summary.csv, core*_instr_exe.csv, ...")
@@ -57,17 +58,22 @@ def profile_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
     problem = problem_of(name, shape, dtype, platform, tiling)
     for path in filter(None, (trace, html, csv)):
         writable_file(path)
-    from kernels.profile import advise, bounds, write_html
+    from kernels.profile import advise, bounds, what_ifs, write_html
 
     if not as_json:
         _show_bounds(console(), problem, bounds(problem.kernel, problem.shape, problem.chip))
     found = profiled(problem)
-    given = advise(found) if advice else ()
+    limits = what_ifs(found) if advice else ()
+    given = advise(found, limits) if advice else ()
     _write_views(found, trace, csv)
     if html is not None:
         write_html(found, given, html)
-    result = {**found.as_json(), "advice": [each.as_json() for each in given]}
-    report(as_json, result, lambda screen: _show(screen, found, given))
+    result = {
+        **found.as_json(),
+        "what_if": [each.as_json() for each in limits],
+        "advice": [each.as_json() for each in given],
+    }
+    report(as_json, result, lambda screen: _show(screen, found, limits, given))
 
 
 def profiled(problem: Problem) -> Profile:
@@ -97,7 +103,7 @@ def _show_bounds(screen: Console, problem: Problem, known: Bounds) -> None:
     screen.print(f"no faster than {known.cycles} cycles: {parts}, capacity {known.capacity_cycles}")
 
 
-def _show(screen: Console, found: Profile, given: Sequence[Advice]) -> None:
+def _show(screen: Console, found: Profile, limits: Sequence[WhatIf], given: Sequence[Advice]) -> None:
     """Print everything for people."""
     book = found.ledger
     cores = len(found.trace.cores)
@@ -114,6 +120,8 @@ def _show(screen: Console, found: Profile, given: Sequence[Advice]) -> None:
     screen.print(_lines_table(found))
     if found.ledger.flags:
         screen.print(_flags_table(found))
+    if limits:
+        screen.print(_limits_table(limits))
     for each in given:
         screen.print(f"- {each.text}", markup=False, soft_wrap=True)
 
@@ -180,6 +188,19 @@ def _flags_table(found: Profile) -> Any:
         table.add_column(column, justify="right" if column == "cycles" else "left")
     for row in _flag_rows(found):
         table.add_row(*row)
+    return table
+
+
+def _limits_table(limits: Sequence[WhatIf]) -> Any:
+    """Return what the launch would take without limits of the machine, those without an effect left out."""
+    from rich.table import Table
+
+    table = Table(title="on a machine with ...", title_justify="left", box=None, pad_edge=False)
+    for column in ("what if", "cycles", "saved", "meaning"):
+        table.add_column(column, justify="right" if column in {"cycles", "saved"} else "left")
+    for each in limits:
+        if abs(each.saved) >= LEAST_SHOWN:
+            table.add_row(each.name, str(each.cycles), f"{100 * each.saved:.1f} %", each.meaning)
     return table
 
 

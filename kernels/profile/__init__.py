@@ -2,6 +2,7 @@
 
     found = profile(kernel, shape, platform)
     found.ledger            every cycle of every pipe, charged to one cause
+    what_ifs(found)         what it would take without each of the machine's limits
     advise(found)           sentences derived from the numbers; tilings that they name were simulated
     found.as_json()         everything, for reports; see Profile.as_json for the keys
 
@@ -16,8 +17,9 @@ from kernels.profile.lines import LineHeat
 from kernels.profile.page import write_html
 from kernels.profile.profile import Profile, profile
 from kernels.profile.tables import write_csv
+from kernels.profile.what_if import WhatIf, what_ifs
 
 __all__ = [
-    "Advice", "Bounds", "Comparison", "LineHeat", "Profile", "advise", "bounds", "compare", "profile",
-    "write_csv", "write_html",
+    "Advice", "Bounds", "Comparison", "LineHeat", "Profile", "WhatIf", "advise", "bounds", "compare",
+    "profile", "what_ifs", "write_csv", "write_html",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from kernels.lang.shapes import Tiling
 from kernels.profile.findings import LEAST_SHARE, Finding, findings
 from kernels.profile.profile import Profile
 from kernels.profile.trials import DEEPER, LONGER, SHORTER, WIDER, Trial, Trials
+from kernels.profile.what_if import WhatIf
 
 MOST_ADVICE = 5
 NEARLY_ALL = 0.9
@@ -21,6 +22,12 @@ _MAY_HELP = {
     "imbalance": (WIDER, SHORTER), "no_block": (WIDER, SHORTER), "block_start": (LONGER,),
     "transfer_head": (LONGER,), "short_bursts": (LONGER,), "hbm_share": (LONGER,), "l2_share": (LONGER,),
     "dispatch": (LONGER,), "queue_full": (LONGER,), "barrier": (LONGER,), "ragged_fractals": (SHORTER,),
+}  # fmt: skip
+_LIMIT = {  # what of the machine a cause comes from; see kernels.profile.what_if
+    "transfer_head": "no transfer heads", "hbm_share": "device memory without end",
+    "l2_miss": "device memory without end", "write_back": "device memory without end",
+    "l2_share": "L2 without end", "short_bursts": "no slow addresses", "bank_conflict": "no bank conflicts",
+    "barrier": "results at once", "queue_full": "long queues", "block_start": "blocks at once",
 }  # fmt: skip
 _HINTS = {
     "bank_conflict": "allocate what an instruction reads together one after the other",
@@ -46,6 +53,7 @@ class Advice:
         share: the part of the time that is lost, 0 to 1.
         tiling: one that was simulated and is faster, if any.
         cycles: what it takes; without one, what the launch takes as it is.
+        worth: the part of the time that a machine without that limit would save, if that was simulated.
     """
 
     text: str
@@ -54,26 +62,35 @@ class Advice:
     share: float
     tiling: Tiling | None
     cycles: int
+    worth: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return keys `text`, `pipe`, `cause`, `share`, `tiling` (null: none that is faster), `cycles`."""
+        """Return keys `text`, `pipe`, `cause`, `share`, `tiling` (or null), `cycles`, `worth` (or null)."""
         changed = None if self.tiling is None else dataclasses.asdict(self.tiling)
         return {
             "text": self.text, "pipe": self.pipe, "cause": self.cause, "share": self.share,
-            "tiling": changed, "cycles": self.cycles,
+            "tiling": changed, "cycles": self.cycles, "worth": self.worth,
         }  # fmt: skip
 
 
-def advise(found: Profile) -> tuple[Advice, ...]:
-    """Return what helps, the greatest gain first, then the greatest losses without a remedy."""
+def advise(found: Profile, limits: Sequence[WhatIf] = ()) -> tuple[Advice, ...]:
+    """Return what helps, the greatest gain first, then the greatest losses without a remedy.
+
+    With `limits` (see what_ifs) a loss to one of them says what it is worth at most, and counts as that.
+    """
     trials, given = Trials(found), list[Advice]()
+    worth = {limit.name: limit.saved for limit in limits}
     for loss in findings(found):
-        given.append(_advice(found, loss, trials, {each.tiling for each in given}))
+        most = worth.get(_LIMIT.get(loss.cause, ""))
+        given.append(_advice(found, loss, trials, most, {each.tiling for each in given}))
     given += _full(found)
     given = given or [_nothing_great(found)]
-    return tuple(
-        sorted(given, key=lambda each: (each.tiling is None, each.cycles, -each.share))[:MOST_ADVICE]
-    )
+    return tuple(sorted(given, key=_order)[:MOST_ADVICE])
+
+
+def _order(given: Advice) -> tuple[bool, int, float]:
+    """Return what advice is sorted by: faster tilings, then what a loss is worth."""
+    return given.tiling is None, given.cycles, -(given.share if given.worth is None else given.worth)
 
 
 def _full(found: Profile) -> Iterator[Advice]:
@@ -92,18 +109,24 @@ def _nothing_great(found: Profile) -> Advice:
     return Advice(text, pipe, "busy", share, None, found.cycles)
 
 
-def _advice(found: Profile, loss: Finding, trials: Trials, named: set[Tiling | None]) -> Advice:
+def _advice(
+    found: Profile, loss: Finding, trials: Trials, worth: float | None, named: set[Tiling | None]
+) -> Advice:
     """Return the sentence for a loss, with the best tiling tried against it, unless it was `named` before."""
     tried = list(trials.toward(_MAY_HELP.get(loss.cause, ())))
     ran = [(trial.cycles, trial) for trial in tried if trial.cycles is not None]
     cycles, best = min(ran, key=lambda each: each[0], default=(found.cycles, None))
     saved = 1 - cycles / max(1, found.cycles)
     if best is not None and saved >= LEAST_GAIN and best.tiling not in named:
-        text = f"{best.change} {_fits(best)} and saves {100 * saved:.1f} % ({cycles} cycles)"
-        return Advice(f"{loss.text}: {text}", loss.pipe, loss.cause, loss.share, best.tiling, cycles)
-    remedy = _other_remedy(found, loss, tried, best)
-    text = f"{loss.text}: {remedy}" if remedy else loss.text
-    return Advice(text, loss.pipe, loss.cause, loss.share, None, found.cycles)
+        tiling, remedy = (
+            best.tiling,
+            f"{best.change} {_fits(best)} and saves {100 * saved:.1f} % ({cycles} cycles)",
+        )
+    else:
+        tiling, cycles, remedy = None, found.cycles, _other_remedy(found, loss, tried, best)
+    most = "" if worth is None else f" (worth {100 * max(0.0, worth):.1f} % at most)"
+    text = f"{loss.text}{most}{': ' if remedy else ''}{remedy}"
+    return Advice(text, loss.pipe, loss.cause, loss.share, tiling, cycles, worth)
 
 
 def _other_remedy(found: Profile, loss: Finding, tried: list[Trial], best: Trial | None) -> str:

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 import kernels
+from davinci_sim.chip.simulate import simulate
+from davinci_sim.core.program import parse
 from davinci_sim.errors import UnknownName
 from davinci_sim.platforms import assumed, platform
 from davinci_sim.trace.ledger import PIPE_NAMES
 from experiments.user_files import load_module
-from kernels.profile import advise, bounds, compare, profile, write_csv
+from kernels.profile import advise, bounds, compare, profile, what_ifs, write_csv
 from kernels.profile.findings import LEAST_SHARE, findings
+from kernels.profile.profile import alone
 from kernels.profile.traffic import bytes_by_space
+from kernels.profile.what_if import without
 from kernels.roofline import gm_bytes
 
 P = platform("ascend910a")
@@ -40,6 +44,12 @@ def product():
 def single():
     """Return the profile of an addition without double buffering."""
     return profiled("add", tiling={"tile": 2048, "slots": 1}, n=400_000)
+
+
+@pytest.fixture(scope="module")
+def streaming():
+    """Return the profile of an addition that all cores' share of the device memory limits."""
+    return profiled("add", n=4_000_000)
 
 
 def test_bounds_are_known_without_emitting(monkeypatch):
@@ -117,6 +127,39 @@ def test_the_best_advice_comes_first(single):
     gains = [each.cycles for each in given if each.tiling is not None]
     assert gains == sorted(gains)
     assert [each.tiling is None for each in given] == sorted(each.tiling is None for each in given)
+
+
+def test_a_limit_that_is_taken_away_is_simulated(streaming):
+    """The same programs on a machine that differs in one thing; the fastest machine comes first."""
+    limits = what_ifs(streaming)
+    found = {each.name: each for each in limits}
+    free = P.with_figures("free", block_start_cycles=assumed(0, "cycles", "a what-if"))
+    assert found["blocks at once"].cycles == alone(streaming.task, free).cycles
+    assert found["blocks at once"].saved == 1 - found["blocks at once"].cycles / streaming.cycles
+    wide = P.with_figures("wide", hbm_bytes_per_cycle=assumed(10**6, "B/cycle", "a what-if"))
+    assert found["device memory without end"].cycles == alone(streaming.task, wide).cycles < streaming.cycles
+    assert [each.cycles for each in limits] == sorted(each.cycles for each in limits)
+
+
+def test_a_machine_without_bank_conflicts_has_none():
+    """Two operands in one group of banks: 100 repeats take 100 cycles there, and twice that here."""
+    program = parse(
+        f"PIPE_V vadd dst=UB+0x20000 src0=UB+0x0 src1=UB+0x200 mask={'f' * 32} repeat=100 dst_blk=1 "
+        "src0_blk=1 src1_blk=1 dst_rep=8 src0_rep=8 src1_rep=8 dtype=fp32"
+    )
+    latency = 1 + int(P.vector_drain_cycles)
+    free = without(P, "no bank conflicts", {"ub_bank_groups": 0})
+    assert [simulate([program], chip).cycles - latency for chip in (P, free)] == [200, 100]
+
+
+def test_advice_says_what_a_loss_is_worth_at_most(streaming, single):
+    limits = what_ifs(streaming)
+    (wide,) = [each.saved for each in limits if each.name == "device memory without end"]
+    known = {each.cause: each for each in advise(streaming, limits)}
+    assert known["hbm_share"].worth == wide > 0
+    assert f"(worth {100 * wide:.1f} % at most): " in known["hbm_share"].text
+    full = [each for each in advise(single, what_ifs(single)) if each.cause == "buffer_full"]
+    assert [each.worth for each in full] == [None]
 
 
 def test_every_finding_is_a_share_of_the_ledger(product, single):
