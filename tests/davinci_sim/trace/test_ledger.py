@@ -53,7 +53,7 @@ def one(chip, *lines, **options):
     return book.as_json()["critical"], book
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(programs(), min_size=1, max_size=6), st.sampled_from([CHIP, NARROW]))
 def test_columns_of_random_programs_sum_to_the_time(blocks, chip):
     """Whatever the pipes, flags, barriers and transfers."""
@@ -331,7 +331,7 @@ class Observed:
         return late, flags, barriers
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(programs(), min_size=1, max_size=3), st.sampled_from([CHIP, NARROW]))
 def test_what_pipes_wait_for_is_what_the_definition_shows(blocks, chip):
     """An observer in the SimPy model sees the same waits for records, flags and barriers."""
