@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,8 @@ def write_chrome_trace(trace: Trace, path: str | Path, programs: Sequence[Progra
         about = {"platform": trace.platform_name, "clock_hz": trace.clock_hz, "cycles": trace.cycles}
         file.write('{"displayTimeUnit":"ns","otherData":' + json.dumps(about) + ',"traceEvents":[\n')
         separator = ""
-        flows = _flows(trace, programs, scale)
-        for line in (*_tracks(trace), *_events(trace, scale), *flows, *_curves(trace, programs, scale)):
+        flows, curves = _flows(trace, programs, scale), _curves(trace, programs, scale)
+        for line in chain(_tracks(trace), _events(trace, scale), flows, curves):
             file.write(separator + line)
             separator = ",\n"
         file.write("\n]}\n")

@@ -134,8 +134,11 @@ def _roofline_text(found: Profile) -> str:
 
 
 def _use_text(found: Profile) -> str:
-    """Return how much of the time the parts of the chip work."""
-    return ", ".join(f"{part} {100 * share:.1f} %" for part, share in found.use.items())
+    """Return how much of the time the parts of the chip work, and the pipe that works longest."""
+    pipe, book = found.limiting_pipe, found.ledger
+    longest = book.work_cycles(pipe, book.critical_core) / max(1, found.cycles)
+    shown = [f"{part} {100 * share:.1f} %" for part, share in found.use.items()]
+    return f"{', '.join(shown)}; longest of the pipes {pipe}, {100 * longest:.1f} %"
 
 
 def _shares(book: Ledger, columns: Any) -> dict[str, list[float]]:
