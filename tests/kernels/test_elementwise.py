@@ -147,3 +147,11 @@ def test_an_integer_division_is_refused():
     assert str(refused.value) == (
         "kernel div: dtype=int32\n  rule: dtype is fp16 or fp32\n  next: change the shape"
     )
+
+
+@pytest.mark.parametrize("n", [60_000, 333_333, 12_582_912])
+def test_the_default_tiles_begin_where_transfers_are_fastest(n):
+    """At multiples of 512 bytes: beside them a burst gets 70 % of the bandwidth."""
+    add = kernels.find("add")
+    shape = shape_of(add, "fp16", n=n)
+    assert add.untuned(shape, P).tile * 2 % 512 == 0
