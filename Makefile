@@ -44,7 +44,7 @@ docs: setup ## write the generated pages again
 	$(PY) -m davinci_sim.core.reference_page
 
 tune: compiled ## search again for the tilings that come with the kit
-	$(PY) -m experiments.cli.main kernel retune --networks --folder kernels/tunings
+	$(PY) -m experiments.cli.main kernel retune --networks --gain 2 --folder kernels/tunings
 
 bench: compiled ## the benchmarks; appends to results/bench.jsonl
 	$(PY) -m experiments.bench

@@ -36,15 +36,25 @@ class Entry:
     epilog=examples("davinci kernel retune", "davinci kernel retune --networks --folder kernels/tunings"),
 )
 @platform_option
+@click.option(
+    "--gain",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="PERCENT",
+    help="Keep what is faster than the default tiling by more than this.",
+)
 @click.option("--networks", is_flag=True, help="All kernels of the kit, too, at the sizes of networks.")
 @jobs_option
 @folder_option
 @json_option
-def retune_kernels(platform: str, networks: bool, jobs: int, folder: Path | None, as_json: bool) -> None:
+def retune_kernels(
+    platform: str, networks: bool, gain: float, jobs: int, folder: Path | None, as_json: bool
+) -> None:
     """Search again for every kept tiling whose kernel or chip has changed since, and keep what is better.
 
     Entries that hold stay as they are, so that a run that was interrupted goes on where it was. An entry is
-    dropped where the default tiling is as good, or where the kernel or shape is no more.
+    dropped where the gain over the default tiling is too small, or where the kernel or shape is no more.
     """
     from davinci_sim.platforms import platform as platform_of
     from experiments.files import writable_folder
@@ -52,7 +62,7 @@ def retune_kernels(platform: str, networks: bool, jobs: int, folder: Path | None
 
     chip = platform_of(platform)
     chosen = writable_folder(folder_or_own(folder))
-    entries = [_renewed(chosen, chip, *each, jobs) for each in _problems(chosen, chip, networks)]
+    entries = [_renewed(chosen, chip, each, gain, jobs) for each in _problems(chosen, chip, networks)]
     result = {"platform": chip.name, "folder": str(chosen), "entries": [vars(each) for each in entries]}
     report(as_json, result, lambda console: _show(console, entries))
 
@@ -72,7 +82,7 @@ def _problems(folder: Path, chip: Platform, networks: bool) -> Iterator[tuple[st
                     yield kernel.name, str(shape)
 
 
-def _renewed(folder: Path, chip: Platform, name: str, text: str, jobs: int) -> Entry:
+def _renewed(folder: Path, chip: Platform, asked: tuple[str, str], gain: float, jobs: int) -> Entry:
     """Search for one kernel and shape unless its entry holds."""
     import kernels
     from davinci_sim.errors import DavinciError
@@ -80,6 +90,7 @@ def _renewed(folder: Path, chip: Platform, name: str, text: str, jobs: int) -> E
     from kernels.tune import keep
     from kernels.tune.store import drop, kept_in, shape_from
 
+    name, text = asked
     try:
         kernel = kernels.find(name)
         problem = Problem(kernel, shape_from(kernel, text), chip)
@@ -89,7 +100,7 @@ def _renewed(folder: Path, chip: Platform, name: str, text: str, jobs: int) -> E
     except DavinciError:  # an unknown kernel, a shape or type that is refused
         drop(folder, chip.name, name, text)
         return Entry(name, text, GONE)
-    if found.cycles == found.default_cycles:
+    if found.speedup <= 1 + gain / 100:
         drop(folder, chip.name, name, text)
         return Entry(name, text, NO_BETTER)
     keep(found, folder)

@@ -98,7 +98,8 @@ def _progress(problem: Problem) -> Iterator[Callable[[int, int, int], None]]:
     from experiments.cli.output import console
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+    out = console(stderr=True)
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         bar = progress.add_task(f"tilings of {problem.title}", total=None)
 
         def told(settled: int, candidates: int, cycles: int) -> None:
