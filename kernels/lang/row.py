@@ -219,18 +219,23 @@ def load_part(core: Any, dst: int, pitch: int, p: Part, row: Row, first: int, co
     if p.stride == INDEXED:
         load_listed(core, dst, pitch, p.src, row, first, count, p.width)
         return
-    groups, group = count // row.inner, first // row.inner
-    is_even = first % row.inner == 0 and count % row.inner == 0
-    if row.inner < groups and is_even and group // row.middle == (group + groups - 1) // row.middle:
-        for i in range(row.inner):  # short groups: the same row of all of them
-            src = p.src + group_offset(core, row, group) + i * p.stride
-            load_rows(core, dst + i * pitch, row.inner * pitch, src, row.jump, groups, p.width)
-        return
     done = 0
     while done < count:
         group, i = (first + done) // row.inner, (first + done) % row.inner
-        n, src = min(count - done, row.inner - i), p.src + group_offset(core, row, group) + i * p.stride
-        load_rows(core, dst + done * pitch, pitch, src, p.stride, n, p.width)
+        whole = min((count - done) // row.inner, row.middle - group % row.middle)
+        to, src = dst + done * pitch, p.src + group_offset(core, row, group) + i * p.stride
+        if i == 0 and whole > row.inner:  # short groups: the same row of all of them
+            for member in range(row.inner):
+                start = src + member * p.stride
+                load_rows(core, to + member * pitch, row.inner * pitch, start, row.jump, whole, p.width)
+            done += whole * row.inner
+            continue
+        n = min(count - done, row.inner - i)
+        if p.stride == 0:
+            for member in range(n):
+                load_rows(core, to + member * pitch, pitch, src, p.width, 1, p.width)
+        else:
+            load_rows(core, to, pitch, src, p.stride, n, p.width)
         done += n
 
 
