@@ -1,7 +1,7 @@
 """What several families check and round alike, in plain Python."""
 
 from davinci_sim.errors import BadShape
-from davinci_sim.isa.fields import DTYPE_NAMES, FP16
+from davinci_sim.isa.fields import DTYPE_NAMES, FP16, INT8, UINT8
 
 
 def require(kernel: str, holds: bool, rule: str, numbers: str) -> None:
@@ -27,4 +27,4 @@ def round_up(value: int, unit: int) -> int:
 
 def item_bytes(dtype: int) -> int:
     """Return the size of an element of type code `dtype`."""
-    return 2 if dtype == FP16 else 4
+    return {FP16: 2, INT8: 1, UINT8: 1}.get(dtype, 4)

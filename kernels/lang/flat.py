@@ -4,7 +4,9 @@ from typing import Any
 
 from davinci_sim.isa import (
     FP32,
+    INT8,
     INT32,
+    UINT8,
     vabs,
     vadd,
     vadds,
@@ -36,7 +38,7 @@ def size_of(core: Any, dtype: int) -> int:
     """Return the bytes of one element."""
     if dtype in (FP32, INT32):
         return 4
-    return 2
+    return 1 if dtype in (INT8, UINT8) else 2
 
 
 @emits
