@@ -1,4 +1,4 @@
-"""Conversion between element types."""
+"""Conversion between element types; integers of one byte go by way of fp16, as the vector unit has it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from davinci_sim.isa import INT8, UINT8
 from kernels.lang import (
     FAST_BYTES,
     FP16,
@@ -33,16 +34,17 @@ from kernels.lang import (
     size_of,
     use,
 )
-from kernels.rules import item_bytes, require
+from kernels.rules import item_bytes, require_dtype
 from kernels.tiling.flat import FlatTiling
 
 Array = npt.NDArray[Any]
-NUMPY = (np.float16, np.float32, np.int32)
+NUMPY = (np.float16, np.float32, np.int32, np.int8, np.uint8)
+BYTES = (INT8, UINT8)
 
 
 @dataclass(frozen=True)
 class CastShape(Shape):
-    """n elements of type `dtype` become type `out_dtype` (codes: 0 fp16, 1 fp32, 2 int32)."""
+    """n elements of type `dtype` become type `out_dtype`: fp16, fp32, int32, int8 or uint8 (codes 0 to 4)."""
 
     n: int
     dtype: int = FP16
@@ -51,35 +53,71 @@ class CastShape(Shape):
     @property
     def live_bytes(self) -> int:
         """Bytes of UB per element of a tile and slot."""
-        return item_bytes(self.dtype) + item_bytes(self.out_dtype) + 2  # half a float of scratch per slot
+        scratch = 4 if {self.dtype, self.out_dtype} & set(BYTES) else 2  # floats, for both slots
+        return item_bytes(self.dtype) + item_bytes(self.out_dtype) + scratch
 
     def check(self, kernel: str) -> None:
         """Refuse types that the vector unit does not convert."""
-        known = {self.dtype, self.out_dtype} <= {FP16, FP32, INT32}
-        rule = "dtype and out_dtype are codes 0 (fp16), 1 (fp32) or 2 (int32)"
-        require(kernel, known, rule, f"dtype={self.dtype}, out_dtype={self.out_dtype}")
+        for name, code in (("dtype", self.dtype), ("out_dtype", self.out_dtype)):
+            require_dtype(kernel, code, FP16, FP32, INT32, INT8, UINT8, name=name)
 
 
 @emits
-def convert(core: Any, dst: int, to: int, src: int, dtype: int, n: int, scratch: int) -> None:
-    """Set dst[n] (type `to`) = src[n] (type `dtype`); between fp16 and int32 the way leads through fp32."""
-    if dtype == to:
-        data_move(core, dst, src, 1, (n * size_of(core, dtype) + 31) // 32)
-    elif dtype + to == FP16 + INT32 and dtype != FP32:
+def between_floats(core: Any, dst: int, to: int, src: int, dtype: int, n: int, scratch: int) -> None:
+    """Convert between fp16, fp32 and int32; between fp16 and int32 the way leads through fp32."""
+    if dtype + to == FP16 + INT32 and dtype != FP32:
         flat_convert(core, scratch, FP32, src, dtype, n)
         flat_convert(core, dst, to, scratch, FP32, n)
     else:
         flat_convert(core, dst, to, src, dtype, n)
 
 
+@emits
+def to_bytes(core: Any, dst: int, to: int, src: int, dtype: int, n: int, rounded: int, floats: int) -> None:
+    """Set dst[n] (int8 or uint8) = src[n], rounded once: floats become int32, then fp16, which is exact.
+
+    What lies beyond fp16 becomes infinite and saturates.
+    """
+    if dtype == FP16:
+        flat_convert(core, dst, to, src, FP16, n)
+        return
+    if dtype == FP32:
+        flat_convert(core, rounded, INT32, src, FP32, n)
+        flat_convert(core, floats, FP32, rounded, INT32, n)
+    else:
+        flat_convert(core, floats, FP32, src, INT32, n)
+    flat_convert(core, rounded, FP16, floats, FP32, n)
+    flat_convert(core, dst, to, rounded, FP16, n)
+
+
+@emits
+def convert(core: Any, dst: int, to: int, src: int, dtype: int, n: int, scratch: int, half: int) -> None:
+    """Set dst[n] (type `to`) = src[n] (type `dtype`); scratch takes floats, `half` numbers of four bytes."""
+    if dtype == to:
+        data_move(core, dst, src, 1, (n * size_of(core, dtype) + 31) // 32)
+    elif dtype in BYTES and to == FP16:
+        flat_convert(core, dst, FP16, src, dtype, n)
+    elif dtype in BYTES:
+        flat_convert(core, half, FP16, src, dtype, n)
+        if to in BYTES:
+            flat_convert(core, dst, to, half, FP16, n)
+        else:
+            between_floats(core, dst, to, half, FP16, n, scratch)
+    elif to in BYTES:
+        to_bytes(core, dst, to, src, dtype, n, half, scratch)
+    else:
+        between_floats(core, dst, to, src, dtype, n, scratch)
+
+
 def _cast_reference(shape: CastShape, x: Array) -> tuple[Array]:
-    if shape.out_dtype != INT32 or shape.dtype == INT32:
+    to = np.dtype(NUMPY[shape.out_dtype])
+    if to.kind == "f" or shape.dtype == shape.out_dtype:
         way = np.float32 if shape.dtype != shape.out_dtype else x.dtype
         with np.errstate(over="ignore"):
-            return (x.astype(way).astype(NUMPY[shape.out_dtype]),)
-    limits = np.iinfo(np.int32)
+            return (x.astype(way).astype(to),)
+    limits = np.iinfo(NUMPY[shape.out_dtype].__name__)
     whole = np.clip(np.rint(np.nan_to_num(x.astype(np.float64))), limits.min, limits.max)
-    return (whole.astype(np.int32),)
+    return (whole.astype(to),)
 
 
 def _cast_operands(shape: CastShape) -> tuple[Operand, ...]:
@@ -93,7 +131,7 @@ def cast(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     unit, slots = FAST_BYTES // min(size, to_size), tiling.slots
     tile = max(1, tiling.tile // unit) * unit
     ub_x, ub_y = alloc(core, UB, slots * tile * size, slots), alloc(core, UB, slots * tile * to_size, slots)
-    scratch = alloc(core, UB, tile * 4)
+    scratch, half = alloc(core, UB, tile * 4), alloc(core, UB, tile * 4 if min(size, to_size) == 1 else 0)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     end = share_end(core, shape.n, unit)
     for i in range(share_start(core, shape.n, unit), end, tile):
@@ -103,7 +141,7 @@ def cast(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
         filled(core, q_in)
         use(core, q_in)
         made = ub_y + fill(core, q_out) * tile * to_size
-        convert(core, made, shape.out_dtype, taken, shape.dtype, n, scratch)
+        convert(core, made, shape.out_dtype, taken, shape.dtype, n, scratch, half)
         free(core, q_in)
         filled(core, q_out)
         use(core, q_out)

@@ -21,7 +21,6 @@ from kernels.lang import (
     alloc,
     close,
     data_move,
-    emits,
     fill,
     filled,
     flat_dup,
@@ -105,12 +104,6 @@ class CopyShape(FlatShape):
         require_dtype(kernel, self.dtype, FP16, FP32, INT32, INT8, UINT8)
 
 
-@emits
-def bytes_of(core: Any, dtype: int) -> int:
-    """Return the bytes of an element, of one byte, too."""
-    return 1 if dtype in (INT8, UINT8) else size_of(core, dtype)
-
-
 def _copy_operands(shape: CopyShape) -> tuple[Operand, ...]:
     return Operand("x", (shape.n,), shape.dtype), output("y", (shape.n,), shape.dtype)
 
@@ -122,7 +115,7 @@ def _copy_reference(shape: CopyShape, x: Array) -> tuple[Array]:
 @kernel(CopyShape, FlatTiling, _copy_operands, _copy_reference)
 def copy(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = x[n]: the assignment of one array to another."""
-    size, slots = bytes_of(core, shape.dtype), tiling.slots
+    size, slots = size_of(core, shape.dtype), tiling.slots
     unit = FAST_BYTES // size
     tile = max(1, tiling.tile // unit) * unit
     ub, q = alloc(core, UB, slots * tile * size, slots), queue(core, MTE2, MTE3, slots)
