@@ -95,10 +95,10 @@ def filled(core: Any, q: int) -> None:
 
 
 @emits
-def use(core: Any, q: int) -> int:
-    """Wait until the next slot is filled; return its number."""
+def use(core: Any, q: int, ahead: int = 0) -> int:
+    """Wait until the next slot is filled, or the one `ahead` of it; return its number."""
     row = QUEUES + q * QUEUE_WIDTH
-    slot = core.state[row + _USED] % core.state[row + _SLOTS]
+    slot = (core.state[row + _USED] + ahead) % core.state[row + _SLOTS]
     wait_flag(core, core.state[row + _SRC], core.state[row + _DST], core.state[row + _FORWARD] + slot)
     return int(slot)
 
