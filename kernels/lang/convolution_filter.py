@@ -218,7 +218,8 @@ def fetch_turn(core: Any, p: FilterPlan, b: FilterBuffers, s: Turn) -> None:
     group, outputs = s.n // elements, min(p.m0, p.m_end - s.m)
     inner = (min(s.n + p.n0, p.n_end) - 1) // elements - group + 1
     there = b.tile + fill(core, b.qx) * b.tile_slot
-    if p.images > 1 and p.apart > w.oh and is_fresh(core, b.qx):  # between images nothing else is written
+    tall = p.apart > w.oh or p.apart * w.stride_h > w.h
+    if p.images > 1 and tall and is_fresh(core, b.qx):  # between images nothing else is written
         for done in range(0, b.tile_slot // FRACTAL, MAX_FILL):
             set_2d(core, there + done * FRACTAL, min(MAX_FILL, b.tile_slot // FRACTAL - done))
     plane, positions = w.oh * w.ow, min(p.rows, w.oh - rows.first) * w.ow

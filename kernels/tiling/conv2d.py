@@ -181,7 +181,8 @@ def _cuts(
     tiles = ceil_div(p.images, images) * ceil_div(p.oh, rows)
     cores = min(tiles, int(platform.ai_cores) // (shared[0] * shared[1]))
     chunk = max(1, min(p.groups, CHUNK_BYTES // (p.kh * p.kw * n0 * FRACTAL_BYTES)))
-    chunks = {even(p.groups, chunk), even(p.groups, max(1, chunk // 2))}
+    factors = (1 / 2, 1) if p.phases == 1 else (1, 2, 4, 8)  # a phase takes few elements of the filter
+    chunks = {even(p.groups, max(1, int(chunk * factor))) for factor in factors}
     pieces = {even(in_m, most // more) for more in (1, 2, 4) if most // more > 0}
     for m0, width in product(pieces, chunks):
         kb = even(width * kernel, max(1, l0b // n0))
@@ -233,7 +234,7 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     busy = [parts * tiles * cycles for cycles in (*_computing(p, t, platform), store)]
     working = together([*busy, max(parts * reads, _memory_cycles(p, t, platform))])
     first = max(weights / columns + chunked, _distinct(p, t, columns) / int(platform.hbm_bytes_per_cycle))
-    filling = first / (chunks if p.phases == 1 else 1)
+    filling = first / chunks
     late = max(0.0, first - filling - working / (parts * tiles * pieces * columns))
     last = store / (columns * pieces if p.phases == 1 else columns)
     return t.cores * int(platform.block_start_cycles) + filling + late + working + last
@@ -294,8 +295,9 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
     for phase in p.cut():
         in_m = p.positions(phase, rows_of(p, t), t.images)
         depth, pieces = p.groups * phase.elements, ceil_div(in_m, t.m0)
-        blocks = chunks * ceil_div(min(t.chunk, p.groups) * phase.elements, t.kb)
-        steps = blocks * ceil_div(min(t.kb, depth), t.k0) * pieces * columns
+        in_chunk = min(t.chunk, p.groups) * phase.elements
+        blocks = chunks * ceil_div(in_chunk, t.kb)
+        steps = blocks * ceil_div(even(in_chunk, t.kb), t.k0) * pieces * columns
         cube += depth * in_m * share + (int(platform.mmad_head_cycles) + FLAG_CYCLES) * steps
         heads = min(t.k0, t.m0, in_m) * int(platform.load3d_head_cycles) + FLAG_CYCLES
         loads = blocks if not p.mirrored else depth
