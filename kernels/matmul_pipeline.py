@@ -1,7 +1,7 @@
 """The pipeline of a matrix product on the cube: GM to L1, L1 to L0A and L0B, L0C, and out through UB.
 
 A core walks over its tiles c[m0, n0], and in each over steps along k. A step brings a panel of a and one of b
-to L1; loads are emitted a step ahead. A tile has `parts`, side by side along n, each with an accumulator of
+to L1; loads are emitted a step ahead. A tile has parts, side by side along n, each with an accumulator of
 its own: in the last step of a tile one part after the other is ready, and leaves while the cube works on the
 next one. Accumulators belong to the vector unit, which lends them to the cube: empty, or full of bias.
 """
@@ -217,7 +217,7 @@ def open_queues(core: Any, x: Matrices, job: Job) -> Any:
 def job_of(core: Any, x: Matrices, batches: int, splits: int, tiling: Any) -> Any:
     """Return the share of this core."""
     m0, n0 = min(tiling.m0, x.m), min(tiling.n0, x.n)
-    part = (n0 // 16 + tiling.parts - 1) // tiling.parts * 16
+    part = min(tiling.part, n0)
     parts = (n0 + part - 1) // part
     fractals = x.k_padded // x.edge
     longest, shortest = (fractals + splits - 1) // splits, fractals // splits

@@ -155,9 +155,10 @@ class MatmulShape(Shape):
 class MatmulTiling(Tiling):
     """Edges of tiles in elements, and how they are walked through.
 
-    A tile is m0 x n0, in `parts` side by side; a step brings l1_k of the inner axis to L1 (the first one of a
-    core `head_k`, if that is less), the cube takes k0 at once. Tiles are taken in bands of `band` tiles below
-    each other. `stage` elements leave at once; L1 has `slots` panels of a and of b.
+    A tile is m0 x n0, in parts of `part` columns side by side. A step brings at most l1_k of the inner axis
+    to L1 (the first one of a core `head_k`, if that is less), and the cube takes k0 at once. Tiles are taken
+    in bands of `band` below each other. Of a result `stage` elements leave at once, and `stages` of these are
+    on their way; L1 has `slots` panels of a and of b.
     """
 
     m0: int
@@ -165,7 +166,7 @@ class MatmulTiling(Tiling):
     n0: int
     l1_k: int
     head_k: int
-    parts: int = 2
+    part: int
     band: int = 4
     stage: int = STAGE_ELEMENTS
     stages: int = 2
@@ -189,7 +190,7 @@ class MatmulTiling(Tiling):
     def estimate(self, shape: MatmulShape, platform: Platform) -> Estimate:
         """Return the estimated times."""
         steps = self.m0, self.k0, self.n0, self.l1_k, self.head_k
-        cut = Cut(*steps, self.parts, self.band, self.stage, self.stages)
+        cut = Cut(*steps, self.part, self.band, self.stage, self.stages)
         return Estimate(cut, shape, speeds(platform))
 
 
@@ -198,14 +199,17 @@ def _ranked(shape: MatmulShape, platform: Platform) -> tuple[MatmulTiling, ...]:
     """Return the best tilings: edges of tiles by a rough estimate, then steps by one that walks."""
     m, _, n = shape.padded
     heights, widths = (sorted({even(length, limit) for limit in LENGTHS}) for length in (m, n))
-    parts = (1,) if shape.is_staged else (2, 1)  # one: the vector unit works during the whole next tile
-    edges = (_tiling(shape, platform, *each, STEPS[-1]) for each in product(heights, widths, parts))
+    parts = (1,) if shape.is_staged else (2, 1)  # one: the vector unit has the time of the whole next tile
+    edges = (
+        _tiling(shape, platform, m0, n0, round_up(ceil_div(n0, each), EDGE), STEPS[-1])
+        for m0, n0, each in product(heights, widths, parts)
+    )
     rough = sorted(filter(None, edges), key=lambda tiling: tiling.estimate(shape, platform).rough())
     tried = dict.fromkeys(
         headed
         for tiling in rough[:TRIED]
         for step in STEPS
-        for headed in _heads(_tiling(shape, platform, tiling.m0, tiling.n0, tiling.parts, step))
+        for headed in _heads(_tiling(shape, platform, tiling.m0, tiling.n0, tiling.part, step))
     )
     ranked = sorted(tried, key=lambda tiling: tiling.estimate(shape, platform).walked())
     return tuple(ranked[:OFFERED]) or (
@@ -223,11 +227,11 @@ def _heads(tiling: MatmulTiling | None) -> Iterator[MatmulTiling]:
 
 
 def _tiling(
-    shape: MatmulShape, platform: Platform, m0: int, n0: int, parts: int, step: int
+    shape: MatmulShape, platform: Platform, m0: int, n0: int, part: int, step: int
 ) -> MatmulTiling | None:
     """Return a tiling of these edges, with steps of at most that length, if its buffers fit."""
-    part, half = round_up(ceil_div(n0, parts), EDGE), min(2, shape.item)
-    accumulators = max(2, parts) * 4 * m0 * part
+    half = min(2, shape.item)
+    accumulators = max(2, ceil_div(n0, part)) * 4 * m0 * part
     per_k = SLOTS * half * max(m0 * int(platform.l0b_bytes), part * int(platform.l0a_bytes))
     k_limit = min(int(platform.l0a_bytes) * int(platform.l0b_bytes) // per_k, MAX_DEPTH)
     l1_limit = int(platform.l1_bytes) // (SLOTS * shape.item * (m0 + n0))
@@ -235,7 +239,7 @@ def _tiling(
     most = STAGED_ELEMENTS if shape.is_staged else STAGE_ELEMENTS
     stage = min(most, room // shape.bytes_leaving(2)) // (EDGE * m0) * EDGE * m0
     fits = accumulators <= int(platform.l0c_bytes) and min(k_limit, l1_limit) >= shape.edge and stage > 0
-    if not fits or parts * EDGE > n0:
+    if not fits:
         return None
     l1_k = even(shape.depth, min(l1_limit, step), shape.edge)
     k0 = even(l1_k, k_limit, shape.edge)
@@ -243,7 +247,7 @@ def _tiling(
     band = min(rows, max(1, round(sqrt(cores * n0 / m0))))
     slots = range(2 if shape.item == 4 else MAX_STAGES, 1, -1)
     stages = next(each for each in slots if stage * shape.bytes_leaving(each) <= room)
-    return MatmulTiling(m0, k0, n0, l1_k, l1_k, parts, band, stage, stages)
+    return MatmulTiling(m0, k0, n0, l1_k, l1_k, part, band, stage, stages)
 
 
 def _room(shape: MatmulShape, platform: Platform, n0: int) -> int:

@@ -64,7 +64,7 @@ class Cut(NamedTuple):
     n0: int
     l1_k: int
     head_k: int
-    parts: int
+    part: int
     band: int
     stage: int
     stages: int
@@ -117,20 +117,27 @@ class Estimate:
         self.rows, self.columns = -(-self.m // cut.m0), -(-self.n // cut.n0)
         self.tiles = shape.targets * self.rows * self.columns
         self.active = min(chip.cores, self.tiles)
-        self.width = -(-cut.n0 // (cut.parts * EDGE)) * EDGE
+        self.last = (cut.n0 - 1) % cut.part + 1  # columns of the last part
         self.path = min(chip.path, chip.l2 / self.active)
         self.l0_item = min(2, shape.item)
-        products = cut.parts * (3 if shape.item == 4 else 1)
-        self.whole_piece = products * self._piece(cut.k0)
+        self.whole_piece = self._pieces(cut.k0)
 
-    def _piece(self, depth: int) -> float:
+    def _pieces(self, depth: int) -> float:
+        """Return the cycles of the products of all parts, k0 deep."""
+        whole = self.cut.n0 // self.cut.part
+        cycles = whole * self._piece(self.cut.part, depth)
+        if self.last < self.cut.part:
+            cycles += self._piece(self.last, depth)
+        return cycles * (3 if self.shape.item == 4 else 1)
+
+    def _piece(self, width: int, depth: int) -> float:
         """Return the cycles of one product: those of the cube, or of the loads into L0A and L0B."""
         chip, cut = self.chip, self.cut
-        m1, n1, k1 = cut.m0 // EDGE, self.width // EDGE, -(-depth // self.shape.edge)
+        m1, n1, k1 = cut.m0 // EDGE, width // EDGE, -(-depth // self.shape.edge)
         cube = m1 * n1 * k1 + chip.mmad_head
         if chip.conflict and (m1 % 2 or n1 % 2):
             cube += max(0, k1 - 2)
-        size_a, size_b = cut.m0 * depth * self.l0_item, self.width * depth * self.l0_item
+        size_a, size_b = cut.m0 * depth * self.l0_item, width * depth * self.l0_item
         load_a = size_a / chip.l0a + min(m1, k1) * chip.l0a_head
         load_b = size_b / chip.l0b + min(n1, k1) * chip.l0b_head
         return max(cube, load_a + load_b) + FLAG_CYCLES
@@ -176,13 +183,14 @@ class Estimate:
         A part must have left when the next tile comes to it: through UB, as far as that has room, and to GM.
         """
         cut, (drain, store) = self.cut, self.leave()
-        if cut.parts == 1:
+        if cut.part >= cut.n0:
             return 0.0
-        first = self.multiply(min(cut.l1_k, self.k)) / cut.parts
-        last = self.multiply((self.k - 1) % cut.l1_k + 1) / cut.parts
-        elements = cut.m0 * cut.n0
-        too_many = max(0.0, 1 - cut.stages * cut.stage / elements) * store
-        return max(0.0, drain / cut.parts - first, too_many + drain / cut.parts / 2 - first - last)
+        end = self.last / cut.n0
+        first = self.multiply(min(cut.l1_k, self.k)) * (1 - end)
+        last = self.multiply((self.k - 1) % cut.l1_k + 1) * end
+        too_many = max(0.0, 1 - cut.stages * cut.stage / (cut.m0 * cut.n0)) * store
+        early = max(0.0, drain * cut.part / cut.n0 - last)
+        return max(early + max(0.0, drain * end - first), too_many + drain * end / 2 - first - last)
 
     def further_tile(self) -> float:
         """Return what the slowest pipe takes for a tile; the cores share L2."""
@@ -205,14 +213,18 @@ class Estimate:
         written = shape.targets * self.m * self.n * shape.out_item
         return (read + max(0, written - chip.l2_bytes)) / chip.memory
 
+    def end(self) -> float:
+        """Return what comes after the last product: the last part leaves, and before it the others."""
+        cut, (drain, store) = self.cut, self.leave()
+        part, stages = self.last / cut.n0, -(-cut.m0 * self.last // cut.stage)
+        last = part * max(drain / stages + store, drain + store / stages)
+        return max(last, drain / stages + store - part * self.multiply(min(cut.l1_k, self.k)))
+
     def cycles(self, first: float) -> float:
         """Return the cycles of all, given those until the first tile is computed."""
         rounds, tile = -(-self.tiles // self.chip.cores), self.further_tile()
-        drain, store = self.leave()
-        parts, stages = self.cut.parts, -(-self.cut.m0 * self.cut.n0 // self.cut.stage)
-        end = max(drain / max(stages, parts) + store / parts, drain / parts + store / stages)
         starts, fetched = self.chip.block_start * (self.active - 1), self.load(self.cut.head_k)
-        return max(starts + first + (rounds - 1) * tile, self.memory() + fetched) + end
+        return max(starts + first + (rounds - 1) * tile, self.memory() + fetched) + self.end()
 
     def rough(self) -> float:
         """Return the cycles as if the first tile did not wait after its first step."""

@@ -11,7 +11,8 @@ import kernels
 from davinci_sim.chip import Chip
 from davinci_sim.errors import BadShape, BadTiling
 from davinci_sim.isa import FP16, FP32
-from davinci_sim.platforms import platform
+from davinci_sim.platforms import assumed, platform
+from kernels.check import check
 from kernels.matmul import MatmulShape, MatmulTiling, activated, matmul
 from kernels.run import place, random_inputs, references, run
 from tests.kernels.equality import differences, efficiency, engines_agree
@@ -74,8 +75,9 @@ def test_a_product_equals_its_reference_on_any_shape_and_tiling(axes, name, pick
     tiling = tilings[pick % len(tilings)]
     if pick % 2:
         m0, n0, k0, steps = (16 * edge for edge in edges)
-        parts = 1 + pick // 8 if n0 > 16 else 1
-        tiling = replace(tiling, m0=m0, n0=n0, k0=k0, l1_k=k0 * steps // 16, head_k=k0, parts=parts, band=2)
+        tiling = replace(
+            tiling, m0=m0, n0=n0, k0=k0, l1_k=k0 * steps // 16, head_k=k0, part=max(16, n0 // 32 * 16), band=2
+        )
     inputs = random_inputs(kernel, shape, seed)
     outputs, _ = run(kernel, shape, inputs, Chip(PLATFORM), tiling)
     assert worst(kernel, shape, inputs, outputs) <= tolerance(axes["dtype"], axes["out_dtype"], axes["k"])
@@ -196,6 +198,35 @@ def test_the_estimate_of_a_tiling_is_near_what_the_engine_finds(m, k, n):
     tiling, chip = MatmulTiling.default(shape, PLATFORM), Chip(PLATFORM)
     cycles = chip.trace(place(kernel, shape, None, chip, tiling).task).cycles
     assert tiling.estimate(shape, PLATFORM).walked() == pytest.approx(cycles, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("matmul", {"dtype": FP32, "out_dtype": FP32}),
+        ("matmul_bias", {"b": 2, "act": 1, "trans_a": 1}),
+        ("matmul_bias_add", {"act": 3, "trans_b": 1}),
+        ("matmul_split", {"splits": 3}),
+    ],
+)
+@pytest.mark.parametrize(
+    "cut",
+    [
+        {"m0": 32, "n0": 32, "l1_k": 64, "part": 16, "stage": 512},
+        {"m0": 48, "n0": 80, "l1_k": 32, "part": 32, "stage": 768, "band": 2},
+        {"m0": 32, "n0": 48, "l1_k": 32, "part": 48, "stage": 512, "slots": 1},
+    ],
+)
+def test_two_cores_with_many_tiles_keep_their_hand_offs(name, axes, cut):
+    """Nothing is read too early, whatever the parts, accumulators and slots; data move in simulated time."""
+    few = PLATFORM.with_figures("few", ai_cores=assumed(2, "", "so that a core has many tiles"))
+    shape, kernel = shape_of(name, m=100, k=150, n=90, **axes)
+    tiling = replace(MatmulTiling.default(shape, few), k0=32, head_k=32, stages=2, **cut)
+    assert [str(finding) for finding in check(kernel, shape, few, tiling)] == []
+    inputs = random_inputs(kernel, shape, 4)
+    fast, _ = run(kernel, shape, inputs, Chip(few), tiling)
+    slow, _ = run(kernel, shape, inputs, Chip(few), tiling, engine="reference")
+    assert all(fast[output].tobytes() == slow[output].tobytes() for output in fast)
 
 
 def test_every_shape_has_a_tiling():
