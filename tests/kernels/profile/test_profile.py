@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from experiments.user_files import load_module
 from kernels.profile import advise, bounds, compare, profile, what_ifs, write_csv
 from kernels.profile.findings import LEAST_SHARE, findings
 from kernels.profile.profile import alone
+from kernels.profile.tables import op_summary
 from kernels.profile.traffic import bytes_by_space
 from kernels.profile.what_if import without
 from kernels.roofline import gm_bytes
+from kernels.samples import shapes
 
 P = platform("ascend910a")
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "axpy.py"
@@ -245,3 +248,20 @@ def read(path):
     """Return the rows of a table by column."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", kernels.load())
+def test_advice_for_every_kernel_is_true(name):
+    """Of what is said to be faster every cycle is simulated; every bound holds; everything can be written."""
+    kernel = kernels.find(name)
+    for shape in islice(shapes(kernel), 1):
+        found = profile(kernel, shape, P)
+        given = advise(found, what_ifs(found))
+        assert given
+        for each in given:
+            if each.tiling is not None:
+                assert each.cycles == profile(kernel, shape, P, each.tiling).cycles < found.cycles
+        assert found.bounds.cycles <= found.cycles
+        assert json.dumps(found.as_json())
+        assert op_summary(found)["total_cycles"] <= found.cycles * len(found.trace.cores)
