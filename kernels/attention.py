@@ -143,7 +143,8 @@ def make_plan(core: Any, shape: Any, tiling: Any) -> Any:
     s = shape.s if shape.s > 0 else shape.t
     rows, keys, width = whole(core, shape.t), whole(core, s), whole(core, shape.d)
     tile = whole(core, tiling.tile)
-    k_piece, v_piece = max(EDGE, tiling.k_piece // EDGE * EDGE), max(EDGE, tiling.v_piece // EDGE * EDGE)
+    k_piece = max(2 * EDGE, tiling.k_piece // 32 * 32)  # the next piece begins at whole accumulators
+    v_piece = max(EDGE, tiling.v_piece // EDGE * EDGE)
     exact = (shape.b * shape.heads, shape.t, s, shape.d)
     return Plan(
         *exact, rows, keys, width, shape.causal, tile, tiling.columns, tiling.groups,
@@ -200,11 +201,11 @@ def unit_head(core: Any, plan: Any, unit: int) -> int:
 
 @emits
 def unit_query(core: Any, plan: Any, unit: int) -> int:
-    """Return the first query of a unit; every other head counts backwards, so that causal work is even."""
+    """Return the first query of a unit; some heads count backwards, so that causal work is even."""
     rows = plan.columns * plan.groups * EDGE
     units = (plan.rows + rows - 1) // rows
     place = unit % units
-    if unit // units % 2 == 1:
+    if unit // units // max(1, block_dim(core) // units) % 2 == 1:  # each core's next round
         place = units - 1 - place
     return int(place * rows)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from davinci_sim.platforms import Platform
 from kernels.lang import FP16, Shape, Tiling
@@ -131,3 +131,74 @@ class AttentionTiling(Tiling):
     def blocks(self, shape: AttentionShape, platform: Platform) -> int:
         """Return one core per unit, as many as there are."""
         return min(int(platform.ai_cores), self.units(shape))
+
+
+@dataclass(frozen=True)
+class PrepareTiling(Tiling):
+    """Queries of a tile, a multiple of 16 and at most 64, and buffers of each hand-off."""
+
+    LENGTHS: ClassVar[tuple[str, ...]] = ("rows",)
+    rows: int
+    slots: int = 2
+
+    @classmethod
+    def default(cls, shape: AttentionShape, platform: Platform) -> "PrepareTiling":
+        """Return the most queries of which UB holds two slots: five arrays of fp16, and sums of sixteen."""
+        bytes_each = 2 * (8 * round_up(shape.d, EDGE) + 2 * 2 * EDGE) + 3 * 4 * EDGE
+        fitting = int(platform.ub_bytes) * 9 // 10 // bytes_each // EDGE * EDGE
+        return cls(max(EDGE, min(64, fitting, round_up(shape.t, EDGE))))
+
+    @classmethod
+    def space(cls, shape: AttentionShape, platform: Platform) -> Iterator["PrepareTiling"]:
+        """Yield the default tiling, one with single buffers, and the smallest."""
+        first = cls.default(shape, platform)
+        yield first
+        yield replace(first, slots=1)
+        yield cls(EDGE)
+
+    def blocks(self, shape: AttentionShape, platform: Platform) -> int:
+        """Return one core per tile, as many as there are."""
+        return min(int(platform.ai_cores), shape.b * shape.heads * -(-shape.t // self.rows))
+
+
+@dataclass(frozen=True)
+class PairTiling(Tiling):
+    """Queries `m` and keys `n` of a block, and queries that are multiplied at once (multiples of 16)."""
+
+    LENGTHS: ClassVar[tuple[str, ...]] = ("m", "n", "piece")
+    m: int
+    n: int
+    piece: int
+
+    @classmethod
+    def default(cls, shape: AttentionShape, platform: Platform) -> Self:
+        """Return blocks of up to 256 x 128, as many keys and queries at once as L0 holds twice."""
+        l0 = min(int(platform.l0a_bytes), int(platform.l0b_bytes)) // 4
+        width = round_up(shape.d, EDGE) + SUM_ROWS
+        longest = max(EDGE, min(128, l0 // width) // EDGE * EDGE)
+        rows = round_up(shape.t, EDGE)
+        return cls(min(256, rows), min(longest, round_up(shape.keys, EDGE)), min(longest, rows))
+
+    @classmethod
+    def space(cls, shape: AttentionShape, platform: Platform) -> Iterator[Self]:
+        """Yield the default tiling and smaller blocks."""
+        first = cls.default(shape, platform)
+        yield first
+        for m, n in ((first.m // 2, first.n), (first.m, first.n // 2), (EDGE, EDGE)):
+            yield cls(round_up(m, EDGE), round_up(n, EDGE), min(first.piece, round_up(m, EDGE)))
+
+
+class KeyTiling(PairTiling):
+    """Cores own blocks of keys."""
+
+    def blocks(self, shape: AttentionShape, platform: Platform) -> int:
+        """Return one core per block of keys, as many as there are."""
+        return min(int(platform.ai_cores), shape.b * shape.heads * -(-shape.keys // self.n))
+
+
+class QueryTiling(PairTiling):
+    """Cores own blocks of queries."""
+
+    def blocks(self, shape: AttentionShape, platform: Platform) -> int:
+        """Return one core per block of queries, as many as there are."""
+        return min(int(platform.ai_cores), shape.b * shape.heads * -(-shape.t // self.m))
