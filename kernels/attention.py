@@ -44,17 +44,22 @@ from kernels.lang import (
     filled,
     free,
     kernel,
+    load2d,
     output,
     queue,
     use,
+    vector_dup,
     vmuls,
 )
 from kernels.lang.attention import (
     EDGE,
+    FRACTAL,
+    ONE_BYTES,
     SUM_ROWS,
     Hands,
     Levels,
     Plan,
+    Sources,
     Step,
     load_columns,
     load_tile,
@@ -73,7 +78,7 @@ from kernels.lang.online_softmax import (
     soften_rest,
 )
 from kernels.lang.root import inverse_root
-from kernels.tiling.attention import AttentionShape, AttentionTiling
+from kernels.tiling.attention import AttentionShape, AttentionTiling, MaskedShape
 
 Array = npt.NDArray[Any]
 BLOCK = 32
@@ -82,36 +87,36 @@ BLOCK = 32
 def _operands(shape: AttentionShape) -> tuple[Operand, ...]:
     batch = (shape.b, shape.heads)
     queries, keys = (*batch, shape.t, shape.d), (*batch, shape.keys, shape.d)
-    sources = (
-        Operand("q", queries, FP16, "NZ"),
-        Operand("k", keys, FP16, "NZ"),
-        Operand("v", keys, FP16, "NZ"),
-    )
-    return *sources, output("o", queries, FP16, "NZ"), output("lse", (*batch, shape.rows), FP32)
+    q, k, v = (Operand(name, x, FP16, "NZ") for name, x in (("q", queries), ("k", keys), ("v", keys)))
+    return q, k, v, output("o", queries, FP16, "NZ"), output("lse", (*batch, shape.rows), FP32)
 
 
-def ordered_product(a: Array, b: Array) -> Array:
-    """Return a[..., m, k] @ b[..., n, k]^T of fp16 matrices, summed in float32 in the order of k.
+def _masked_operands(shape: MaskedShape) -> tuple[Operand, ...]:
+    q, k, v, o, lse = _operands(shape)
+    mask = (shape.t, shape.keys) if shape.mask == 1 else (shape.b, shape.t, shape.keys)
+    return q, k, v, Operand("mask", mask, FP16, "NZ"), o, lse
+
+
+def ordered_product(a: Array, b: Array, start: Array | float = 0.0) -> Array:
+    """Return start + a[..., m, k] @ b[..., n, k]^T of fp16 matrices, summed in float32 in the order of k.
 
     So does the cube; what is rounded to fp16 afterwards depends on the order, by a whole step of fp16.
     """
     left, right = a.astype(np.float32), b.astype(np.float32)
-    total = np.zeros((*left.shape[:-1], right.shape[-2]), np.float32)
+    total = np.zeros((*left.shape[:-1], right.shape[-2]), np.float32) + np.asarray(start, np.float32)
     for step in range(left.shape[-1]):
         total += left[..., :, np.newaxis, step] * right[..., np.newaxis, :, step]
     return total
 
 
-def scores(shape: AttentionShape, q: Array, k: Array) -> Array:
-    """Return the scores as the kernels have them: rounded to fp16, -inf where they are hidden, in float64."""
+def _reference(
+    shape: AttentionShape, q: Array, k: Array, v: Array, mask: Array | None = None
+) -> tuple[Array, Array]:
     scaled = (q.astype(np.float32) * np.float32(1 / np.sqrt(shape.d))).astype(np.float16)
-    rounded = ordered_product(scaled, k).astype(np.float16).astype(np.float64)
-    hidden = np.triu(np.ones((shape.t, shape.keys), bool), 1) if shape.causal else False
-    return np.where(hidden, -np.inf, rounded)
-
-
-def _reference(shape: AttentionShape, q: Array, k: Array, v: Array) -> tuple[Array, Array]:
-    score = scores(shape, q, k)
+    start = 0.0 if mask is None else mask.reshape(-1, 1, shape.t, shape.keys).astype(np.float32)
+    score = ordered_product(scaled, k, start).astype(np.float16).astype(np.float64)
+    if shape.causal:
+        score = np.where(np.triu(np.ones((shape.t, shape.keys), bool), 1), -np.inf, score)
     largest = score.max(axis=-1, keepdims=True)
     powers = np.exp((score - largest).astype(np.float16).astype(np.float64)).astype(np.float16)
     total = powers.sum(axis=-1, keepdims=True, dtype=np.float64)
@@ -138,17 +143,17 @@ class Work(NamedTuple):
 
 
 @emits
-def make_plan(core: Any, shape: Any, tiling: Any) -> Any:
-    """Gather the problem and its cut."""
+def make_plan(core: Any, shape: Any, tiling: Any, mask_heads: int) -> Any:
+    """Gather the problem and its cut; `mask_heads` 0 is no mask."""
     s = shape.s if shape.s > 0 else shape.t
     rows, keys, width = whole(core, shape.t), whole(core, s), whole(core, shape.d)
     tile = whole(core, tiling.tile)
     k_piece = max(2 * EDGE, tiling.k_piece // 32 * 32)  # the next piece begins at whole accumulators
     v_piece = max(EDGE, tiling.v_piece // EDGE * EDGE)
-    exact = (shape.b * shape.heads, shape.t, s, shape.d)
+    exact, masked = (shape.b * shape.heads, shape.t, s, shape.d), 1 if mask_heads > 0 else 0
     return Plan(
         *exact, rows, keys, width, shape.causal, tile, tiling.columns, tiling.groups,
-        min(k_piece, tile), min(v_piece, tile),
+        min(k_piece, tile), min(v_piece, tile), masked, max(1, mask_heads),
     )  # fmt: skip
 
 
@@ -158,14 +163,18 @@ def make_levels(core: Any, plan: Any) -> Any:
     queries, sums = plan.columns * EDGE, plan.columns * EDGE * (plan.width + SUM_ROWS) * 4
     tile, q_bytes = plan.tile * plan.width * 2, plan.groups * queries * plan.width * 2
     l0a = max(plan.k_piece * plan.width, plan.v_piece * (plan.width + SUM_ROWS)) * 2
+    l0a = max(l0a, plan.masked * plan.k_piece * queries * 2)
+    mask = plan.masked * plan.tile * queries * 2
     q, p = queries * plan.width * 2, plan.v_piece * queries * 2
     l1_k, l1_v = alloc(core, L1, 2 * tile, 2), alloc(core, L1, 2 * tile, 2)
     l1_p, l1_q = alloc(core, L1, plan.tile * queries * 2), alloc(core, L1, 2 * q_bytes, 2)
     l0a_at = alloc(core, L0A, 2 * l0a, 2)
     l0b_q, l0b_p = alloc(core, L0B, 2 * q, 2), alloc(core, L0B, 2 * p, 2)
     l0c_s, l0c_o = alloc(core, L0C, plan.tile * queries * 2), alloc(core, L0C, 2 * sums, 2)
-    places = (l1_k, l1_v, l1_p, l1_q, l0a_at, l0b_q, l0b_p, l0c_s, l0c_o)
-    return Levels(*places, tile, q_bytes, l0a, q, p, sums)
+    l1_mask, l1_one = alloc(core, L1, 2 * mask, 2), alloc(core, L1, plan.masked * ONE_BYTES)
+    one = alloc(core, L0B, plan.masked * ONE_BYTES)
+    places = (l1_k, l1_v, l1_p, l1_q, l0a_at, l0b_q, l0b_p, l0c_s, l0c_o, l1_mask, l1_one, one)
+    return Levels(*places, tile, q_bytes, l0a, q, p, sums, mask)
 
 
 @emits
@@ -307,31 +316,50 @@ def end_all(core: Any, w: Any, step: Any, before: Any, ended: Any) -> None:
         finish_group(core, w.room, w.hands, w.plan, step, phase, w.to)
 
 
-@kernel(AttentionShape, AttentionTiling, _operands, _reference, macs)
-def attention(core: Any, q: int, k: int, v: int, o: int, lse: int, shape: Any, tiling: Any) -> None:
-    """o[b, heads, t, d] = softmax over s of (q k^T / sqrt(d)) @ v; lse is the logarithm of the sums.
+@emits
+def draw_one(core: Any, at: Any, hands: Any) -> None:
+    """Bring an identity of 32 x 32 to L0B, by way of UB and L1."""
+    ub, half = alloc(core, UB, ONE_BYTES), ONE_BYTES - FRACTAL
+    fill(core, hands.out)
+    vector_dup(core, ub, ONE_BYTES // 256, 0.0, FP16)
+    for row in range(EDGE):  # rows of the first and the last fractal, from left to right
+        vector_dup(core, ub + row * BLOCK, 2, 1.0, FP16, row + 1, 1, half // BLOCK)
+    for row in range(1, EDGE):
+        vector_dup(core, ub + row * BLOCK, 2, 0.0, FP16, row, 1, half // BLOCK)
+    filled(core, hands.out)
+    use(core, hands.out)
+    fill(core, hands.q)
+    data_move(core, at.l1_one, ub, 1, ONE_BYTES // BLOCK)
+    free(core, hands.out)
+    filled(core, hands.q)
+    use(core, hands.q)
+    load2d(core, at.l0b_one, at.l1_one, ONE_BYTES // FRACTAL)
+    free(core, hands.q)
 
-    lse[b, heads, t] = ln(sum over s of exp(q k^T / sqrt(d))), padded with zeros to whole sixteens.
-    """
-    plan = make_plan(core, shape, tiling)
+
+@emits
+def attend(core: Any, g: Any, to: Any, plan: Any) -> None:
+    """Compute attention for this core's units."""
     at, room, hands = make_levels(core, plan), make_room(core, plan), open_hands(core)
     ub_q = alloc(core, UB, plan.groups * plan.columns * EDGE * plan.width * 2)
     rows = plan.columns * plan.groups * EDGE
     units, cores = plan.heads * ((plan.rows + rows - 1) // rows), block_dim(core)
+    w = Work(plan, at, room, hands, to)
     if plan.causal != 0:
         draw_triangle(core, room.triangle)
-    fetch_queries(core, hands, plan, ub_q, q, block_idx(core))
+    if plan.masked != 0:
+        draw_one(core, at, hands)
+    fetch_queries(core, hands, plan, ub_q, g.q, block_idx(core))
     scale_queries(core, at, hands, plan, ub_q, block_idx(core))
     ended = before = step = nothing(core)
-    w = Work(plan, at, room, hands, Results(o, lse))
     tile, turn = 0, 0
     for unit in range(block_idx(core), units, cores):
-        end = last_key(core, plan, unit_query(core, plan, unit), rows)
+        first, head = unit_query(core, plan, unit), unit_head(core, plan, unit)
         queries = at.l1_q + use(core, hands.q) * at.q_bytes
-        for key in range(0, end, plan.tile):
+        for key in range(0, last_key(core, plan, first, rows), plan.tile):
             if key == 0 and unit + cores < units:
-                fetch_queries(core, hands, plan, ub_q, q, unit + cores)
-            load_tile(core, at, hands, plan, k, v, unit_head(core, plan, unit), key)
+                fetch_queries(core, hands, plan, ub_q, g.q, unit + cores)
+            load_tile(core, at, hands, plan, g, head, first, key)
             use(core, hands.k)
             for group in range(plan.groups):
                 coming = step_of(core, plan, unit, turn, group, key, tile, step.number + 1)
@@ -354,3 +382,21 @@ def attention(core: Any, q: int, k: int, v: int, o: int, lse: int, shape: Any, t
     end_all(core, w, step, before, ended)
     for number in range(hands.out, hands.k - 1, -1):
         close(core, number)
+
+
+@kernel(AttentionShape, AttentionTiling, _operands, _reference, macs)
+def attention(core: Any, q: int, k: int, v: int, o: int, lse: int, shape: Any, tiling: Any) -> None:
+    """o[b, heads, t, d] = softmax over s of (q k^T / sqrt(d)) @ v; lse is the logarithm of the sums.
+
+    lse[b, heads, t] = ln(sum over s of exp(q k^T / sqrt(d))), padded with zeros to whole sixteens.
+    """
+    attend(core, Sources(q, k, v, -1), Results(o, lse), make_plan(core, shape, tiling, 0))
+
+
+@kernel(MaskedShape, AttentionTiling, _masked_operands, _reference, macs)
+def attention_masked(  # noqa: PLR0913, PLR0917 - an operand each
+    core: Any, q: int, k: int, v: int, mask: int, o: int, lse: int, shape: Any, tiling: Any
+) -> None:  # fmt: skip
+    """As attention, of scores to which mask[t, s] or [b, t, s] is added; its numbers are finite."""
+    heads = shape.heads * (shape.b if shape.mask == 1 else 1)
+    attend(core, Sources(q, k, v, mask), Results(o, lse), make_plan(core, shape, tiling, heads))

@@ -16,6 +16,8 @@ from kernels.lang.queues import fill, filled, free, use
 
 EDGE, BLOCK, FRACTAL = 16, 32, 512
 MAX_GAP = 65535
+ONE_BYTES = 2048
+"""An identity of 32 x 32."""
 SUM_ROWS = 16
 """Rows below those of v^T that hold the sums."""
 
@@ -40,6 +42,17 @@ class Plan(NamedTuple):
     groups: int
     k_piece: int
     v_piece: int
+    masked: int
+    mask_heads: int
+
+
+class Sources(NamedTuple):
+    """Operands in GM; the mask of `mask_heads` heads each is what is added to scores[t, s]."""
+
+    q: int
+    k: int
+    v: int
+    mask: int
 
 
 class Step(NamedTuple):
@@ -78,12 +91,16 @@ class Levels(NamedTuple):
     l0b_p: int
     l0c_s: int
     l0c_o: int
+    l1_mask: int
+    l1_one: int
+    l0b_one: int
     tile_bytes: int
     q_bytes: int
     l0a_bytes: int
     l0b_q_bytes: int
     l0b_p_bytes: int
     l0c_o_bytes: int
+    mask_bytes: int
 
 
 class Hands(NamedTuple):
@@ -136,16 +153,40 @@ def store_columns(core: Any, dst: int, src: int, columns: int, rows: int, all_ro
 
 
 @emits
-def load_tile(core: Any, at: Any, hands: Any, plan: Any, k: int, v: int, head: int, key: int) -> None:
-    """Bring a tile of keys and one of values to L1."""
-    n = min(plan.tile, plan.keys - key)
+def load_tile(core: Any, at: Any, hands: Any, plan: Any, g: Any, head: int, query: int, key: int) -> None:
+    """Bring a tile of keys and one of values to L1, and the mask for the group from `query` on."""
+    n, rows = min(plan.tile, plan.keys - key), min(plan.columns * EDGE, plan.rows - query)
     place = (head * plan.keys * (plan.width // EDGE) + key) * BLOCK
     slot = fill(core, hands.k)
-    load_columns(core, at.l1_k + slot * at.tile_bytes, k + place, plan.width // EDGE, n, plan.keys)
+    load_columns(core, at.l1_k + slot * at.tile_bytes, g.k + place, plan.width // EDGE, n, plan.keys)
+    if plan.masked != 0:
+        first = g.mask + (head // plan.mask_heads * plan.keys + key) * plan.rows * 2 + query * BLOCK
+        load_columns(core, at.l1_mask + slot * at.mask_bytes, first, n // EDGE, rows, plan.rows)
     filled(core, hands.k)
     slot = fill(core, hands.v)
-    load_columns(core, at.l1_v + slot * at.tile_bytes, v + place, plan.width // EDGE, n, plan.keys)
+    load_columns(core, at.l1_v + slot * at.tile_bytes, g.v + place, plan.width // EDGE, n, plan.keys)
     filled(core, hands.v)
+
+
+@emits
+def add_mask(core: Any, at: Any, hands: Any, plan: Any, step: Any, piece: int, rows: int) -> None:
+    """Begin the scores of a piece of the keys with the mask: the cube multiplies it by an identity.
+
+    Two columns of sixteen queries at once, so that each product begins at whole accumulators.
+    """
+    l0a, tile = at.l0a + fill(core, hands.l0) * at.l0a_bytes, at.l1_mask + step.slot * at.mask_bytes
+    for column in range(step.columns):
+        pair = min(2, step.columns - column // 2 * 2)
+        target = l0a + (column // 2 * 2 * rows // EDGE + column % 2) * FRACTAL
+        source = tile + (piece // EDGE * step.columns + column) * FRACTAL
+        load2d(core, target, source, rows // EDGE, step.columns, transpose=1, dst_gap=pair - 1)
+    filled(core, hands.l0)
+    use(core, hands.l0)
+    for column in range(0, step.columns, 2):
+        edge, skipped = min(2, step.columns - column) * EDGE, column * rows * BLOCK
+        acc = at.l0c_s + piece * step.columns * BLOCK + skipped
+        mmad(core, acc, l0a + skipped, at.l0b_one, rows, edge, edge, 0, to_fp16=1)
+    free(core, hands.l0)
 
 
 @emits
@@ -168,6 +209,8 @@ def multiply_keys(core: Any, at: Any, hands: Any, plan: Any, step: Any, queries:
     fill(core, hands.s)
     for piece in range(0, step.n, plan.k_piece):
         rows = whole(core, min(plan.k_piece, step.n - piece))
+        if plan.masked != 0:
+            add_mask(core, at, hands, plan, step, piece, rows)
         l0a = at.l0a + fill(core, hands.l0) * at.l0a_bytes
         for column in range(depth):
             source = tile + (column * step.pitch + piece) * BLOCK
@@ -175,7 +218,7 @@ def multiply_keys(core: Any, at: Any, hands: Any, plan: Any, step: Any, queries:
         filled(core, hands.l0)
         use(core, hands.l0)
         c = at.l0c_s + piece * step.columns * BLOCK
-        mmad(core, c, l0a, q, rows, plan.d, step.columns * EDGE, 0, to_fp16=1)
+        mmad(core, c, l0a, q, rows, plan.d, step.columns * EDGE, plan.masked, to_fp16=1)
         free(core, hands.l0)
     free(core, hands.l0_q)
     filled(core, hands.s)

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from davinci_sim.platforms import Platform
 from kernels.lang import FP16, Shape, Tiling
-from kernels.lang.attention import EDGE, SUM_ROWS
+from kernels.lang.attention import EDGE, ONE_BYTES, SUM_ROWS
 from kernels.rules import require, require_dtype, round_up
 
 MOST_DEPTH = 256
@@ -32,6 +32,7 @@ class AttentionShape(Shape):
     s: int = 0
     causal: int = 0
     dtype: int = FP16
+    MASKED: ClassVar[bool] = False
 
     def check(self, kernel: str) -> None:
         """Refuse other types than fp16, wide heads, odd options, and masks that are not square."""
@@ -51,6 +52,24 @@ class AttentionShape(Shape):
     def rows(self) -> int:
         """How many queries there are in whole fractals."""
         return round_up(self.t, EDGE)
+
+
+@dataclass(frozen=True)
+class MaskedShape(AttentionShape):
+    """As AttentionShape, with a mask: `mask` 1 is one for all, 2 one per batch."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("s", "causal", "mask")
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"b": 2, "heads": 2, "t": 40, "d": 24},
+        {"b": 2, "heads": 1, "t": 70, "d": 64, "s": 150, "mask": 2},
+    )
+    MASKED: ClassVar[bool] = True
+    mask: int = 1
+
+    def check(self, kernel: str) -> None:
+        """Refuse what attention refuses, and other masks."""
+        super().check(kernel)
+        require(kernel, self.mask in {1, 2}, "mask is 1 (for all) or 2 (per batch)", f"mask={self.mask}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +101,8 @@ class AttentionTiling(Tiling):
     @classmethod
     def _fitting(cls, shape: AttentionShape, platform: Platform) -> Iterator["AttentionTiling"]:
         """Yield tilings from large to small groups, each with the longest equal tiles that fit."""
-        sizes = [(columns, groups) for columns in (4, 2, 1) for groups in (2, 1)]
+        most = (1,) if shape.MASKED else (2, 1)
+        sizes = [(columns, groups) for columns in (4, 2, 1) for groups in most]
         for columns, groups in sizes:
             longest = cls._longest(shape, platform, columns, groups)
             if longest >= EDGE or (columns, groups) == (1, 1):
@@ -97,7 +117,8 @@ class AttentionTiling(Tiling):
         tile = round_up(-(-shape.keys // -(-shape.keys // longest)), EDGE)
         l0a, l0b = int(platform.l0a_bytes) // 2, int(platform.l0b_bytes)
         queries = 2 * columns * EDGE
-        k_piece = l0a // (2 * width) // EDGE * EDGE
+        k_piece = l0a // (2 * max(width, columns * EDGE if shape.MASKED else 0)) // EDGE * EDGE
+        l0b -= ONE_BYTES if shape.MASKED else 0
         v_piece = (
             min(l0a // (2 * (width + SUM_ROWS)), (l0b - 2 * queries * width) // 2 // queries) // EDGE * EDGE
         )
@@ -109,7 +130,8 @@ class AttentionTiling(Tiling):
         width, queries = round_up(shape.d, EDGE), columns * EDGE
         sums = queries * (width + SUM_ROWS) * 4
         ub = int(platform.ub_bytes) - STATS_BYTES - (groups + 1) * sums - (groups + 1) * queries * width * 2
-        l1 = (int(platform.l1_bytes) - 2 * groups * queries * width * 2) // (8 * width + 2 * queries)
+        masks = 4 * queries if shape.MASKED else 0
+        l1 = (int(platform.l1_bytes) - 2 * groups * queries * width * 2) // (8 * width + 2 * queries + masks)
         l0c = (int(platform.l0c_bytes) - 2 * sums) // (2 * queries)
         l0b = int(platform.l0b_bytes) - 2 * queries * width * 2 - 2 * 2 * queries * EDGE
         return max(0, min(ub // (2 * queries), l1, l0c) // EDGE * EDGE) if l0b >= 0 else 0

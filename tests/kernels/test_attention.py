@@ -14,12 +14,12 @@ from kernels.check import check
 from kernels.run import random_inputs, run
 from tests.kernels.equality import P, differences, efficiency, engines_agree, shape_of, tilings
 
-ATTENTION = kernels.find("attention")
+ATTENTION, MASKED = kernels.find("attention"), kernels.find("attention_masked")
 CLEAN = {"o": 0, "lse": 0}
 PICK, SEED = st.integers(0, 6), st.integers(0, 99)
 
 
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(
     b=st.integers(1, 2), heads=st.integers(1, 3), t=st.integers(1, 200), d=st.integers(1, 80),
     s=st.integers(0, 300), pick=PICK, seed=SEED,
@@ -29,11 +29,39 @@ def test_attention_equals_the_reference(b, heads, t, d, s, pick, seed):
     assert differences(ATTENTION, shape_of(ATTENTION, b=b, heads=heads, t=t, d=d, s=s), pick, seed) == CLEAN
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(heads=st.integers(1, 3), t=st.integers(1, 400), d=st.integers(1, 80), pick=PICK, seed=SEED)
 def test_causal_attention_equals_the_reference(heads, t, d, pick, seed):
     shape = shape_of(ATTENTION, b=1, heads=heads, t=t, d=d, causal=1)
     assert differences(ATTENTION, shape, pick, seed) == CLEAN
+
+
+@settings(max_examples=15)
+@given(
+    b=st.integers(1, 3), t=st.integers(1, 200), d=st.integers(1, 80), s=st.integers(0, 300),
+    mask=st.integers(1, 2), pick=PICK, seed=SEED,
+)  # fmt: skip
+def test_masked_attention_equals_the_reference(b, t, d, s, mask, pick, seed):
+    """One mask for all, or one per batch; any numbers."""
+    shape = shape_of(MASKED, b=b, heads=2, t=t, d=d, s=s, mask=mask)
+    assert differences(MASKED, shape, pick, seed) == CLEAN
+
+
+@pytest.mark.parametrize("hidden", [-10000, -65504])
+def test_keys_that_are_masked_do_not_count(hidden):
+    """Sentences of 40 and of 70 words in a batch: what lies behind their ends is not seen."""
+    shape = shape_of(MASKED, b=2, heads=2, t=100, d=32, mask=2)
+    inputs = random_inputs(MASKED, shape, 4)
+    inputs["mask"][:] = 0
+    for batch, words in enumerate((40, 70)):
+        inputs["mask"][batch, :, words:] = hidden
+    masked, _ = run(MASKED, shape, inputs, Chip(P))
+    for batch, words in enumerate((40, 70)):
+        short = shape_of(ATTENTION, b=1, heads=2, t=100, d=32, s=words)
+        given = {"q": inputs["q"][[batch]]}
+        given |= {name: inputs[name][[batch], :, :words] for name in ("k", "v")}
+        alone, _ = run(ATTENTION, short, given, Chip(P))
+        assert np.array_equal(alone["o"][0], masked["o"][batch])
 
 
 @pytest.mark.parametrize("causal", [0, 1])
@@ -101,11 +129,19 @@ def test_no_tiling_has_a_finding(axes):
     shape = shape_of(ATTENTION, b=1, heads=1, **axes)
     for tiling in tilings(ATTENTION, shape):
         assert [str(finding) for finding in check(ATTENTION, shape, P, tiling)] == []
+    shape = shape_of(MASKED, b=1, heads=1, **axes)
+    for tiling in tilings(MASKED, shape):
+        assert [str(finding) for finding in check(MASKED, shape, P, tiling)] == []
 
 
 def test_half_of_the_peak_is_reached_where_the_vector_unit_allows_four_sevenths():
     """12 heads, 64 wide, 4096 long on 32 cores."""
     assert 0.5 <= efficiency(ATTENTION, shape_of(ATTENTION, b=1, heads=12, t=4096, d=64)) <= 4 / 7
+
+
+def test_a_mask_costs_little():
+    """The cube adds it, which has time left."""
+    assert efficiency(MASKED, shape_of(MASKED, b=1, heads=12, t=4096, d=64)) >= 0.45
 
 
 @pytest.mark.parametrize(
