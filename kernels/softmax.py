@@ -262,7 +262,7 @@ def short_gradients(core: Any, op: int, dy: int, y: int, dx: int, shape: Any, ti
     """Compute the gradient for this block's share of the rows, a tile of them at once."""
     size, n = size_of(core, shape.dtype), shape.n
     s = open_rows(core, 2, tiling.rows, n * size, tiling.slots)
-    pitch, area = s.pitch * 4 // size, s.rows * s.pitch
+    pitch, area = s.pitch * 4 // size, s.area
     w, d = wide_arrays(core, s.rows * pitch, 3, shape.dtype), desk(core, s.rows)
     unit = row_unit(core, shape.m, n * size, 1)
     end = share_end(core, shape.m, unit)

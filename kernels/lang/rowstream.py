@@ -24,7 +24,10 @@ BLOCK, EDGE = 32, 16
 
 
 class RowStream(NamedTuple):
-    """Hand-offs and buffers: tiles of `rows` rows of `row_bytes` bytes, `pitch` bytes apart in UB."""
+    """Hand-offs and buffers: tiles of `rows` rows of `row_bytes` bytes, `pitch` bytes apart in UB.
+
+    Sources are `area` bytes apart: two of them begin in different groups of banks.
+    """
 
     q_in: int
     q_out: int
@@ -37,6 +40,7 @@ class RowStream(NamedTuple):
     rows: int
     row_bytes: int
     pitch: int
+    area: int
 
 
 @emits
@@ -63,7 +67,8 @@ def open_rows(core: Any, sources: int, rows: int, row_bytes: int, slots: int) ->
     """Open a stream of `sources` matrices; the result has one buffer, which is filled late."""
     rows, pitch = rows_at_once(core, rows, row_bytes), pitch_bytes(core, row_bytes)
     is_packed, is_exact = row_bytes < BLOCK, row_bytes > BLOCK and row_bytes % BLOCK != 0
-    ub_in = alloc(core, UB, slots * sources * rows * pitch, slots * sources)
+    area = rows * pitch if sources == 1 else (rows * pitch + 255) // 512 * 512 + 256
+    ub_in = alloc(core, UB, slots * sources * area, slots * sources)
     written = (rows + EDGE - 1) // EDGE * EDGE if is_exact else rows  # ends are gathered of 16 rows at once
     ub_out = alloc(core, UB, written * pitch)
     padded = alloc(core, UB, rows * pitch) if is_packed else ub_out
@@ -71,17 +76,16 @@ def open_rows(core: Any, sources: int, rows: int, row_bytes: int, slots: int) ->
     packing = compact_scratch_bytes(core, row_bytes) if is_packed else 0
     scratch = alloc(core, UB, max(packing, 1024 if is_exact else 0))
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, 1)
-    return RowStream(q_in, q_out, ub_in, ub_out, padded, ends, scratch, sources, rows, row_bytes, pitch)
+    return RowStream(q_in, q_out, ub_in, ub_out, padded, ends, scratch, sources, rows, row_bytes, pitch, area)
 
 
 @emits
 def bring_rows(core: Any, s: RowStream, a: int, b: int, row: int, count: int) -> int:
     """Bring `count` rows from number `row` on of a, and b with two sources; return where they lie."""
-    area = s.rows * s.pitch
-    taken = s.ub_in + fill(core, s.q_in) * s.sources * area
+    taken = s.ub_in + fill(core, s.q_in) * s.sources * s.area
     for source in range(s.sources):
         start = (a if source == 0 else b) + row * s.row_bytes
-        load_rows(core, taken + source * area, s.pitch, start, s.row_bytes, count, s.row_bytes)
+        load_rows(core, taken + source * s.area, s.pitch, start, s.row_bytes, count, s.row_bytes)
     filled(core, s.q_in)
     use(core, s.q_in)
     return int(taken)

@@ -12,11 +12,13 @@ from kernels.lang.broadcast import Lanes, block_binary, strided_binary
 from kernels.lang.buffers import FAST_BYTES, UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MAX, MAX_REPEAT, MUL, SUB, flat_binary, flat_convert, flat_dup, size_of
-from kernels.lang.fold import LOWEST
+from kernels.lang.fold import LOWEST, fold
 from kernels.lang.transpose import spread, transpose_16bit, transpose_32bit
 
 BLOCK, LINE, LANES, EDGE = 32, 256, 64, 16
 LOWEST_FP16 = -65504.0
+FEW_ROWS = 3
+"""So few rows are added to columns one by one; an instruction for each piece would be too short."""
 MANY_PIECES = 4
 """From so many pieces of a row on, instructions go along the row: its number is then read only once."""
 
@@ -263,6 +265,18 @@ def each_column(core: Any, op: int, dst: int, a: int, vector: int, t: Tile) -> N
                 vsub(core, dst + at, a + at, other, repeat, FP32, mask, 1, 1, 1, step, step, 0)
             elif op == MUL:
                 vmul(core, dst + at, a + at, other, repeat, FP32, mask, 1, 1, 1, step, step, 0)
+
+
+@emits
+def add_columns(core: Any, total: int, x: int, t: Tile) -> None:
+    """total[columns] += x[rows, columns] fp32 added over the rows, one after the other."""
+    if t.pitch > MAX_REPEAT * BLOCK or t.rows <= FEW_ROWS:
+        for row in range(t.rows):
+            flat_binary(core, ADD, total, total, x + row * t.pitch, t.columns, FP32)
+        return
+    for column in range(0, t.columns, LANES):
+        mask, at = min(LANES, t.columns - column), column * 4
+        fold(core, ADD, total + at, x + at, t.rows, mask, 0, t.pitch // BLOCK)
 
 
 @emits
