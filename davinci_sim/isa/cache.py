@@ -21,6 +21,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import caching
+from numba.core.errors import NumbaError
 from numba.core.runtime import nrt
 
 CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
@@ -31,8 +32,13 @@ _ISA = Path(__file__).parent
 
 
 def _translator() -> str:
-    """Digest the sources of what makes machine code here: another translator leaves old code alone."""
-    sources = [_ISA / "checks.py", _ISA / "jit.py", *sorted((_ISA / "direct").glob("*.py"))]
+    """Digest the sources of what makes and keeps machine code: another translator leaves old code alone."""
+    sources = [
+        _ISA / "cache.py",
+        _ISA / "checks.py",
+        _ISA / "jit.py",
+        *sorted((_ISA / "direct").glob("*.py")),
+    ]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
 
 
@@ -125,7 +131,13 @@ KNOWN: dict[tuple[str, str], Any] = {}
 """Every function that can be called by address, by module and name."""
 
 
-def _is_there(needed: Needed) -> bool:
+def _result_of(needed: Needed) -> str:
+    """Return the type of a function's result: a tuple that it passes on may have got another field."""
+    module, name, arguments, _ = needed
+    return str(KNOWN[module, name].overloads[arguments].signature.return_type)
+
+
+def _is_there(needed: Needed, result: str) -> bool:
     """Bring a function that machine code calls by address into memory; tell whether it is the one meant."""
     module, name, arguments, symbol = needed
     if (module, name) not in KNOWN:
@@ -134,7 +146,10 @@ def _is_there(needed: Needed) -> bool:
         except ImportError:
             return False
     known = KNOWN.get((module, name))
-    return known is not None and bool(known.symbol_for(arguments) == symbol)
+    try:
+        return known is not None and known.symbol_for(arguments) == symbol and _result_of(needed) == result
+    except NumbaError:  # it has changed, and no longer takes what it was called with
+        return False
 
 
 class _Place:
@@ -173,14 +188,15 @@ class _Entry(CompileResultCacheImpl):  # type: ignore[misc]
 
     def reduce(self, result: Any) -> Any:
         """Return what is written."""
-        return result.metadata["needs"], super().reduce(result)
+        needs = result.metadata["needs"]
+        return [(each, _result_of(each)) for each in needs], super().reduce(result)
 
     def rebuild(self, target: Any, entry: Any) -> Any:
         """Return what was read, or nothing if a function that it calls has changed."""
         needs, reduced = entry
-        if not all(map(_is_there, needs)):
+        if not all(_is_there(*each) for each in needs):
             return None
-        return super().rebuild(target, reduced)._replace(metadata={"needs": needs})
+        return super().rebuild(target, reduced)._replace(metadata={"needs": [each for each, _ in needs]})
 
 
 class DiskCache(FunctionCache):  # type: ignore[misc]

@@ -26,6 +26,29 @@ def branch(x):
 def top(x):
     return branch(x)
 """
+TUPLE = """
+from typing import NamedTuple
+from davinci_sim.isa.jit import apart, jit
+
+class Found(NamedTuple):
+    {fields}
+
+@apart
+def found(x):
+    return Found({values})
+
+@apart
+def passed_on(x):
+    return found(x)
+
+@apart
+def last(pair):
+    return pair.{last}
+
+@jit
+def top(x):
+    return last(passed_on(x))
+"""
 SHOW = "import grown; print(grown.top(1), sum(grown.top.stats.cache_hits.values()))"
 
 
@@ -71,9 +94,22 @@ def test_a_function_that_is_called_by_address_counts_if_asked_for(into_calls):
 
 def test_code_that_calls_what_has_changed_is_compiled_again(tmp_path):
     """Through a function compiled in, too; without a change it is read from disk."""
+    texts = [TWO_FILES.format(added=added) for added in (1, 1, 2, 2)]
+    assert shown(tmp_path, texts) == [["4", "0"], ["4", "1"], ["6", "0"], ["6", "1"]]
+
+
+def test_code_that_passes_a_tuple_with_another_field_is_compiled_again(tmp_path):
+    """A function that only hands it on has not changed, yet what calls that has to."""
+    one = TUPLE.format(fields="a: int", values="x", last="a")
+    two = TUPLE.format(fields="a: int; b: int", values="x, x + 6", last="b")
+    assert shown(tmp_path, [one, two, two]) == [["1", "0"], ["7", "0"], ["7", "1"]]
+
+
+def shown(tmp_path, texts):
+    """Return what a new process prints for each text of a module, one after the other."""
     found = []
-    for added in (1, 1, 2, 2):
-        (tmp_path / "grown.py").write_text(TWO_FILES.format(added=added))
+    for text in texts:
+        (tmp_path / "grown.py").write_text(text)
         environment = {
             **os.environ,
             "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
@@ -84,4 +120,4 @@ def test_code_that_calls_what_has_changed_is_compiled_again(tmp_path):
             [sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True, check=True
         )
         found.append(done.stdout.split())
-    assert found == [["4", "0"], ["4", "1"], ["6", "0"], ["6", "1"]]
+    return found
