@@ -99,7 +99,7 @@ def pool_of(core: Any, shape: Any, tiling: Any, is_grad: int) -> Any:
     return Pool(
         shape.h, shape.w, oh, ow, shape.kh, shape.kw, s, shape.pad, shape.dtype,
         2 if shape.dtype == FP32 else 1, planes, rows, cols, above, left, rows + above, cols + left,
-        planes * (rows + above) * (cols + left) + LANES,
+        planes * (rows + above) * (cols + left) + LANES * is_near(core, s, 2 if shape.dtype == FP32 else 1),
         row_tiles, col_tiles, tiles * block_idx(core) // block_dim(core),
         tiles * (block_idx(core) + 1) // block_dim(core),
     )  # fmt: skip
@@ -153,20 +153,23 @@ def map_blocks(core: Any, p: Pool) -> int:
 
 
 @emits
+def is_near(core: Any, stride: int, unit: int) -> int:
+    """Tell whether eight windows are near enough for the strides of one instruction."""
+    return 1 if LANES * stride * unit <= MAX_BLOCKS else 0
+
+
+@emits
 def most_windows(core: Any, p: Pool, repeats: int) -> int:
-    """Return how many windows an instruction takes: `repeats` times eight where its strides reach so far."""
-    if LANES * p.stride * p.unit <= MAX_BLOCKS:
-        return repeats * LANES
-    return LANES if p.stride * p.unit <= MAX_BLOCKS else 1
+    """Return how many windows an instruction takes: `repeats` times eight, or one where they are far."""
+    return repeats * LANES if is_near(core, p.stride, p.unit) else 1
 
 
 @emits
 def element(core: Any, p: Pool, there: int, i: int, j: int, window: int, half: int) -> Any:
     """Return element (i, j) of the windows from number `window` on, in a map; `half` of each position."""
     place = (i % p.stride * p.phase + i // p.stride * p.pitch + window) * p.stride + j
-    blk = p.stride * p.unit if p.stride * p.unit <= MAX_BLOCKS else 0
-    rep = LANES * p.stride * p.unit
-    return Strided(there + (place * p.unit + half) * BLOCK, blk, rep if rep <= MAX_BLOCKS else 0)
+    blk = p.stride * p.unit * is_near(core, p.stride, p.unit)
+    return Strided(there + (place * p.unit + half) * BLOCK, blk, LANES * blk)
 
 
 @emits

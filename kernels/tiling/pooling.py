@@ -9,7 +9,7 @@ from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
-from kernels.lang.pooling import LANES
+from kernels.lang.pooling import LANES, MAX_BLOCKS
 from kernels.lang.shapes import Shape, Tiling
 from kernels.rules import require
 from kernels.tiling.conv2d_shape import BLOCK_BYTES, ceil_div, groups
@@ -134,11 +134,17 @@ class PoolTiling(Tiling):
         """Return what the buffers take in UB."""
         windows, s = self.windows(shape), shape.stride
         beyond = shape.kw + 2 * LANES
-        positions = min(s, shape.kh) * (windows + LANES) * s + beyond + 2 * self.stored(shape)
+        positions = self.map_positions(shape, windows) + beyond + 2 * self.stored(shape)
         slot = positions * shape.unit * BLOCK_BYTES
         work = shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + PART_BYTES
         zeros = min(self.cols, self.grid(shape)[1]) * s * shape.unit * BLOCK_BYTES if shape.kh < s else 0
         return self.slots * slot + work + zeros + BUFFERS * UB_GAP
+
+    @staticmethod
+    def map_positions(shape: PoolShape, windows: int) -> int:
+        """Return the positions of a map: windows that are near are worked on in eights."""
+        slack = LANES if LANES * shape.stride * shape.unit <= MAX_BLOCKS else 0
+        return min(shape.stride, shape.kh) * (windows + slack) * shape.stride
 
     def stored(self, shape: PoolShape) -> int:
         """Return the windows of a buffer that holds one position of each: without rows that do not exist."""
@@ -163,6 +169,40 @@ class PoolGradTiling(PoolTiling):
     def window_rows(self, shape: PoolShape, rows: int) -> int:
         """Return the rows of windows that reach into a tile of one plane."""
         return min(shape.oh, rows + (shape.kh - 1) // shape.stride)
+
+
+@dataclass(frozen=True)
+class AverageShape(PoolShape):
+    """Like PoolShape; with include_pad=1 the padding counts as zeros, with 0 not at all."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("pad", "include_pad")
+    include_pad: int = 1
+
+    def check(self, kernel: str) -> None:
+        """Refuse further what include_pad cannot be."""
+        super().check(kernel)
+        require(
+            kernel, self.include_pad in (0, 1), "include_pad is 0 or 1", f"include_pad={self.include_pad}"
+        )
+
+
+@dataclass(frozen=True)
+class AverageTiling(PoolTiling):
+    """How averages are cut: half precision needs sums in fp32 beside."""
+
+    def used_bytes(self, shape: PoolShape) -> int:
+        """Return what the buffers take in UB."""
+        return super().used_bytes(shape) + (self.stored(shape) + LANES) * 2 * BLOCK_BYTES
+
+
+@dataclass(frozen=True)
+class AverageGradTiling(PoolGradTiling):
+    """How the gradient of averages is cut: half precision needs windows and a map in fp32 beside."""
+
+    def used_bytes(self, shape: PoolShape) -> int:
+        """Return what the buffers take in UB."""
+        positions = self.map_positions(shape, self.windows(shape)) + shape.kw + self.stored(shape) + LANES
+        return super().used_bytes(shape) + positions * 2 * BLOCK_BYTES
 
 
 @lru_cache(maxsize=512)
