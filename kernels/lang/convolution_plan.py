@@ -120,6 +120,7 @@ class Problem(NamedTuple):
     phases: int
     mirrored: int
     relu: int
+    splits: int  # shares of the images that are summed apart, 0: none
 
 
 @emits
@@ -132,9 +133,13 @@ def plan_of(
     row_tiles = (height + rows - 1) // rows
     part, column = block_idx(core) // tiling.channel_cores, block_idx(core) % tiling.channel_cores
     part = part % tiling.tile_cores
-    images = min(tiling.images, shape.n) if row_tiles == 1 and window.row_step == 1 else 1
+    stacks = row_tiles == 1 and window.row_step == 1 and problem.splits == 0
+    images = min(tiling.images, shape.n) if stacks else 1
     tiles = (shape.n + images - 1) // images * row_tiles
     first, last = tiles * part // tiling.tile_cores, tiles * (part + 1) // tiling.tile_cores
+    if problem.splits > 0:
+        first = shape.n * (problem.splits * part // tiling.tile_cores) // problem.splits * row_tiles
+        last = shape.n * (problem.splits * (part + 1) // tiling.tile_cores) // problem.splits * row_tiles
     n_start = problem.results * column // tiling.channel_cores
     n_end = problem.results * (column + 1) // tiling.channel_cores
     map_groups = min(tiling.map_groups, problem.groups)
@@ -182,13 +187,14 @@ def image_rows(core: Any, window: Window) -> int:
 
 
 @emits
-def forward_plan(core: Any, shape: Any, tiling: Any, part: int, relu: int) -> Any:
-    """Return the plan of y = conv(x, w) for one of the dense convolutions."""
+def forward_plan(core: Any, shape: Any, tiling: Any, part: int, relu: int, splits: int = 0) -> Any:
+    """Return the plan of y = conv(x, w) for one of the dense convolutions; a core has whole splits, if any."""
     window, share = forward_window(core, shape), dense_parts(core, shape)
     there, results = (shape.c + 15) // 16, (shape.o + 15) // 16
     problem = Problem(
         min(share.inputs, there - part * share.inputs), min(share.outputs, results - part * share.outputs),
         there, results, share.outputs, part * share.inputs, part * share.outputs, 1, 0, relu,
+        splits,
     )  # fmt: skip
     apart = image_rows(core, window)
     taps = Taps(0, 0, 0, 0, 1, 0, window.ow)
@@ -203,6 +209,7 @@ def backward_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
     problem = Problem(
         min(share.outputs, there - part * share.outputs), min(share.inputs, results - part * share.inputs),
         there, results, share.outputs, part * share.outputs, part * share.inputs, shape.stride, 1, 0,
+        0,
     )  # fmt: skip
     dy = forward_window(core, shape)
     window = Window(

@@ -1,7 +1,8 @@
 """Sums and sums of squares of every channel of a convolution's result, taken from the fp32 accumulators.
 
-They are added up in UB while the results pass: 64 lanes per channel group, that is 16 channels of four positions
-each, in the order of the positions. At the end of a split of the images the four are added and stored.
+They are added up in UB while the results pass: 64 lanes per channel group, that is 16 channels of four
+positions each, in the order of the positions. At the end of a split of the images the four are added and
+stored.
 """
 
 from typing import Any, NamedTuple
@@ -35,7 +36,10 @@ class Statistics(NamedTuple):
 @emits
 def open_statistics(core: Any, p: Plan, sums: int, squares: int) -> Any:
     """Hand out room, and clear the sums."""
-    lanes, out = alloc(core, UB, p.most_results * 2 * SUM_BYTES), alloc(core, UB, p.most_results * 2 * GROUP_BYTES)
+    lanes, out = (
+        alloc(core, UB, p.most_results * 2 * SUM_BYTES),
+        alloc(core, UB, p.most_results * 2 * GROUP_BYTES),
+    )
     wide = alloc(core, UB, p.m0 * p.n0 * ACCUMULATOR) if p.unit == 1 else out
     scratch = alloc(core, UB, p.m0 * ACCUMULATOR)
     flat_dup(core, lanes, 0.0, p.most_results * 2 * LANES, FP32)
@@ -85,11 +89,16 @@ def store_measured(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, z: Stati
 
 
 @emits
+def split_of(core: Any, p: Plan, tile: int, splits: int) -> int:
+    """Return the split of the images that a tile is in."""
+    return int(((first_image(core, p, tile) + 1) * splits - 1) // p.n)
+
+
+@emits
 def store_statistics(core: Any, p: Plan, z: Statistics, tile: int, splits: int) -> None:
     """Store the sums of the split that ends with a tile, if one does, and begin anew."""
-    image = first_image(core, p, tile)
-    split = ((image + 1) * splits - 1) // p.n
-    if tile + 1 < p.last and (tile + 1 == p.last or ((tile + 1) // p.row_tiles + 1) * splits - 1 < (split + 1) * p.n):
+    split = split_of(core, p, tile, splits)
+    if tile + 1 < p.last and split_of(core, p, tile + 1, splits) == split:
         return
     fill(core, z.q)
     groups = p.n_end - p.n_start

@@ -1,10 +1,10 @@
 """Tilings of the pipeline that computes convolutions and their gradients to the input."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
@@ -23,6 +23,7 @@ from kernels.tiling.conv2d_shape import (
 
 SLOTS = 2
 UB_BUFFERS = 4  # results, stage, bias and its padded copy: each may begin behind a gap
+STATISTICS_BUFFERS, STATISTICS_BYTES = 8, 640  # of a channel group: lanes, and sums on their way out
 CHUNK_BYTES = 65536
 """Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
 FLAG_CYCLES = 4
@@ -30,8 +31,9 @@ FLAG_CYCLES = 4
 UNALIGNED = 1.43
 """What a transfer takes longer that begins beside a boundary of 512 bytes."""
 ALIGNMENT = 512
+HINDRANCE, CROWDING, CROWDED = 0.05, 0.9, 0.7
+"""What the work of a pipe costs the busiest one, by its share; beyond the last figure much more."""
 OVERLAP = 3
-"""Exponent of the norm of the pipes' work: pipes that are busy alike wait for each other now and then."""
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -105,6 +107,16 @@ class BackwardInputTiling(ConvTiling):
         return Problem.backward_input(shape)
 
 
+@dataclass(frozen=True)
+class StatisticsTiling(ConvTiling):
+    """How a convolution with sums by channel is cut: a core has whole splits, a tile is of one image."""
+
+    @classmethod
+    def problem(cls, shape: Any) -> Problem:
+        """Return what the pipeline computes."""
+        return Problem.forward(shape, shape.splits)
+
+
 def rows_of(p: Problem, t: ConvTiling) -> int:
     """Return the rows of a tile: no part of a phase, no more than there are."""
     return min(p.oh, ceil_div(t.rows, p.phases) * p.phases)
@@ -121,12 +133,17 @@ def ub_bytes(p: Problem, t: ConvTiling) -> int:
     used = SLOTS * piece
     if p.phases > 1:
         used = piece + SLOTS * t.n0 * t.images * rows_of(p, t) * p.ow * p.position_bytes
+    if p.splits:
+        used += t.m0 * (t.n0 + 1) * ACCUMULATOR_BYTES + (STATISTICS_BUFFERS - UB_BUFFERS) * UB_GAP
+        used += ceil_div(p.results, t.channel_cores) * STATISTICS_BYTES
     return used + ceil_div(p.results, t.channel_cores) * 128 + UB_BUFFERS * UB_GAP
 
 
 def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
     """Tell whether every buffer of a tiling has room, and its images can be stacked."""
-    if t.images > 1 and (rows_of(p, t) < p.oh or p.skips_rows):
+    if t.images > 1 and (rows_of(p, t) < p.oh or p.skips_rows or p.splits):
+        return False
+    if p.splits and t.tile_cores > p.splits:
         return False
     chunk_bytes = t.chunk * p.kh * p.kw * t.n0 * FRACTAL_BYTES
     columns = ceil_div(ceil_div(p.results, t.channel_cores), t.n0)
@@ -159,7 +176,7 @@ def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
     channel_cores = [c for c in CORE_SHARES if c <= min(cores // group_cores, p.results)]
     heights = sorted({ceil_div(ceil_div(p.oh, k), p.phases) * p.phases for k in range(1, p.oh + 1)})
     tiles = [(1, min(rows, p.oh)) for rows in heights]
-    if not p.skips_rows:
+    if not p.skips_rows and not p.splits:
         tiles += [(images, p.oh) for images in (2, 4, 8, 16, 32) if images <= p.images]
     for shared, (images, rows), n0 in product(channel_cores, tiles, (1, 2, 4, 8, 16)):
         share = ceil_div(p.results, shared)
@@ -175,11 +192,11 @@ def _cuts(
     in_m = max((p.positions(phase, rows, images) for phase in cut), default=1)
     l0a, l0b = (int(b) // SLOTS // FRACTAL_BYTES for b in (platform.l0a_bytes, platform.l0b_bytes))
     limit = int(platform.l0c_bytes) // ACCUMULATOR_BYTES // SLOTS
-    ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes)
+    ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes) // (4 if p.splits else 1)
     most = min(l0a, (limit if p.phases > 1 else min(limit, ub)) // n0)
     kernel = max((phase.elements for phase in cut), default=1)
     tiles = ceil_div(p.images, images) * ceil_div(p.oh, rows)
-    cores = min(tiles, int(platform.ai_cores) // (shared[0] * shared[1]))
+    cores = min(tiles, p.splits or tiles, int(platform.ai_cores) // (shared[0] * shared[1]))
     chunk = max(1, min(p.groups, CHUNK_BYTES // (p.kh * p.kw * n0 * FRACTAL_BYTES)))
     factors = (1 / 2, 1) if p.phases == 1 else (1, 2, 4, 8)  # a phase takes few elements of the filter
     chunks = {even(p.groups, max(1, int(chunk * factor))) for factor in factors}
@@ -196,13 +213,19 @@ def _cuts(
                 break
 
 
-def together(busy: Iterable[float]) -> float:
-    """Return the time of pipes that are busy so long: the norm of their work.
+def together(pipes: Sequence[float], reads: float) -> float:
+    """Return the time of pipes that are busy so long: those that are so nearly all the time make others wait.
 
-    >>> together([3.0, 4.0, 5.0])
-    6.0
+    Loads have deep buffers: with them the pipes share time as the norm says.
+
+    >>> together([100.0, 50.0], 0.0)
+    102.5
     """
-    return float(sum(cycles**OVERLAP for cycles in busy) ** (1 / OVERLAP))
+    longest = max(pipes)
+    shares = [cycles / longest for cycles in pipes]
+    waiting = sum(HINDRANCE * share + CROWDING * max(0.0, share - CROWDED) for share in shares)
+    computing = longest * (1 + waiting - HINDRANCE - CROWDING * (1 - CROWDED))
+    return float((computing**OVERLAP + reads**OVERLAP) ** (1 / OVERLAP))
 
 
 class Loads(NamedTuple):
@@ -232,12 +255,21 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     reads += weights * (1 if t.weight_slots == 1 else tiles * passes)
     store = _stores(p, t, platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
     busy = [parts * tiles * cycles for cycles in (*_computing(p, t, platform), store)]
-    working = together([*busy, max(parts * reads, _memory_cycles(p, t, platform))])
+    working = together(busy, max(parts * reads, _memory_cycles(p, t, platform)))
     first = max(weights / columns + chunked, _distinct(p, t, columns) / int(platform.hbm_bytes_per_cycle))
     filling = first / chunks
     late = max(0.0, first - filling - working / (parts * tiles * pieces * columns))
     last = store / (columns * pieces if p.phases == 1 else columns)
     return t.cores * int(platform.block_start_cycles) + filling + late + working + last
+
+
+def slots_per_block(burst_bytes: float) -> float:
+    """Return the eighths of a packet that each block of a burst takes: the last packet need not be full.
+
+    >>> slots_per_block(9 * 32) * 9
+    16.0
+    """
+    return 8 * ceil_div(int(burst_bytes), 8 * BLOCK_BYTES) * BLOCK_BYTES / burst_bytes
 
 
 def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Loads:
@@ -249,7 +281,10 @@ def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Lo
     if p.skips_rows:
         moves, burst = chunks if is_whole else p.groups, p.w * BLOCK_BYTES * p.stride
     aligned = burst % ALIGNMENT == 0 or (is_whole and not p.skips_rows)
-    return Loads(size * (1 if aligned else UNALIGNED), moves * int(platform.gm_to_l1_head_cycles))
+    slower = slots_per_block(size if is_whole and t.images == 1 else burst) * (1 if aligned else UNALIGNED)
+    if t.images > 1 and p.pitch > p.h:  # rows of zeros come first
+        slower += int(platform.gm_to_l1_bytes_per_cycle) / int(platform.load2d_l0a_bytes_per_cycle)
+    return Loads(size * slower, moves * int(platform.gm_to_l1_head_cycles))
 
 
 def _weight_loads(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
@@ -268,7 +303,8 @@ def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
     burst = (rows * p.ow if pieces == 1 else t.m0 * EDGE) * p.position_bytes
     moves = ceil_div(share, t.n0) * (min(t.n0, t.images) if pieces == 1 else max(pieces, t.images))
     unaligned = burst % ALIGNMENT or p.oh * p.ow * p.position_bytes % ALIGNMENT
-    return Loads(size * (UNALIGNED if unaligned else 1), moves * int(platform.gm_write_head_cycles))
+    slower = slots_per_block(burst) * (UNALIGNED if unaligned else 1)
+    return Loads(size * slower, moves * int(platform.gm_write_head_cycles))
 
 
 def _distinct(p: Problem, t: ConvTiling, columns: int) -> float:
@@ -306,7 +342,8 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
         keeps = t.kb >= depth and chunks == 1
         weights = 2 * depth * share + loads * columns * int(platform.load2d_l0b_head_cycles)
         unfold += depth * in_m * p.stride * columns + heads * steps + weights * (1 if keeps else pieces)
-        drain += in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
+        passes = 5 if p.splits else 1  # squares, two sums, and rounding
+        drain += passes * in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
     if p.phases > 1:
         lines = t.images * rows_of(p, t) * p.phases * share
         drain += lines * (p.ow * p.position_bytes / p.phases / int(platform.ub_to_ub_bytes_per_cycle) + 2)

@@ -20,6 +20,7 @@ from kernels.tiling.conv2d_shape import (
     ConvShape,
     Problem,
     ceil_div,
+    check_splits,
     dense_parts,
     even,
     groups,
@@ -39,11 +40,7 @@ class FilterShape(ConvShape):
 
     def check(self, kernel: str) -> None:
         """Raise BadShape where a split has no image or the convolution is not legal."""
-        if self.splits > self.n:
-            raise BadShape(
-                f"kernel {kernel}: splits={self.splits}, n={self.n}\n"
-                "  rule: every split sums at least one image\n  next: use at most n splits"
-            )
+        check_splits(kernel, self.splits, self.n)
         if self.out_dtype != FP32:
             raise BadShape(f"kernel {kernel}: out_dtype\n  rule: sums are fp32\n  next: cast their sum")
         super().check(kernel)
@@ -211,8 +208,7 @@ def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
     store = m * n * (ACCUMULATOR_BYTES / int(platform.ub_to_gm_bytes_per_cycle)) + blocks * head
     store *= 2 if side.parts > 1 else 1
     busy = [runs * work for work in (tiles * cube, tiles * loads, blocks * store / blocks)]
-    busy.append(max(runs * tiles * blocks * load, _memory_cycles(shape, platform)))
-    working = together(busy)
+    working = together(busy, max(runs * tiles * blocks * load, _memory_cycles(shape, platform)))
     filling = max(
         load, t.blocks(shape, platform) * (x_bytes + dy_bytes) / 2 / int(platform.hbm_bytes_per_cycle)
     )

@@ -139,6 +139,27 @@ class ForwardShape(ConvShape):
 
 
 @dataclass(frozen=True)
+class StatisticsShape(ConvShape):
+    """A convolution whose results are summed by channel, over `splits` shares of the images."""
+
+    splits: int = 1
+
+    def check(self, kernel: str) -> None:
+        """Raise BadShape where a split has no image or the convolution is not legal."""
+        check_splits(kernel, self.splits, self.n)
+        super().check(kernel)
+
+
+def check_splits(kernel: str, splits: int, n: int) -> None:
+    """Raise BadShape where a split has no image."""
+    if splits > n:
+        raise BadShape(
+            f"kernel {kernel}: splits={splits}, n={n}\n"
+            "  rule: every split sums at least one image\n  next: use at most n splits"
+        )
+
+
+@dataclass(frozen=True)
 class Phase:
     """A convolution of stride 1 that is a part of a gradient, or the whole of a forward one."""
 
@@ -152,7 +173,8 @@ class Problem:
     """A convolution as the pipeline sees it: a map that windows slide over, a result map, weights.
 
     It has `parts` dense convolutions with so many channel groups each. `phases` is the distance of the rows
-    and columns that one window gives: the stride whose gradient is taken, or 1.
+    and columns that one window gives: the stride whose gradient is taken, or 1. With `splits` results are
+    summed over so many shares of the images on their way out.
     """
 
     parts: int
@@ -172,15 +194,16 @@ class Problem:
     phases: int
     mirrored: bool
     position_bytes: int
+    splits: int = 0
 
     @classmethod
-    def forward(cls, s: ConvShape) -> "Problem":
+    def forward(cls, s: ConvShape, splits: int = 0) -> "Problem":
         """See y = conv(x, w); a filter of one row may skip the rows between its steps."""
         h, row_stride = (s.oh, 1) if s.skips_rows else (s.h, s.stride)
         parts, inputs, outputs = dense_parts(s)
         return cls(
             parts, s.n, inputs, h, s.w, outputs, s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation,
-            s.pad, 1, False, EDGE * (4 if s.out_dtype == FP32 else 2),
+            s.pad, 1, False, EDGE * (4 if s.out_dtype == FP32 else 2), splits,
         )  # fmt: skip
 
     @classmethod
