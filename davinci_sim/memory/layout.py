@@ -278,7 +278,7 @@ class Layouts(dict[str, Layout]):
         base, _, groups = name.partition(SUBFORMAT)
         if base != FractalZ.name or not groups.isdecimal():
             raise KeyError(name)
-        return self.setdefault(name, GroupedFractalZ(int(groups)))
+        return GroupedFractalZ(int(groups))
 
 
 LAYOUTS: dict[str, Layout] = Layouts(

@@ -188,7 +188,7 @@ def image_rows(core: Any, window: Window) -> int:
 
 @emits
 def forward_plan(core: Any, shape: Any, tiling: Any, part: int, relu: int, splits: int = 0) -> Any:
-    """Return the plan of y = conv(x, w) for one of the dense convolutions; a core has whole splits, if any."""
+    """Return the plan of y = conv(x, w) for one of the dense convolutions; a core has whole splits."""
     window, share = forward_window(core, shape), dense_parts(core, shape)
     there, results = (shape.c + 15) // 16, (shape.o + 15) // 16
     problem = Problem(

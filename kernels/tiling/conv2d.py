@@ -33,7 +33,7 @@ UNALIGNED = 1.43
 ALIGNMENT = 512
 HINDRANCE, CROWDING, CROWDED = 0.05, 0.9, 0.7
 """What the work of a pipe costs the busiest one, by its share; beyond the last figure much more."""
-OVERLAP = 3
+OVERLAP = 4
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -213,19 +213,21 @@ def _cuts(
                 break
 
 
-def together(pipes: Sequence[float], reads: float) -> float:
+def together(pipes: Sequence[float], reads: float, memory: float) -> float:
     """Return the time of pipes that are busy so long: those that are so nearly all the time make others wait.
 
-    Loads have deep buffers: with them the pipes share time as the norm says.
+    Loads take at least what device memory takes. They have deep buffers: pipes share time with them as the
+    norm says.
 
-    >>> together([100.0, 50.0], 0.0)
+    >>> together([100.0, 50.0], 0.0, 0.0)
     102.5
     """
     longest = max(pipes)
     shares = [cycles / longest for cycles in pipes]
     waiting = sum(HINDRANCE * share + CROWDING * max(0.0, share - CROWDED) for share in shares)
     computing = longest * (1 + waiting - HINDRANCE - CROWDING * (1 - CROWDED))
-    return float((computing**OVERLAP + reads**OVERLAP) ** (1 / OVERLAP))
+    loading = max(reads, memory) + HINDRANCE * min(reads, memory)
+    return float((computing**OVERLAP + loading**OVERLAP) ** (1 / OVERLAP))
 
 
 class Loads(NamedTuple):
@@ -255,12 +257,15 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     reads += weights * (1 if t.weight_slots == 1 else tiles * passes)
     store = _stores(p, t, platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
     busy = [parts * tiles * cycles for cycles in (*_computing(p, t, platform), store)]
-    working = together(busy, max(parts * reads, _memory_cycles(p, t, platform)))
-    first = max(weights / columns + chunked, _distinct(p, t, columns) / int(platform.hbm_bytes_per_cycle))
+    working = together(busy, parts * reads, _memory_cycles(p, t, platform))
+    hbm = int(platform.hbm_bytes_per_cycle)
+    first = max(weights / columns + chunked, _distinct(p, t, columns) / hbm)
     filling = first / chunks
-    late = max(0.0, first - filling - working / (parts * tiles * pieces * columns))
+    each = working / (parts * tiles)  # the second tile of the map comes behind all of the first
+    second = first + max(whole, _distinct(p, t, 0) / hbm) - each if tiles > 1 else 0.0
+    late = max(first - each / (pieces * columns), second) - filling
     last = store / (columns * pieces if p.phases == 1 else columns)
-    return t.cores * int(platform.block_start_cycles) + filling + late + working + last
+    return t.cores * int(platform.block_start_cycles) + filling + max(0.0, late) + working + last
 
 
 def slots_per_block(burst_bytes: float) -> float:
@@ -308,8 +313,8 @@ def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
 
 
 def _distinct(p: Problem, t: ConvTiling, columns: int) -> float:
-    """Return the bytes of the map and of a column of weights that all cores read first, each counted once."""
-    weights = p.kh * p.kw * EDGE * p.results / columns
+    """Return the bytes of the map, and of one column of weights (0: none), that all cores read at first."""
+    weights = p.kh * p.kw * EDGE * p.results / columns if columns else 0
     rows = p.rows_seen(rows_of(p, t)) * t.images
     return BLOCK_BYTES * p.groups * t.group_cores * (rows * p.w * t.tile_cores + weights)
 

@@ -208,7 +208,7 @@ def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
     store = m * n * (ACCUMULATOR_BYTES / int(platform.ub_to_gm_bytes_per_cycle)) + blocks * head
     store *= 2 if side.parts > 1 else 1
     busy = [runs * work for work in (tiles * cube, tiles * loads, blocks * store / blocks)]
-    working = together(busy, max(runs * tiles * blocks * load, _memory_cycles(shape, platform)))
+    working = together(busy, runs * tiles * blocks * load, _memory_cycles(shape, platform))
     filling = max(
         load, t.blocks(shape, platform) * (x_bytes + dy_bytes) / 2 / int(platform.hbm_bytes_per_cycle)
     )
