@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.lang import FP32, Operand, kernel, output
-from kernels.matmul_pipeline import SHARED_A, SHARED_B, matrix_product
+from kernels.matmul_job import SHARED_A, SHARED_B
+from kernels.matmul_pipeline import matrix_product
 from kernels.matmul_results import GELU_ERF, GELU_TANH, NOTHING, RELU_LAST, Given
 from kernels.tiling.matmul import MatmulShape, MatmulTiling
 

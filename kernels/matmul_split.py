@@ -224,11 +224,11 @@ def best_splits(shape: MatmulShape, platform: Platform) -> int:
     Both launches are estimated; a second one costs its start, and the traffic of the parts.
     """
     axes = {name: getattr(shape, name) for name in MatmulShape.names()} | {"out_dtype": FP32, "act": 0}
-    times = {1: MatmulTiling.default(shape, platform).estimate(shape, platform).walked()}
+    times = {1: MatmulTiling.default(shape, platform).cycles(shape, platform)}
     splits = 2
     while splits <= min(MOST_SPLITS, ceil_div(shape.k, EDGE)):
         cut = SplitShape(**axes, splits=splits)
-        product = MatmulTiling.default(cut, platform).estimate(cut, platform).walked()
+        product = MatmulTiling.default(cut, platform).cycles(cut, platform)
         times[splits] = product + _joining(cut, item_bytes(shape.out_dtype), platform)
         splits *= 2
     return min(times, key=lambda splits: times[splits])

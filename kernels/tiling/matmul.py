@@ -10,7 +10,7 @@ from typing import ClassVar
 from davinci_sim.isa.fields import FP16, FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.shapes import Shape, Tiling
-from kernels.matmul_pipeline import SHARED_A, SHARED_B
+from kernels.matmul_job import SHARED_A, SHARED_B
 from kernels.matmul_results import GELU_ERF, GELU_TANH, RELU_LAST
 from kernels.rules import require, require_dtype, round_up
 from kernels.tiling.matmul_time import Cut, Estimate, speeds
@@ -19,8 +19,10 @@ EDGE = 16
 SLOTS = 2
 LENGTHS = (16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512)
 """Edges of tiles that are tried; each is then made even, so that all tiles are alike."""
-STEPS = (64, 128, 176, 256, 384, 512)
+STEPS = (64, 128, 144, 176, 256, 384, 512)
 """Lengths of steps along k that are tried."""
+LEANS = (0, 16, 32)
+"""By how much rows of tiles become lower, where each core has one tile."""
 TRIED, OFFERED = 6, 16
 MAX_DEPTH = 4080
 STAGE_ELEMENTS, STAGED_ELEMENTS = 16384, 8192
@@ -158,7 +160,8 @@ class MatmulTiling(Tiling):
     A tile is m0 x n0, in parts of `part` columns side by side. A step brings at most l1_k of the inner axis
     to L1 (the first one of a core `head_k`, if that is less), and the cube takes k0 at once. Tiles are taken
     in bands of `band` below each other. Of a result `stage` elements leave at once, and `stages` of these are
-    on their way; L1 has `slots` panels of a and of b.
+    on their way; L1 has `slots` panels of a and of b. Each row of tiles is by `lean` lower than the one
+    above: blocks start one after the other, and where each has one tile the later ones have less to do.
     """
 
     m0: int
@@ -171,6 +174,7 @@ class MatmulTiling(Tiling):
     stage: int = STAGE_ELEMENTS
     stages: int = 2
     slots: int = SLOTS
+    lean: int = 0
 
     @classmethod
     def default(cls, shape: MatmulShape, platform: Platform) -> "MatmulTiling":
@@ -184,14 +188,32 @@ class MatmulTiling(Tiling):
 
     def blocks(self, shape: MatmulShape, platform: Platform) -> int:
         """Return one core per output tile, as many as there are."""
-        tiles = shape.targets * ceil_div(shape.m, self.m0) * ceil_div(shape.n, self.n0)
+        tiles = shape.targets * len(self.heights(shape)) * ceil_div(shape.n, self.n0)
         return min(int(platform.ai_cores), tiles)
 
+    def heights(self, shape: MatmulShape) -> list[int]:
+        """Return the heights of the rows of tiles."""
+        left = shape.padded[0]
+        heights: list[int] = []
+        while left > 0:
+            heights.append(min(left, max(EDGE, self.m0 - self.lean * len(heights))))
+            left -= heights[-1]
+        return heights
+
     def estimate(self, shape: MatmulShape, platform: Platform) -> Estimate:
-        """Return the estimated times."""
+        """Return the times of tiles of m0 rows, and what follows from them."""
         steps = self.m0, self.k0, self.n0, self.l1_k, self.head_k
         cut = Cut(*steps, self.part, self.band, self.stage, self.stages)
         return Estimate(cut, shape, speeds(platform))
+
+    def cycles(self, shape: MatmulShape, platform: Platform) -> float:
+        """Return the estimated cycles."""
+        if self.lean == 0:
+            return self.estimate(shape, platform).walked()
+        columns = ceil_div(shape.n, self.n0)
+        rows = (replace(self, m0=height, lean=0) for height in self.heights(shape))
+        ends = (row.estimate(shape, platform).single(columns * at) for at, row in enumerate(rows, start=1))
+        return max(ends)
 
 
 @lru_cache(maxsize=1024)
@@ -206,24 +228,34 @@ def _ranked(shape: MatmulShape, platform: Platform) -> tuple[MatmulTiling, ...]:
     )
     rough = sorted(filter(None, edges), key=lambda tiling: tiling.estimate(shape, platform).rough())
     tried = dict.fromkeys(
-        headed
+        variant
         for tiling in rough[:TRIED]
         for step in STEPS
-        for headed in _heads(_tiling(shape, platform, tiling.m0, tiling.n0, tiling.part, step))
+        for lean in LEANS
+        for variant in _variants(shape, platform, tiling, step, lean)
     )
-    ranked = sorted(tried, key=lambda tiling: tiling.estimate(shape, platform).walked())
-    return tuple(ranked[:OFFERED]) or (
-        MatmulTiling(EDGE, shape.edge, EDGE, shape.edge, shape.edge, 1, 1, EDGE * EDGE),
-    )
+    ranked = sorted(tried, key=lambda tiling: tiling.cycles(shape, platform))
+    least = MatmulTiling(EDGE, shape.edge, EDGE, shape.edge, shape.edge, EDGE, 1, EDGE * EDGE)
+    return tuple(ranked[:OFFERED]) or (least,)
 
 
-def _heads(tiling: MatmulTiling | None) -> Iterator[MatmulTiling]:
-    """Yield a tiling, if there is one, and it with a first step of half the length."""
-    if tiling is not None:
-        yield tiling
-        half = round_up(tiling.l1_k // 2, tiling.k0)
-        if half < tiling.l1_k:
-            yield replace(tiling, head_k=half)
+def _variants(
+    shape: MatmulShape, platform: Platform, tiling: MatmulTiling, step: int, lean: int
+) -> Iterator[MatmulTiling]:
+    """Yield a tiling with other steps, and with a first step of half the length; or one that leans."""
+    rows, m0 = len(tiling.heights(shape)), tiling.m0
+    if lean > 0:
+        tiles = shape.targets * rows * ceil_div(shape.n, tiling.n0)
+        m0 = round_up(ceil_div(shape.padded[0] + lean * rows * (rows - 1) // 2, rows), EDGE)
+        if rows == 1 or shape.targets > 1 or tiles > int(platform.ai_cores) or m0 <= lean * (rows - 1):
+            return
+    made = _tiling(shape, platform, m0, tiling.n0, tiling.part, step)
+    if made is None:
+        return
+    yield replace(made, lean=lean, band=1) if lean > 0 else made
+    half = round_up(made.l1_k // 2, made.k0)
+    if lean == 0 and half < made.l1_k:
+        yield replace(made, head_k=half)
 
 
 def _tiling(

@@ -220,16 +220,22 @@ class Estimate:
         last = part * max(drain / stages + store, drain + store / stages)
         return max(last, drain / stages + store - part * self.multiply(min(cut.l1_k, self.k)))
 
-    def cycles(self, first: float) -> float:
-        """Return the cycles of all, given those until the first tile is computed."""
-        rounds, tile = -(-self.tiles // self.chip.cores), self.further_tile()
-        starts, fetched = self.chip.block_start * (self.active - 1), self.load(self.cut.head_k)
-        return max(starts + first + (rounds - 1) * tile, self.memory() + fetched) + self.end()
+    def cycles(self, computed: float, blocks: int) -> float:
+        """Return the cycles of all, given those that the last of the blocks computes."""
+        starts, fetched = self.chip.block_start * (blocks - 1), self.load(self.cut.head_k)
+        return max(starts + computed, self.memory() + fetched) + self.end()
+
+    def single(self, blocks: int) -> float:
+        """Return when so many blocks end that have one tile each."""
+        return self.cycles(self.first_tile(), blocks)
 
     def rough(self) -> float:
         """Return the cycles as if the first tile did not wait after its first step."""
-        return self.cycles(self.load(min(self.cut.l1_k, self.k)) + self.further_tile())
+        rounds = -(-self.tiles // self.chip.cores)
+        first = self.load(min(self.cut.l1_k, self.k))
+        return self.cycles(first + rounds * self.further_tile(), self.active)
 
     def walked(self) -> float:
         """Return the cycles, the first tile step by step."""
-        return self.cycles(self.first_tile())
+        further = -(-self.tiles // self.chip.cores) - 1
+        return self.cycles(self.first_tile() + further * self.further_tile(), self.active)

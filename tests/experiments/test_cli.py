@@ -197,8 +197,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(refusal, arguments, messag
         (("--shape", SMALL, "--dtype", "int8"),
          "kernel matmul: dtype=int8\n  rule: dtype is fp16 or fp32\n  next: change the shape"),
         (("--shape", SMALL, "--tiling", "mo=16"),
-         "unknown tiling field of kernel matmul 'mo'; known: band, head_k, k0, l1_k, m0, n0, part, slots, "
-         "stage, stages"),
+         "unknown tiling field of kernel matmul 'mo'; known: band, head_k, k0, l1_k, lean, m0, n0, part, "
+         "slots, stage, stages"),
         (("--shape", "m=100000,k=100000,n=100000"),
          "kernel matmul of shape m=100000,k=100000,n=100000,b=1,trans_a=0,trans_b=0,shared=0,act=0,"
          "dtype=fp16,out_dtype=fp16: "
