@@ -32,6 +32,7 @@ from kernels.lang.flat import (
     SUB,
     flat_binary,
     flat_convert,
+    flat_dup,
     flat_scale,
     flat_unary,
     size_of,
@@ -106,6 +107,7 @@ class Epilogue(NamedTuple):
     factors: int
     pattern: int
     zeros: int  # a block of UB
+    padding: int  # rows at the end of c that a bias has filled, and that are to be zero
 
 
 @emits
@@ -145,9 +147,10 @@ def epilogue_of(core: Any, g: Given, m: int, n: int, lent: Lent, shape: Any, til
     out = alloc(core, UB, tiling.stages * stage * item, tiling.stages)
     leaving = queue(core, V, MTE3, tiling.stages)
     coming = queue(core, MTE2, V, slots) if comes != 0 else -1
+    padding = m - shape.m if g.bias >= 0 else 0
     return Epilogue(
         g.c, g.residual, g.scale, g.scales, m, n, shape.out_dtype, shape.act, is_whole, stage, lent,
-        leaving, coming, out, work, spare, residuals, factors, pattern, zeros,
+        leaving, coming, out, work, spare, residuals, factors, pattern, zeros, padding,
     )  # fmt: skip
 
 
@@ -266,6 +269,17 @@ def finish(core: Any, e: Epilogue, x: int, slot: int, region: Region, columns: i
 
 
 @emits
+def clear_padding(core: Any, e: Epilogue, out: int, region: Region, columns: int) -> None:
+    """Set the last rows of each column of fractals to zero, if they are no rows of c."""
+    if e.padding == 0 or region.m_at + region.m < e.m:
+        return
+    item = size_of(core, e.out_dtype)
+    for n1 in range(1, columns + 1):
+        first = out + (n1 * region.m - e.padding) * 16 * item
+        flat_dup(core, first, 0.0, e.padding * 16, e.out_dtype)
+
+
+@emits
 def drain_stage(core: Any, e: Epilogue, region: Region, n1: int, columns: int) -> None:
     """Move columns of fractals from `n1` on of a region to their place in c."""
     item = size_of(core, e.out_dtype)
@@ -292,6 +306,7 @@ def drain_stage(core: Any, e: Epilogue, region: Region, n1: int, columns: int) -
             free(core, e.coming)
         if to_half != 0:
             flat_convert(core, out, FP16, x, FP32, columns * 16 * region.m)
+    clear_padding(core, e, out, region, columns)
     filled(core, e.leaving)
     use(core, e.leaving)
     run, gap = region.m * 16 * item // BLOCK, (e.m - region.m) * 16 * item // BLOCK

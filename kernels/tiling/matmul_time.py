@@ -16,6 +16,8 @@ FLAG_CYCLES = 4
 """What the flags around one product take in a pipe."""
 CUT_ELEMENTS, CUT_CYCLES = 4096, 270
 """How many fp32 numbers come at once to be cut into halves, and what the vector unit takes for them."""
+NORM = 4
+"""How two times that bind together become one: by this norm, which is near the longer of unequal ones."""
 KEPT = 0.75
 """Operands of at most this part of L2 are fetched once."""
 
@@ -211,7 +213,8 @@ class Estimate:
             once = self.m * self.k * shape.item if band < chip.l2_bytes / 2 else waves * band
             read = max(read, once + waves * wide)
         written = shape.targets * self.m * self.n * shape.out_item
-        return (read + max(0, written - chip.l2_bytes)) / chip.memory
+        kept = chip.l2_bytes * written / (read + written)  # L2 holds what came last, read or written
+        return (read + max(0.0, written - kept)) / chip.memory
 
     def end(self) -> float:
         """Return what comes after the last product: the last part leaves, and before it the others."""
@@ -221,9 +224,13 @@ class Estimate:
         return max(last, drain / stages + store - part * self.multiply(min(cut.l1_k, self.k)))
 
     def cycles(self, computed: float, blocks: int) -> float:
-        """Return the cycles of all, given those that the last of the blocks computes."""
-        starts, fetched = self.chip.block_start * (blocks - 1), self.load(self.cut.head_k)
-        return max(starts + computed, self.memory() + fetched) + self.end()
+        """Return the cycles of all, given those that the last of the blocks computes.
+
+        Where cores and device memory take about as long, they wait for each other now and then.
+        """
+        alone = self.chip.block_start * (blocks - 1) + computed
+        memory = self.memory() + self.load(self.cut.head_k)
+        return float((alone**NORM + memory**NORM) ** (1 / NORM)) + self.end()
 
     def single(self, blocks: int) -> float:
         """Return when so many blocks end that have one tile each."""

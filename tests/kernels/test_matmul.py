@@ -83,10 +83,18 @@ def test_a_product_equals_its_reference_on_any_shape_and_tiling(axes, name, pick
     assert worst(kernel, shape, inputs, outputs) <= tolerance(axes["dtype"], axes["out_dtype"], axes["k"])
 
 
-@pytest.mark.parametrize("axes", [{"trans_a": 1, "shared": 1}, {"trans_b": 1, "shared": 2}, {}])
-def test_padding_of_a_product_without_bias_is_zero(axes):
-    """Whoever reads whole fractals of the result meets no garbage."""
-    shape, kernel = shape_of("matmul", m=33, k=50, n=21, b=3, **axes)
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("matmul", {"trans_a": 1, "shared": 1}),
+        ("matmul", {"trans_b": 1, "shared": 2}),
+        ("matmul_bias", {"act": 1}),
+        ("matmul_bias_add", {"act": 2, "out_dtype": FP32}),
+    ],
+)
+def test_padding_of_a_product_is_zero(name, axes):
+    """Whoever reads whole fractals of the result meets no garbage, nor the bias."""
+    shape, kernel = shape_of(name, m=333, k=50, n=21, b=3, **axes)
     assert differences(kernel, shape, 0, 1) == {"c": 0}
 
 
@@ -191,13 +199,13 @@ def test_products_of_networks_come_near_their_rooflines(name, axes, least):
     assert efficiency(kernel, shape) >= least
 
 
-@pytest.mark.parametrize(("m", "k", "n"), [(1024, 1024, 1024), (4096, 512, 1000), (300, 3000, 200)])
+@pytest.mark.parametrize(("m", "k", "n"), [(1024, 1024, 1024), (4096, 128, 1000), (300, 3000, 200)])
 def test_the_estimate_of_a_tiling_is_near_what_the_engine_finds(m, k, n):
-    """Within a fifth, so that the default tiling is a good one."""
+    """Within a tenth, so that the default tiling is a good one."""
     shape, kernel = shape_of("matmul", m=m, k=k, n=n)
     tiling, chip = MatmulTiling.default(shape, PLATFORM), Chip(PLATFORM)
     cycles = chip.trace(place(kernel, shape, None, chip, tiling).task).cycles
-    assert tiling.cycles(shape, PLATFORM) == pytest.approx(cycles, rel=0.2)
+    assert tiling.cycles(shape, PLATFORM) == pytest.approx(cycles, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,11 @@ def test_a_bias_of_whole_numbers_is_added_before_scaling():
     assert outputs["c"].tolist() == [[11.0, -2.0]]
 
 
+def test_padding_behind_a_bias_of_whole_numbers_is_zero():
+    shape = shape_of(matmul_bias_dequant, m=333, k=50, n=21, scales=21)
+    assert differences(matmul_bias_dequant, shape, 0, 1) == {"c": 0}
+
+
 def test_the_largest_products_do_not_overflow():
     """4096 times 127 * -128 fits 32 bits."""
     shape = shape_of(matmul_int8, m=1, k=4096, n=1)
