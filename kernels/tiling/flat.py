@@ -56,10 +56,17 @@ class FlatTiling(Tiling):
     @classmethod
     def of_slots(cls, shape: Any, platform: Platform, slots: int) -> Self:
         """Return the tiling for a number of buffers."""
-        return cls._cut(shape, platform, slots, cores_for(shape.n * shape.live_bytes, platform))
+        stream = cls.streamed(shape)
+        return cls._cut(stream, platform, slots, cores_for(stream.n * stream.live_bytes, platform))
 
     @classmethod
-    def _cut(cls, shape: Any, platform: Platform, slots: int, cores: int) -> Self:
+    def streamed(cls, shape: Any) -> FlatShape:
+        """Return the plain array that a shape comes down to; another one where it is none itself."""
+        plain: FlatShape = shape
+        return plain
+
+    @classmethod
+    def _cut(cls, shape: FlatShape, platform: Platform, slots: int, cores: int) -> Self:
         """Return the tiling for a number of cores."""
         size = item_bytes(shape.dtype)
         limit = int(platform.ub_bytes) * 9 // 10 // (slots * shape.live_bytes)
@@ -80,14 +87,14 @@ class FlatTiling(Tiling):
         yield replace(first, slots=1)
         for cores in (first.cores // 2, first.cores * 2):
             if 1 <= cores <= int(platform.ai_cores):
-                yield cls._cut(shape, platform, 2, cores)
+                yield cls._cut(cls.streamed(shape), platform, 2, cores)
 
     @classmethod
     def candidates(cls, shape: Any, platform: Platform) -> Iterator[Self]:
         """Yield those of the space, and a core's share in 1 to 16 equal tiles with any number of slots."""
         yield from super().candidates(shape, platform)
         first = cls.default(shape, platform)
-        share = -(-shape.n // first.cores)
+        share = -(-cls.streamed(shape).n // first.cores)
         for steps in range(1, MOST_STEPS + 1):
             made = first._with("tile", round_up(-(-share // steps), MIN_TILE))
             yield from (made._with("slots", slots) for slots in SLOTS)
