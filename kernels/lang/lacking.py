@@ -7,8 +7,9 @@ from davinci_sim.isa.state import LACKING
 from davinci_sim.platforms import Platform
 from kernels.lang.emits import emits
 
-VDIV, VSQRT, VEXP = range(3)
-NAMES = ("vdiv", "vsqrt", "vexp")
+VDIV, VSQRT, VEXP, VAXPY_MIXED = range(4)
+NAMES = ("vdiv", "vsqrt", "vexp", "vaxpy_mixed")
+_TO = {"vaxpy_mixed": ">fp32"}
 
 
 def lacking_bits(platform: Platform) -> int:
@@ -21,8 +22,8 @@ def lacking_bits(platform: Platform) -> int:
     return sum(
         1 << 2 * number + dtype
         for number, name in enumerate(NAMES)
-        for dtype in (FP16, FP32)
-        if not platform.supports(name, DTYPE_NAMES[dtype])
+        for dtype in ((FP16,) if name in _TO else (FP16, FP32))
+        if not platform.supports(name, DTYPE_NAMES[dtype] + _TO.get(name, ""))
     )
 
 

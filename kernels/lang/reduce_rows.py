@@ -12,6 +12,7 @@ from kernels.lang.buffers import UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MAX_REPEAT, flat_convert, flat_dup, flat_scale, size_of
 from kernels.lang.fold import ADD_HALF, fold, fold_lanes, start_of
+from kernels.lang.lacking import VAXPY_MIXED, lacks
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
 from kernels.lang.rows import load_rows, pitch_bytes, store_blocks
 from kernels.lang.transpose import transpose_32bit
@@ -71,7 +72,7 @@ def finish_rows(core: Any, op: int, dst: int, kept: int, rows: int, scratch: int
 @emits
 def folded_type(core: Any, op: int, dtype: int) -> int:
     """Return the type in which a tile is folded: fp16 is added as it is, and widened for the rest."""
-    return FP16 if dtype == FP16 and op == ADD else FP32
+    return FP16 if dtype == FP16 and op == ADD and lacks(core, VAXPY_MIXED, FP16) == 0 else FP32
 
 
 @emits
