@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from davinci_sim.platforms import Platform
+    from kernels.lang.kernel import Kernel
 
 HOLDS, FOUND, NO_BETTER, GONE = "holds", "found", "no better", "gone"
 
@@ -70,16 +71,26 @@ def retune_kernels(
 def _problems(folder: Path, chip: Platform, networks: bool) -> Iterator[tuple[str, str]]:
     """Yield kernels and shapes: those of the file and, if asked for, those of networks."""
     import kernels
-    from kernels.samples import network_shapes
     from kernels.tune.store import stored
 
     known = stored(folder, chip.name)
     yield from known
     if networks:
         for kernel in kernels.load().values():
-            for shape in network_shapes(kernel):
-                if (kernel.name, str(shape)) not in known:
-                    yield kernel.name, str(shape)
+            yield from (
+                (kernel.name, text) for text in _in_networks(kernel) if (kernel.name, text) not in known
+            )
+
+
+def _in_networks(kernel: Kernel) -> list[str]:
+    """Return a kernel's shapes in networks; none for one that the networks do not have."""
+    from davinci_sim.errors import BadShape
+    from kernels.samples import network_shapes
+
+    try:
+        return [str(shape) for shape in network_shapes(kernel)]
+    except BadShape:
+        return []
 
 
 def _renewed(folder: Path, chip: Platform, asked: tuple[str, str], gain: float, jobs: int) -> Entry:

@@ -17,8 +17,10 @@ from framework.graph_engine.service.compile import compile_graph
 from framework.graph_engine.service.optimize import optimize
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import split
-from kernels.tune import keep, kept, tune
+from kernels.tune import Tuned, keep, kept
+from kernels.tune.search import candidates
 from kernels.tune.store import shipped_only
+from kernels.tune.tuned import digest_of
 
 P = platform("ascend910a")
 MATMUL = kernels.find("matmul")
@@ -35,10 +37,15 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def found():
-    """Return a search's result with another tiling than the default one."""
-    result = tune(MATMUL, SHAPE, P)
-    assert result.tiling != result.default
-    return result
+    """Return what a search would, with a tiling that is not the default one."""
+    return result(SHAPE)
+
+
+def result(shape) -> Tuned:
+    """Return the second candidate as if it were the best."""
+    default, other = candidates(MATMUL, shape, P)[:2]
+    digest = digest_of(MATMUL, shape, P, default, other)
+    return Tuned("matmul", str(shape), "ascend910a", other, 100, default, 120, 2, digest)
 
 
 def test_a_kept_tiling_is_the_one_that_is_used(folder, found):
@@ -61,7 +68,7 @@ def test_the_file_reads_like_a_table(folder, found):
 
 def test_entries_stand_beside_each_other_and_the_last_one_of_a_shape_counts(folder, found):
     keep(found)
-    keep(tune(MATMUL, OTHER, P))
+    keep(result(OTHER))
     path = keep(found)
     entries = tomllib.loads(path.read_text())["tuned"]
     assert [entry["shape"] for entry in entries] == sorted([str(SHAPE), str(OTHER)])
