@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from davinci_sim.errors import DavinciError
+from davinci_sim.errors import DavinciError, InternalError
 from experiments.cli.experiments import experiment
 from experiments.cli.kernel import kernel
 from experiments.cli.output import examples, note
@@ -54,7 +54,7 @@ def exit_code(run: Callable[[], Any]) -> int:
     except Exception as error:
         from experiments.user_files import place_of
 
-        if not (place := place_of(error)):
+        if isinstance(error, InternalError) or not (place := place_of(error)):
             raise  # a mistake of ours: the traceback is what we need
         note(f"error: {type(error).__name__}: {error}\n  {place}\n  next: mend that line")
         return WRONG_USAGE

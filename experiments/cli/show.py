@@ -57,8 +57,9 @@ def show_kernel(
 @problem_options
 @tiling_option
 @block_option
-def step_kernel(  # one parameter per option
-    name: str, shape: str, dtype: str | None, platform: str, tiling: str, block: int
+@click.option("--deep", is_flag=True, help="Step into the building blocks of the language, too.")
+def step_kernel(
+    name: str, shape: str, dtype: str | None, platform: str, tiling: str, block: int, deep: bool
 ) -> None:
     """Run kernel NAME, or NAME in a file of yours given as file.py:NAME, as plain Python under pdb.
 
@@ -66,11 +67,12 @@ def step_kernel(  # one parameter per option
     `buffers` what was allocated; a step goes over the language and into your own functions. breakpoint() in
     the kernel works, too, as long as it runs this way.
     """
-    from kernels.debug import step
+    from kernels.debug import KernelDebugger, step
 
     problem = problem_of(name, shape, dtype, platform, tiling)
     try:
-        program = step(problem.kernel, problem.shape, problem.chip, problem.tiling, block)
+        debugger = KernelDebugger(deep)
+        program = step(problem.kernel, problem.shape, problem.chip, problem.tiling, block, debugger)
     except BdbQuit:
         note(f"{problem.kernel.name}: left before its end")
         return

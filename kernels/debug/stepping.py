@@ -12,19 +12,22 @@ from kernels.lang import rewrite
 from kernels.lang.kernel import Kernel, records_of
 from kernels.lang.shapes import Shape, Tiling
 
-MACHINERY = ("davinci_sim.*", "kernels.lang.*", "kernels.debug.*", "numba.*")
-"""Modules that a step goes over; the language's own building blocks, too."""
+MACHINERY = ("davinci_sim.*", "kernels.debug.*", "kernels.lang.kernel", "numba.*")
+"""Modules that a step goes over."""
+LANGUAGE = "kernels.lang.*"
+"""The language's own building blocks: a step goes over them, too, unless it is asked to go deep."""
 
 
 class KernelDebugger(pdb.Pdb):
     """Python's debugger with two further commands: `emitted [n]` and `buffers`.
 
-    A step goes over what the language and the machine do, into what the kernel's own files do.
+    A step goes over what the language and the machine do, into what the kernel's own files do; with `deep`
+    into the building blocks of the language, too.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, deep: bool = False, **settings: Any) -> None:
         """Take the arguments of `pdb.Pdb`."""
-        super().__init__(skip=MACHINERY, **settings)
+        super().__init__(skip=MACHINERY if deep else (*MACHINERY, LANGUAGE), **settings)
         self.prompt = "(kernel) "
         self.was_left = False
 

@@ -26,10 +26,12 @@ GELU, P = MODULE.gelu, platform("ascend910a")
 SHAPE = MODULE.Vector(300)
 
 
-def session(*commands: str):
+def session(*commands: str, deep: bool = False):
     """Step through gelu with scripted commands; return the lines that pdb printed, and the program."""
     out = io.StringIO()
-    debugger = KernelDebugger(stdin=io.StringIO("\n".join((*commands, "c\n"))), stdout=out, nosigint=True)
+    debugger = KernelDebugger(
+        deep, stdin=io.StringIO("\n".join((*commands, "c\n"))), stdout=out, nosigint=True
+    )
     try:
         program = step(GELU, SHAPE, P, debugger=debugger)
     finally:
@@ -37,9 +39,9 @@ def session(*commands: str):
     return out.getvalue().splitlines(), program
 
 
-def printed(*commands: str) -> list[str]:
+def printed(*commands: str, deep: bool = False) -> list[str]:
     """Return the lines that a scripted session prints."""
-    return session(*commands)[0]
+    return session(*commands, deep=deep)[0]
 
 
 def line_of(text: str, file: str = "gelu.py") -> int:
@@ -69,6 +71,12 @@ def test_a_step_goes_over_the_language_and_into_the_kernels_own_functions():
     lines = [line.removeprefix("(kernel) ") for line in printed(f"b {place}", "c", "s", "s", "s")]
     stops = [Path(line.split("(")[0].removeprefix("> ")).name for line in lines if line.startswith("> ")]
     assert stops == ["gelu.py", "gelu.py", "sigmoid.py", "sigmoid.py", "sigmoid.py"]
+
+
+def test_a_deep_step_goes_into_the_building_blocks_of_the_language():
+    place = f"{FOLDER / 'sigmoid.py'}:{line_of('flat_unary(core, EXP', 'sigmoid.py')}"
+    assert any("kernels/lang/flat.py(" in line for line in printed(f"b {place}", "c", "s", "s", deep=True))
+    assert not any("kernels/lang/flat.py(" in line for line in printed(f"b {place}", "c", "s", "s"))
 
 
 def test_emitted_prints_the_last_instructions_and_buffers_what_was_allocated():
