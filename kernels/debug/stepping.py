@@ -9,8 +9,9 @@ from davinci_sim.errors import InternalError
 from davinci_sim.isa import state as st
 from davinci_sim.platforms import Platform, platform
 from kernels.lang import rewrite
-from kernels.lang.kernel import Kernel, records_of
+from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape, Tiling
+from kernels.lang.states import records_of
 
 MACHINERY = ("davinci_sim.*", "kernels.debug.*", "kernels.lang.kernel", "numba.*")
 """Modules that a step goes over."""

@@ -13,24 +13,22 @@ from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from davinci_sim.chip.task import Task, Tensor
 from davinci_sim.core.barriers import with_barriers
-from davinci_sim.core.local import space_bytes
 from davinci_sim.core.order import legal_order
-from davinci_sim.core.program import BY_OPCODE, Program, handle_text
+from davinci_sim.core.program import Program
 from davinci_sim.core.supported import require_supported
-from davinci_sim.errors import BadTiling, DavinciError, IllegalInstruction, InternalError
-from davinci_sim.isa import PIPE_NAMES, Instruction
+from davinci_sim.errors import BadTiling, DavinciError, InternalError
 from davinci_sim.isa import state as st
 from davinci_sim.isa.fields import DTYPE_NAMES
 from davinci_sim.isa.jit import emission_jit
 from davinci_sim.memory.dtypes import DType
 from davinci_sim.memory.dtypes import dtype as dtype_of
 from davinci_sim.memory.layout import LAYOUTS
-from davinci_sim.memory.spaces import Space
 from davinci_sim.platforms import Platform
 from kernels.lang import rewrite
 from kernels.lang.explain import explain
-from kernels.lang.lacking import lacking_bits
+from kernels.lang.refusal import NEXT, refusal
 from kernels.lang.shapes import Shape, Tiling
+from kernels.lang.states import STATES, new_state, records_of
 
 FIRST_CAPACITY = 4096  # records; grows to what a program needs
 ALIGN_BYTES = 512
@@ -40,7 +38,6 @@ AROUND = ("core", "shape", "tiling")
 """What a kernel's function takes beside its operands: the first before, the others behind them."""
 PLAIN_CAPACITY = 1 << 17
 """Records of a block that is emitted as plain Python."""
-NEXT = "\n  next: "
 
 
 class Uncompilable(DavinciError):
@@ -216,7 +213,7 @@ class Kernel:
             IllegalInstruction: an instruction breaks one of its rules.
         """
         tiling = tiling or self._tiling_for_plain(shape, platform)
-        core = _new_state(platform, PLAIN_CAPACITY)
+        core = new_state(platform, PLAIN_CAPACITY)
         st.begin_block(core, block, tiling.blocks(shape, platform))
         function = getattr(self.emit, "py_func", self.emit)
         arguments = (core, *self._arguments(shape, tiling, list(self.handles(shape).values())))
@@ -256,7 +253,7 @@ class Kernel:
         """Return the program of one block, its buffers and its queues."""
         capacity = FIRST_CAPACITY
         while True:
-            core = _states.get(platform, capacity)
+            core = STATES.get(platform, capacity)
             st.begin_block(core, block, blocks)
             try:
                 self.emit(core, *self._arguments(shape, tiling, addresses))
@@ -288,7 +285,7 @@ class Kernel:
 
     def overflow(self, shape: Shape, tiling: Tiling, platform: Platform) -> Exception | None:
         """Return what is wrong with the buffers or hand-offs of a tiling, or None; block 0 is emitted."""
-        core = _states.get(platform, FIRST_CAPACITY)
+        core = STATES.get(platform, FIRST_CAPACITY)
         st.begin_block(core, 0, tiling.blocks(shape, platform))
         try:
             self.emit(core, *self._arguments(shape, tiling, [0] * len(self.operands(shape))))
@@ -308,68 +305,9 @@ class Kernel:
             f"kernel {self.name} cannot be compiled: {complaint.what}\n{complaint}{NEXT}{complaint.step}"
         )
 
-    def _refusal(self, state: npt.NDArray[np.int64], shape: Shape, tiling: Tiling) -> Exception:
+    def _refusal(self, state: npt.NDArray[np.int64], shape: Shape, tiling: Tiling) -> DavinciError:
         """Turn what the emitters noted into an error that shows the user's line."""
-        kind, what, location = (int(state[i]) for i in (st.ERROR_KIND, st.ERROR_WHAT, st.ERROR_LOCATION))
-        needed, available = int(state[st.ERROR_NEEDED]), int(state[st.ERROR_AVAILABLE])
-        place = f"  {rewrite.source_text(location)}: {rewrite.source_line(location)}"
-        case = f"kernel {self.name} of shape {shape}, tiling {tiling}"
-        if kind == st.NO_SPACE:
-            line = rewrite.source_line(location)
-            buffer = f"buffer {line.split('=')[0].strip()}" if "=" in line else "a buffer"
-            return BadTiling(
-                f"{case}: {buffer}@{Space(what).name} needs {needed} bytes, "
-                f"{max(0, available)} are available\n{place}\n  next: use smaller tiles or fewer slots"
-            )
-        if kind == st.NO_EVENT_ID:
-            pair = f"{PIPE_NAMES[what >> 4]} to {PIPE_NAMES[what & 15]}"
-            return BadTiling(
-                f"{case}: {needed} event ids from {pair} are wanted, {available} are left\n{place}\n"
-                "  next: use fewer slots or fewer queues between these pipes"
-            )
-        if kind == st.TOO_MANY_QUEUES:
-            return BadTiling(f"{case}: at most {st.MAX_QUEUES} queues fit\n{place}{NEXT}use fewer queues")
-        if kind == st.TOO_MANY_BUFFERS:
-            return BadTiling(
-                f"{case}: at most {st.MAX_BUFFERS} buffers can be allocated\n{place}{NEXT}use fewer buffers"
-            )
-        return _illegal(state, place)
-
-
-def _illegal(state: npt.NDArray[np.int64], place: str) -> IllegalInstruction:
-    """Name the instruction, its operands, the rule that one of them breaks, and the line."""
-    declared = BY_OPCODE[int(state[st.ERROR_NEEDED])]
-    wrong = int(state[st.ERROR_WHAT])
-    shown = []
-    values: dict[str, int] = {}
-    for slot, (name, _, is_float) in enumerate(declared.parameters):
-        raw = int(state[st.ERROR_VALUES + slot])
-        values[name] = raw
-        shown.append(f"{name}={_argument(declared, name, raw, is_float)}")
-    if wrong <= len(declared.fields):
-        item = declared.fields[wrong - 1]
-        value = handle_text(values[item.name]) if item in declared.operands else values[item.name]
-        rule = f"{item.name} = {value} {item.rule}"
-    elif wrong == len(declared.fields) + 1:
-        code = values["dtype"]
-        given = DTYPE_NAMES[code] if 0 <= code < len(DTYPE_NAMES) else str(code)
-        rule = f"dtype {given} must be one of {', '.join(DTYPE_NAMES[d] for d in declared.dtypes)}"
-    elif wrong > len(declared.fields) + 2:
-        text = declared.refusals[wrong - len(declared.fields) - 3][1]
-        rule = text.format(event_ids=int(state[st.EVENT_IDS]))
-    else:
-        legal = ", ".join(f"{Space(a).name}->{Space(b).name}" for a, b in declared.routes)
-        rule = f"the move must go one of the ways {legal}"
-    return IllegalInstruction(f"{declared.name}({', '.join(shown)})\n  rule: {rule}\n{place}")
-
-
-def _argument(declared: Instruction, name: str, raw: int, is_float: bool) -> object:
-    """Return an argument of an instruction as an error shows it."""
-    if any(operand.name == name for operand in declared.operands):
-        return handle_text(raw)
-    if name == "dtype" and 0 <= raw < len(DTYPE_NAMES):
-        return DTYPE_NAMES[raw]
-    return np.int32(raw).view(np.float32) if is_float else raw
+        return refusal(f"kernel {self.name} of shape {shape}, tiling {tiling}", state)
 
 
 def _sources(words: npt.NDArray[np.int64]) -> dict[int, str]:
@@ -390,38 +328,6 @@ def _fitting(kernel: Kernel, shape: Shape, platform: Platform) -> Tiling:
     raise BadTiling(f"{str(refusal).rpartition(NEXT)[0]}{NEXT}{step}")
 
 
-class _States:
-    """Keep one emission state per set of sizes, so that emitting many blocks allocates nothing."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[int, ...], st.CoreState] = {}
-
-    def get(self, platform: Platform, capacity: int) -> st.CoreState:
-        """Return a state with room for `capacity` records and the platform's spaces and events."""
-        key = _limits(platform)
-        core = self.kept.get(key)
-        if core is None or len(core.words) < capacity:
-            core = self.kept[key] = _new_state(platform, capacity)
-        return core
-
-
-def _limits(platform: Platform) -> tuple[int, ...]:
-    """Return what an emission state knows of a platform: sizes of spaces, event ids, what it lacks."""
-    return (*space_bytes(platform, 0), int(platform.event_ids_per_pipe_pair), lacking_bits(platform))
-
-
-def _new_state(platform: Platform, capacity: int) -> st.CoreState:
-    """Return a state of its own for a platform."""
-    *sizes, events, lacking = _limits(platform)
-    return st.new_core_state(capacity, sizes, events, lacking)
-
-
-def records_of(core: st.CoreState) -> npt.NDArray[np.int64]:
-    """Return the records that a core has emitted so far, as far as there is room."""
-    return core.words[: int(core.state[st.COUNT])].copy()
-
-
-_states = _States()
 KERNELS: dict[str, Kernel] = {}
 """Every kernel by name, of the kit and then of users; `kernels.load` fills it."""
 

@@ -9,7 +9,7 @@ from davinci_sim.core.dispatch import count_cycles
 from davinci_sim.isa import Pipe, pipe_barrier, set_flag, wait_flag
 from davinci_sim.isa import state as st
 from davinci_sim.platforms import platform
-from kernels.lang.kernel import _illegal
+from kernels.lang.refusal import _illegal
 
 FLAGS = pytest.mark.parametrize("flag", [set_flag, wait_flag], ids=["set_flag", "wait_flag"])
 
