@@ -20,6 +20,7 @@ from davinci_sim.errors import DavinciError, Deadlock, unknown
 from davinci_sim.isa.machine import Memory
 from davinci_sim.platforms import Platform, platform
 from kernels.check import device_memory
+from kernels.debug.names import names_of
 from kernels.debug.pipes import UNKNOWN, Times
 from kernels.debug.stopped import Stopped, arrivals
 from kernels.lang.kernel import Kernel
@@ -62,7 +63,8 @@ def run_until(
     gm = device_memory(kernel, shape, task, inputs or random_inputs(kernel, shape, 0))
     run = _on_reference if engine == "reference" else _on_fast
     cycle, memory, times = run(task, where, gm, block, record)
-    return Stopped(kernel, shape, task, block, record, cycle, memory, times)
+    names = names_of(kernel, shape, where, tiling, block, len(task.buffers[block]))
+    return Stopped(kernel, shape, task, block, record, cycle, memory, times, tuple(names))
 
 
 def record_of(kernel: Kernel, program: Program, until: int | str) -> int:

@@ -35,6 +35,7 @@ class Stopped:
         cycle: when its result arrived, counted from the start of the launch.
         memory: the block's on-chip memory and the device memory.
         times: of the block's records.
+        names: of the block's buffers, in the order of their allocation.
     """
 
     kernel: Kernel
@@ -45,6 +46,7 @@ class Stopped:
     cycle: int
     memory: Memory
     times: Times
+    names: tuple[str, ...] = ()
 
     @property
     def program(self) -> Program:
@@ -59,7 +61,7 @@ class Stopped:
     @cached_property
     def buffers(self) -> Mapping[str, Held]:
         """The block's on-chip buffers by name."""
-        return held_by(self.task.buffers[self.block])
+        return held_by(self.task.buffers[self.block], self.names)
 
     @cached_property
     def pipes(self) -> Mapping[str, str]:

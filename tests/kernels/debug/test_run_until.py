@@ -18,6 +18,7 @@ from davinci_sim.isa import INSTRUCTIONS
 from davinci_sim.memory.spaces import Space
 from experiments.user_files import load_module
 from kernels.debug import run_until
+from kernels.debug.held import held_by
 from kernels.lang import (
     FP32,
     MTE2,
@@ -213,11 +214,22 @@ def test_buffers_have_the_names_of_their_variables():
     assert stopped.buffers["staged"].source.startswith(f"{HERE}:")
 
 
-def test_buffers_of_the_languages_own_blocks_are_called_by_space_and_number():
+def test_buffers_that_building_blocks_of_the_language_allocate_have_names_too():
+    """Those of the variables there: the kernel's own line is a call."""
     found = kernels.find("add")
     stopped = run_until(found, found.shape_type(n=1000), until=0)
-    assert next(iter(stopped.buffers)) == "UB0"
-    assert all(name == f"UB{number}" for number, name in enumerate(stopped.buffers))
+    assert list(stopped.buffers) == ["ub_a", "ub_b", "ub_c"]
+    assert stopped.buffer("ub_a").dtype == np.float16
+
+
+def test_a_buffer_without_a_name_is_called_by_space_and_number():
+    """And one of several of a statement by all that it may be, where the kernel cannot be run again."""
+    stopped = run_until(HASTY, Row(512), until=0, engine="reference")
+    rows = stopped.task.buffers[0].copy()
+    rows[:, 4] = 0
+    assert list(held_by(rows)) == ["UB0", "UB1", "UB2", "UB3"]
+    assert list(held_by(stopped.task.buffers[0])) == ["one", "two", "staged", "staged#2"]
+    assert list(held_by(stopped.task.buffers[0][1:])) == ["one or two", "staged", "staged#2"]
 
 
 def test_the_text_tells_pipes_and_buffers():
