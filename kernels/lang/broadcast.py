@@ -21,7 +21,7 @@ from kernels.lang.rows import (
 )
 from kernels.lang.transpose import spread
 
-SAME, NUMBER, ROW, COLUMN = range(4)
+SAME, NUMBER, ROW, COLUMN, AXES = range(5)
 BLOCK, REPEAT = 32, 256
 MAX_PITCH = 255 * BLOCK
 MAX_ROWS = 256

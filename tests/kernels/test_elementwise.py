@@ -141,6 +141,21 @@ def test_rows_that_do_not_divide_the_length_are_refused():
     assert str(refused.value) == "kernel add: n=10, rows=3\n  rule: rows divides n\n  next: change the shape"
 
 
+@pytest.mark.parametrize(
+    ("axes", "found", "rule"),
+    [
+        ({"n": 10, "pattern": 4, "d2": 4}, "n=10, axes d0 to d2 and rows make 4", "the axes divide n"),
+        ({"n": 5, "pattern": 4, "lacks": 16 + 16 * 32}, "lacks=528", "a or b has each of five axes"),
+        ({"n": 5, "lacks": 1}, "pattern=0, lacks=1", "pattern 4 alone names axes"),
+        ({"n": 5, "pattern": 5}, "pattern=5", "pattern is 0, 1, 2, 3 or 4"),
+    ],
+)
+def test_axes_that_contradict_each_other_are_refused(axes, found, rule):
+    with pytest.raises(BadShape) as refused:
+        shape_of(kernels.find("add"), **axes)
+    assert str(refused.value) == f"kernel add: {found}\n  rule: {rule}\n  next: change the shape"
+
+
 def test_an_integer_division_is_refused():
     with pytest.raises(BadShape) as refused:
         shape_of(kernels.find("div"), "int32", n=10)
