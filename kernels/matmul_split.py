@@ -157,12 +157,12 @@ class JoinTiling(FlatTiling):
     def of_slots(cls, shape: JoinShape, platform: Platform, slots: int) -> "JoinTiling":
         """Return the tiling for a number of buffers."""
         cores = min(int(platform.ai_cores), ceil_div(shape.elements * shape.splits, CORE_ELEMENTS))
-        return cls._cut(shape, platform, slots, cores)
+        return cls._cut(cls.streamed(shape), platform, slots, cores)
 
     @classmethod
-    def _cut(cls, shape: JoinShape, platform: Platform, slots: int, cores: int) -> "JoinTiling":
-        """Return the tiling for a number of cores."""
-        return super()._cut(SumShape(shape.elements, FP32), platform, slots, cores)
+    def streamed(cls, shape: JoinShape) -> SumShape:
+        """Return the sums, one after the other."""
+        return SumShape(shape.elements, FP32)
 
 
 def matmul_join_reference(shape: Any, parts: Array) -> tuple[Array]:
