@@ -31,6 +31,7 @@ PROFILE = {
     "critical": "the same of the core whose last block ends last",
     "busy of a line": "cycles in which units hold its instructions, all pipes but S, / cores with blocks",
     "waiting of a line": "cycles for which pipes but S wait for its instructions / cores with blocks",
+    "critical path": "cycles of steps, back from the last result, each ending when the next one began",
     "what if": "cycles of the same programs, simulated on a machine that differs in what the row says",
     "saved, worth": "1 - cycles of that machine / cycles; what two limits cost together is not the sum",
     "saves": "1 - cycles with the tiling named / cycles; both were simulated",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kernels.profile import Advice, Bounds, Profile, WhatIf
 
 FILE = click.Path(path_type=Path)
-MOST_LINES, MOST_FLAGS, TEXT_WIDTH, LEAST_SHOWN = 12, 6, 64, 0.001
+MOST_LINES, MOST_STEPS, MOST_FLAGS, TEXT_WIDTH, LEAST_SHOWN = 12, 8, 6, 64, 0.001
 
 
 @click.command(
@@ -118,6 +118,7 @@ def _show(screen: Console, found: Profile, limits: Sequence[WhatIf], given: Sequ
         _causes_table(f"the same of core {book.critical_core}, which ends last", _shares(book, critical))
     )
     screen.print(_lines_table(found))
+    screen.print(_path_table(found))
     if found.ledger.flags:
         screen.print(_flags_table(found))
     if limits:
@@ -179,6 +180,20 @@ def _lines_table(found: Profile) -> Any:
     for heat in found.lines[:MOST_LINES]:
         cells = (f"{heat.busy_cycles // cores}", f"{heat.waiting_cycles // cores}", " ".join(heat.chief))
         table.add_row(heat.source, *cells, escape(heat.text))
+    return table
+
+
+def _path_table(found: Profile) -> Any:
+    """Return the longest steps of the critical path."""
+    from rich.table import Table
+
+    title = f"critical path of core {found.ledger.critical_core}, back from its last result"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in ("pipe", "what", "cycles", "of the time", "line"):
+        table.add_column(column, justify="right" if column in {"cycles", "of the time"} else "left")
+    for step in found.ledger.path[:MOST_STEPS]:
+        share = f"{100 * step.cycles / max(1, found.cycles):.1f} %"
+        table.add_row(step.pipe, step.cause, str(step.cycles), share, step.source)
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from davinci_sim.platforms import Platform
 from davinci_sim.trace.ledger.causes import BLOCK_START, CAUSES, IMBALANCE, NAMES, NO_BLOCK, WORK
 from davinci_sim.trace.ledger.charge import CONSISTENT, PIPES, Records, Rules, Sums, charge_block
 from davinci_sim.trace.ledger.flags import Flag, flag, hand_backs, partners
+from davinci_sim.trace.ledger.path import STEPS, Block, walk_back
 from davinci_sim.trace.ledger.work import LEAST_ROWS, Work, work_of
 
 Numbers = npt.NDArray[np.int64]
@@ -38,6 +39,10 @@ class LineCharge:
     location: int
     source: str
     cycles: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return keys `pipe`, `cause`, `source`, `cycles`."""
+        return {"pipe": self.pipe, "cause": self.cause, "source": self.source, "cycles": self.cycles}
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class Ledger:
             held by the full queue of the second.
         lines: charges by source line, the greatest first.
         flags: waits by flag and by the lines that wait and set, the longest first.
+        path: the critical path of the block that ended last, by line, pipe and cause ("latency" is from the
+            end of a unit's work to its result), the greatest first; it sums to the time of the block.
     """
 
     cycles: int
@@ -86,6 +93,7 @@ class Ledger:
     queues: Numbers
     lines: tuple[LineCharge, ...]
     flags: tuple[FlagWait, ...]
+    path: tuple[LineCharge, ...]
 
     def cycles_of(self, pipe: str, cause: str, core: int | None = None) -> int:
         """Return the cycles of a pipe that a cause is charged with, on a core or summed over all.
@@ -128,9 +136,9 @@ class Ledger:
         Keys: `cycles`, `clock_hz`, `cores`, `blocks`, `hbm_bytes`: [fetched, written back], `critical_core`;
         `causes`: [{name, meaning}] in the order of the columns; `pipes`: [name]; `mean`: {pipe: {cause:
         cycles}} over the cores that have blocks; `critical`: the same of the critical core; `table`:
-        [core][pipe][cause]; `queues`: [pipe][pipe with the full queue]; `lines`: [{pipe, cause, source,
-        cycles}]; `flags`: [{src, dst, event_id, cause, wait, set, count, cycles}], where `cause` is "flag" or
-        "buffer_full". In `mean` and `critical` causes without cycles are left out.
+        [core][pipe][cause]; `queues`: [pipe][pipe with the full queue]; `lines` and `path`: [{pipe, cause,
+        source, cycles}]; `flags`: [{src, dst, event_id, cause, wait, set, count, cycles}], where `cause` is
+        "flag" or "buffer_full". In `mean` and `critical` causes without cycles are left out.
         """
         return {
             "cycles": self.cycles,
@@ -145,10 +153,8 @@ class Ledger:
             "critical": _by_name(self.table[self.critical_core]),
             "table": self.table.tolist(),
             "queues": self.queues.tolist(),
-            "lines": [
-                {"pipe": line.pipe, "cause": line.cause, "source": line.source, "cycles": line.cycles}
-                for line in self.lines
-            ],
+            "lines": [line.as_json() for line in self.lines],
+            "path": [step.as_json() for step in self.path],
             "flags": [
                 {
                     "src": Pipe(wait.flag.src).name, "dst": Pipe(wait.flag.dst).name,
@@ -166,6 +172,14 @@ def _by_name(table: npt.NDArray[Any]) -> dict[str, dict[str, int | float]]:
         pipe: {name: cycles for name, cycles in zip(NAMES, row, strict=True) if cycles}
         for pipe, row in zip(PIPE_NAMES, table.tolist(), strict=True)
     }
+
+
+class Ran(NamedTuple):
+    """When the last block of each core ended, and which block ended last of all (-1: none) and began when."""
+
+    ends: Numbers
+    block: int
+    begin: int
 
 
 def ledger(
@@ -193,17 +207,20 @@ def ledger(
     sums = _empty_sums(int(platform.ai_cores), len(locations) + 1, count)
     rules = Rules(int(platform.queue_depth), int(platform.dispatch_cycles), is_hand_back)
     window = _window(trace)
-    ends = _charge_blocks(launches, trace, records, sums, rules, window)
+    ran = _charge_blocks(launches, trace, records, sums, rules, window)
     sources = ["", *(trace.sources.get(int(location), "") for location in locations)]
     return Ledger(
         cycles=window[1] - window[0],
         clock_hz=trace.clock_hz,
         table=sums.pipes[:, 1:].copy(),
-        critical_core=int(ends.argmax()),
+        critical_core=int(ran.ends.argmax()),
         blocks=len(blocks),
         hbm_bytes=(int(hbm_bytes[0]), int(hbm_bytes[1])),
         queues=sums.queues[1:, 1:].copy(),
-        lines=tuple(_lines(sums.lines, sources, [0, *locations.tolist()])),
+        lines=tuple(_lines(sums.lines, NAMES, sources, [0, *locations.tolist()])),
+        path=tuple(
+            _lines(_path(blocks, records, sums, rules, ran), STEPS, sources, [0, *locations.tolist()])
+        ),
         flags=tuple(_flag_waits(blocks, records, sums.waited, sources, is_hand_back)),
     )
 
@@ -229,31 +246,45 @@ def _empty_sums(cores: int, lines: int, records: int) -> Sums:
         np.zeros((lines, PIPES, len(CAUSES)), dtype=np.int64),
         np.zeros((PIPES, PIPES), dtype=np.int64),
         np.zeros(records, dtype=np.int64),
+        np.zeros(records, dtype=np.int64),
     )
 
 
 def _charge_blocks(
     launches: Sequence[Launch], trace: Trace, records: Records, sums: Sums, rules: Rules,
     window: tuple[int, int],
-) -> Numbers:  # fmt: skip
-    """Charge all blocks as they ran, and what lies around them; return [core] when the last one ended."""
+) -> Ran:  # fmt: skip
+    """Charge all blocks as they ran, and what lies around them."""
     offsets, due = offsets_of(blocks_of(launches)).tolist(), _due(launches, trace.spans or (window,))
     core_of, starts = trace.records["core"], trace.records["start"]
     ends = np.full(len(sums.pipes), window[0], dtype=np.int64)
-    has_block = np.zeros(len(sums.pipes), dtype=bool)
+    last_of, begins = [-1] * len(ends), [0] * len(due)
     ran = [block for block in range(len(due)) if offsets[block] < offsets[block + 1]]
     for block in sorted(ran, key=lambda block: (int(starts[offsets[block]]), block)):
         first, last = offsets[block], offsets[block + 1]
         core = int(core_of[first])
-        begin = max(due[block], int(ends[core]))
-        sums.pipes[core, 1:, BLOCK_START] += begin - ends[core]
-        end, wrong = charge_block(records, sums, rules, core, first, last, begin)
+        last_of[core], begins[block] = block, max(due[block], int(ends[core]))
+        sums.pipes[core, 1:, BLOCK_START] += begins[block] - ends[core]
+        end, wrong = charge_block(records, sums, rules, core, first, last, begins[block])
         if wrong != CONSISTENT:
             raise _foreign(f"record {wrong - first} of block {block} starts before it could")
-        ends[core], has_block[core] = end, True
-    for core in range(len(sums.pipes)):
-        sums.pipes[core, 1:, IMBALANCE if has_block[core] else NO_BLOCK] += window[1] - ends[core]
-    return ends
+        ends[core] = end
+    for core, block in enumerate(last_of):
+        sums.pipes[core, 1:, NO_BLOCK if block < 0 else IMBALANCE] += window[1] - ends[core]
+    block = last_of[int(ends.argmax())]
+    return Ran(ends, block, begins[block] if block >= 0 else window[0])
+
+
+def _path(blocks: Sequence[Program], records: Records, sums: Sums, rules: Rules, ran: Ran) -> Numbers:
+    """Return [line, pipe, step] cycles of the critical path of the block that ended last."""
+    found = np.zeros((*sums.lines.shape[:2], len(STEPS)), dtype=np.int64)
+    if ran.block >= 0:
+        first, last = offsets_of(blocks)[ran.block : ran.block + 2].tolist()
+        places = np.zeros(last - first, dtype=np.int64)
+        mates = partners(blocks[ran.block])
+        block = Block(first, ran.begin, rules.queue_depth, rules.dispatch_cycles, sums.arrival, mates, places)
+        walk_back(records, block, last, int(ran.ends.max()), found)
+    return found
 
 
 def _due(launches: Sequence[Launch], spans: Sequence[tuple[int, int]]) -> list[int]:
@@ -274,14 +305,16 @@ def _foreign(found: str) -> DavinciError:
     )
 
 
-def _lines(table: Numbers, sources: Sequence[str], locations: Sequence[int]) -> Iterator[LineCharge]:
+def _lines(
+    table: Numbers, names: Sequence[str], sources: Sequence[str], locations: Sequence[int]
+) -> Iterator[LineCharge]:
     """Yield the charges of [line, pipe, cause] that are not zero, the greatest first."""
     places = np.argwhere(table > 0)
     cycles = table[tuple(places.T)]
     for at in np.argsort(-cycles, kind="stable").tolist():
         line, pipe, why = (int(number) for number in places[at])
         source = sources[line]
-        yield LineCharge(Pipe(pipe).name, NAMES[why], locations[line], source, int(cycles[at]))
+        yield LineCharge(Pipe(pipe).name, names[why], locations[line], source, int(cycles[at]))
 
 
 def _flag_waits(

@@ -34,7 +34,7 @@ from davinci_sim.trace.ledger.causes import (
 Numbers = npt.NDArray[np.int64]
 PIPES = int(Pipe.MTE3) + 1
 """Columns by pipe number; 0 stays empty."""
-_IS_QUEUED = np.array([pipe in QUEUED_PIPES for pipe in range(int(Pipe.ALL) + 1)])
+IS_QUEUED = np.array([pipe in QUEUED_PIPES for pipe in range(int(Pipe.ALL) + 1)])
 _S, _ALL = int(Pipe.S), int(Pipe.ALL)
 CONSISTENT = -1
 
@@ -62,6 +62,7 @@ class Sums(NamedTuple):
     lines: Numbers  # [line, pipe, cause]; line 0 is none
     queues: Numbers  # [pipe, pipe with the full queue]
     waited: Numbers  # [record]: cycles for its flag, where they count
+    arrival: Numbers  # [record]: when it was handed to its queue
 
 
 class Rules(NamedTuple):
@@ -221,7 +222,7 @@ def charge_block(
     for r in range(first, last):
         pipe, start, end = records.pipe[r], records.start[r], records.end[r]
         block_end = max(block_end, records.ready[r])
-        if not _IS_QUEUED[pipe]:
+        if not IS_QUEUED[pipe]:
             clock = _run_scalar(records, sums, rules, scalar, core, r, clock)
             if clock < 0:
                 return begin, r
@@ -229,6 +230,7 @@ def charge_block(
         n = pushed[pipe]
         room = taken[pipe, (n - depth) % (depth + 1)] if n >= depth else begin
         clock = _hand_out(records, sums, rules, scalar, core, r, clock, room)
+        sums.arrival[r] = clock
         since = max(clock, free[pipe])
         taken[pipe, n % (depth + 1)], pushed[pipe] = since, n + 1
         if start < since:

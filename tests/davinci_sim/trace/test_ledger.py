@@ -44,6 +44,9 @@ def charged(launches, chip, cache=None):
     assert content_of(before).tobytes() == content_of(after).tobytes()
     for pipe in trace.pipes():
         assert book.work_cycles(pipe) == trace.busy_cycles(pipe)
+    if len(launches) == 1 and 0 < len(trace.cores) == sum(map(bool, map(len, launches[0].programs))):
+        began = book.cycles_of("S", "block_start", book.critical_core)
+        assert sum(step.cycles for step in book.path) == book.cycles - began
     return book
 
 
@@ -238,6 +241,38 @@ def test_short_bursts_waste_slots_of_the_bus(words):
     bus = 256 * 100 // 70
     flow = -(-bus // 110)
     assert columns["MTE2"]["short_bursts"] == flow * (bus - 32) // bus
+
+
+def test_the_critical_path_leads_from_the_last_result_to_the_first_instruction(words):
+    """A load, the flag of it, an addition: beside it a store of old data, which is done before."""
+    lines = (
+        words.load(160),
+        words.set_flag(words.MTE2, words.V),
+        words.store(1),
+        words.wait_flag(words.MTE2, words.V),
+        words.work(100),
+    )
+    _, book = one(CHIP, *(f"{line}  # kernel.py:{n}" for n, line in enumerate(lines, start=1)))
+    found = {(step.pipe, step.cause, step.source): step.cycles for step in book.path}
+    load = -(-160 * 32 // 110)
+    assert found == {
+        ("S", "dispatch", "kernel.py:1"): 1,
+        ("MTE2", "transfer_head", "kernel.py:1"): 100,
+        ("MTE2", "busy", "kernel.py:1"): load,
+        ("MTE2", "hand_off", "kernel.py:2"): 1,
+        ("V", "hand_off", "kernel.py:4"): 1,
+        ("V", "busy", "kernel.py:5"): 100,
+        ("V", "latency", "kernel.py:5"): int(CHIP.vector_drain_cycles),
+    }
+
+
+def test_the_critical_path_passes_a_full_queue(words):
+    """The fourth addition has room when the second is at work, which the first one has to end for."""
+    _, book = one(NARROW, *[words.work(255)] * 4, words.load(4000))
+    path = {(step.pipe, step.cause): step.cycles for step in book.path}
+    assert path["V", "busy"] == 255
+    assert path["S", "dispatch"] == 3 + 3
+    assert sum(path.values()) == book.cycles
 
 
 def test_flags_are_paired_in_the_order_of_their_pipes(words):
