@@ -75,11 +75,15 @@ def _all(found: Profile) -> Iterator[Finding]:
 
 
 def _idle_cores(found: Profile) -> Iterator[Finding]:
-    """Yield that cores have no block."""
+    """Yield that cores have no block, or get none because others are done before their turn comes."""
     cores = int(found.platform.ai_cores)
     idle = cores - len(found.trace.cores)
-    if idle >= LEAST_SHARE * cores:
-        yield Finding(found.limiting_pipe, "no_block", idle / cores, f"{idle} of {cores} cores have no block")
+    if idle < LEAST_SHARE * cores:
+        return
+    text = f"{idle} of {cores} cores have no block"
+    if found.ledger.blocks > len(found.trace.cores):
+        text = f"{idle} of {cores} cores get no block, since others are done before it starts"
+    yield Finding(found.limiting_pipe, "no_block", idle / cores, text)
 
 
 def _chain(found: Profile, pipe: str) -> Iterator[str]:

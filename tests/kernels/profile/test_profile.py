@@ -108,6 +108,17 @@ def test_lines_name_the_source_and_sum_to_what_is_charged():
     assert vector[0].chief == ("V", "busy")
 
 
+def test_cores_that_get_no_block_are_told_from_cores_that_have_none():
+    """32 short blocks, 82 cycles apart, run on the few cores that are free again; 4 blocks have 4 cores."""
+    short = profiled("add", tiling={"tile": 128, "cores": 32}, n=4096)
+    (reused,) = [each.text for each in findings(short) if each.cause == "no_block"]
+    idle = 32 - len(short.trace.cores)
+    assert reused == f"{idle} of 32 cores get no block, since others are done before it starts"
+    long = profiled("add", tiling={"tile": 4096, "cores": 4}, n=400_000)
+    (unused,) = [each.text for each in findings(long) if each.cause == "no_block"]
+    assert unused == "28 of 32 cores have no block"
+
+
 def test_advice_names_a_tiling_that_was_simulated(single):
     """Without a second buffer MTE2 waits until V has used the first; two slots are faster, as it says."""
     given = [each for each in advise(single) if each.tiling is not None]
