@@ -25,9 +25,8 @@ class _Kernels(ModuleType):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep the kernel where the import system would put the file of the same name."""
-        if isinstance(value, ModuleType) and hasattr(value, name):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
+        is_family = isinstance(value, ModuleType) and hasattr(getattr(value, name, None), "emit")
+        super().__setattr__(name, getattr(value, name) if is_family else value)
 
 
 sys.modules[__name__].__class__ = _Kernels

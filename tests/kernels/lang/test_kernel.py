@@ -358,6 +358,14 @@ def test_shapes_and_tilings_print_as_the_command_line_takes_them():
     assert Case(64).pack() == (64, 0)
 
 
+def test_the_name_of_a_family_is_its_kernel_and_that_of_a_package_the_package():
+    import kernels.matmul
+    import kernels.tune
+
+    assert kernels.matmul is kernels.find("matmul")
+    assert kernels.tune.keep.__module__ == "kernels.tune.store"
+
+
 def test_the_language_exports_what_it_lists():
     """Nothing in the list is missing, and instructions are there under their names."""
     from davinci_sim.isa import INSTRUCTIONS
