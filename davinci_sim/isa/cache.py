@@ -26,6 +26,7 @@ from numba.core.runtime import nrt
 
 CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
 FunctionCache: Any = caching.FunctionCache
+IndexDataCacheFile: Any = caching.IndexDataCacheFile
 initialize_runtime: Any = nrt.rtsys.initialize  # Numba's own functions have no types
 
 _ISA = Path(__file__).parent
@@ -93,6 +94,9 @@ def _facts(function: Any, into_calls: bool) -> Iterator[tuple[str, Any]]:
                 yield from _fact(name, function.__globals__[name], code.co_names, into_calls)
     for cell in function.__closure__ or ():
         yield from _fact("cell", cell.cell_contents, (), into_calls)
+    for name, kind in function.__annotations__.items():  # machine code knows the fields of a named tuple
+        if hasattr(kind, "_fields"):
+            yield f"{name} {kind.__module__}.{kind.__qualname__} {kind._fields}", None
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -199,10 +203,31 @@ class _Entry(CompileResultCacheImpl):  # type: ignore[misc]
         return super().rebuild(target, reduced)._replace(metadata={"needs": [each for each, _ in needs]})
 
 
+class _Files(IndexDataCacheFile):  # type: ignore[misc]
+    """Numba's files of a function; those that name a type which is gone hold nothing."""
+
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()
+        except (AttributeError, ImportError):
+            return {}
+
+    def _load_data(self, name: str) -> Any:
+        try:
+            return super()._load_data(name)
+        except (AttributeError, ImportError) as error:
+            raise FileNotFoundError(name) from error  # which Numba takes for code that is not there
+
+
 class DiskCache(FunctionCache):  # type: ignore[misc]
     """Numba's cache of a function, with our idea of what is out of date."""
 
     _impl_class = _Entry
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """Find code on disk; what only compiling needs (Numba's tables, SciPy) is not imported for it."""

@@ -20,7 +20,9 @@ def emits(function: F) -> F:
     mark_lines = not function.__module__.startswith(__package__ or "")
     parameters = [_parameter(each) for each in list(inspect.signature(function).parameters.values())[1:]]
     kinds = tuple(kind for _, _, kind in parameters)
-    compiled: Any = apart(rewrite(function, mark_lines)[0], kinds, allocates=False)
+    rewritten = rewrite(function, mark_lines)[0]
+    rewritten.__annotations__ = function.__annotations__  # part of what names its machine code
+    compiled: Any = apart(rewritten, kinds, allocates=False)
     compiled.emits_parameters = parameters
     compiled.annotations = [each.annotation for each in inspect.signature(function).parameters.values()][1:]
     return cast(F, compiled)

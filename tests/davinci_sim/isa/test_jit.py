@@ -1,13 +1,16 @@
 """Machine code on disk is used for as long as nothing changes that it was compiled from."""
 
 import os
+import pickle
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
+import numba
 import pytest
 
-from davinci_sim.isa.cache import digest_of
+from davinci_sim.isa.cache import _Files, digest_of
 from davinci_sim.isa.jit import apart, inner
 
 ROOT = Path(__file__).parents[3]
@@ -70,6 +73,24 @@ def test_a_constant_that_a_function_reads_is_part_of_its_digest():
     """Numba freezes global numbers into machine code."""
     source = "def f(x):\n    return x + ADDED"
     assert digest_of(made(source, ADDED=1)) != digest_of(made(source, ADDED=2))
+
+
+def test_the_fields_of_an_annotated_named_tuple_are_part_of_the_digest():
+    """Machine code takes them by place, and knows their names."""
+    source = "def f(x: Pair):\n    return x[0]"
+    digests = {digest_of(made(source, Pair=namedtuple("Pair", fields))) for fields in ("a b", "a c", "a b")}
+    assert len(digests) == 2
+
+
+def test_code_for_a_type_that_is_gone_is_compiled_again(tmp_path):
+    """Index and code of a function name the types of its arguments: without them these cannot be read."""
+    files, gone = _Files(str(tmp_path), "function", ""), b"cdecimal\nGone\n."
+    files.save("key", "code")
+    assert files.load("key") == "code"
+    (tmp_path / "function.1.nbc").write_bytes(gone)
+    assert files.load("key") is None
+    (tmp_path / "function.nbi").write_bytes(pickle.dumps(numba.__version__) + gone)
+    assert files.load("key") is None
 
 
 def helpers(kind):
