@@ -67,11 +67,9 @@ EDGE, BLOCK = 16, 32
 TILE_BYTES, ODD_TILE_BYTES = 32 * 1024, 80 * 1024
 LONG_ITEM_BYTES = 512
 """Items from here on are moved without a detour; shorter ones come in longer runs and are sorted in UB."""
-PACKED_BYTES = 96
-"""Rows of y up to this, no whole number of blocks, are packed."""
+FEW = 64
+"""Up to so many places along one axis, tiles leave, or come, in one run: without gaps between lines."""
 SMALL_BYTES = 128
-FEW_BYTES = 48
-"""Rows of x up to this are separated into columns without a gap in between."""
 SHORT_TILE_BYTES = 16 * 1024
 
 
@@ -446,7 +444,8 @@ def few_columns_turned(core: Any, x: int, y: int, t: Turn, shape: Any, tiling: A
 def has_few_columns(core: Any, t: Turn, size: int) -> int:
     """Return 1 where few columns of many rows, which follow each other in x, become long lines."""
     is_dense = t.item == 1 and t.i1 * t.i2 == 1 and t.si0 == t.j
-    return 1 if is_dense and t.j * size <= FEW_BYTES and t.i0 >= RUN else 0
+    is_short = t.j * size <= BLOCK or (t.j <= FEW and t.j * size % BLOCK > 0)
+    return 1 if is_dense and is_short and t.i0 >= RUN else 0
 
 
 def _operands(shape: TransposeShape) -> tuple[Operand, ...]:
@@ -465,7 +464,7 @@ def transpose(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     line_bytes = t.i0 * t.i1 * t.i2 * t.item * size
     if moves_items(core, t, size) != 0:
         items_moved(core, x, y, t, shape, tiling)
-    elif line_bytes % BLOCK > 0 and line_bytes <= PACKED_BYTES:
+    elif line_bytes % BLOCK > 0 and t.i0 * t.i1 * t.i2 <= FEW:
         short_lines_turned(core, x, y, t, shape, tiling)
     elif has_few_columns(core, t, size) != 0:
         few_columns_turned(core, x, y, t, shape, tiling)
