@@ -113,7 +113,8 @@ class TransposeShape(Shape):
         if len(groups) > len(ORDERS[0]):
             raise BadShape(
                 f"kernel transpose: axes {tuple(axes)} of {tuple(lengths)}\n"
-                "  rule: at most four axes are left when neighbours that stay so count as one\n  next: transpose in two steps"
+                "  rule: at most four axes are left when neighbours that stay so count as one\n"
+                "  next: transpose in two steps"
             )
         order = sorted(range(len(groups)), key=lambda g: groups[g][0])
         missing = len(ORDERS[0]) - len(groups)
