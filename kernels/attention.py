@@ -164,7 +164,7 @@ def make_levels(core: Any, plan: Any) -> Any:
     tile, q_bytes = plan.tile * plan.width * 2, plan.groups * queries * plan.width * 2
     l0a = max(plan.k_piece * plan.width, plan.v_piece * (plan.width + SUM_ROWS)) * 2
     l0a = max(l0a, plan.masked * plan.k_piece * queries * 2)
-    mask = plan.masked * plan.tile * queries * 2
+    mask = plan.masked * plan.tile * plan.groups * queries * 2
     q, p = queries * plan.width * 2, plan.v_piece * queries * 2
     l1_k, l1_v = alloc(core, L1, 2 * tile, 2), alloc(core, L1, 2 * tile, 2)
     l1_p, l1_q = alloc(core, L1, plan.tile * queries * 2), alloc(core, L1, 2 * q_bytes, 2)
@@ -203,8 +203,13 @@ def open_hands(core: Any) -> Any:
 
 @emits
 def unit_head(core: Any, plan: Any, unit: int) -> int:
-    """Return the head that a unit belongs to."""
+    """Return the head that a unit belongs to; with a mask all heads of the same queries are neighbours.
+
+    So a long mask comes from device memory once, and not once per head.
+    """
     rows = plan.columns * plan.groups * EDGE
+    if plan.masked != 0:
+        return int(unit % plan.heads)
     return int(unit // ((plan.rows + rows - 1) // rows))
 
 
@@ -213,6 +218,8 @@ def unit_query(core: Any, plan: Any, unit: int) -> int:
     """Return the first query of a unit; some heads count backwards, so that causal work is even."""
     rows = plan.columns * plan.groups * EDGE
     units = (plan.rows + rows - 1) // rows
+    if plan.masked != 0:
+        return int(unit // plan.heads * rows)
     place = unit % units
     if unit // units // max(1, block_dim(core) // units) % 2 == 1:  # each core's next round
         place = units - 1 - place

@@ -153,9 +153,15 @@ def store_columns(core: Any, dst: int, src: int, columns: int, rows: int, all_ro
 
 
 @emits
+def unit_columns(core: Any, plan: Any, query: int) -> int:
+    """Return how many columns of sixteen queries the unit that begins with `query` has."""
+    return int(min(plan.columns * plan.groups, (plan.rows - query) // EDGE))
+
+
+@emits
 def load_tile(core: Any, at: Any, hands: Any, plan: Any, g: Any, head: int, query: int, key: int) -> None:
-    """Bring a tile of keys and one of values to L1, and the mask for the group from `query` on."""
-    n, rows = min(plan.tile, plan.keys - key), min(plan.columns * EDGE, plan.rows - query)
+    """Bring a tile of keys and one of values to L1, and the mask for the unit from `query` on."""
+    n, rows = min(plan.tile, plan.keys - key), unit_columns(core, plan, query) * EDGE
     place = (head * plan.keys * (plan.width // EDGE) + key) * BLOCK
     slot = fill(core, hands.k)
     load_columns(core, at.l1_k + slot * at.tile_bytes, g.k + place, plan.width // EDGE, n, plan.keys)
@@ -175,17 +181,19 @@ def add_mask(core: Any, at: Any, hands: Any, plan: Any, step: Any, piece: int, r
     Two columns of sixteen queries at once, so that each product begins at whole accumulators.
     """
     l0a, tile = at.l0a + fill(core, hands.l0) * at.l0a_bytes, at.l1_mask + step.slot * at.mask_bytes
+    skipped = step.group * plan.columns
+    all_columns = unit_columns(core, plan, step.query - skipped * EDGE)
     for column in range(step.columns):
         pair = min(2, step.columns - column // 2 * 2)
         target = l0a + (column // 2 * 2 * rows // EDGE + column % 2) * FRACTAL
-        source = tile + (piece // EDGE * step.columns + column) * FRACTAL
-        load2d(core, target, source, rows // EDGE, step.columns, transpose=1, dst_gap=pair - 1)
+        source = tile + (piece // EDGE * all_columns + skipped + column) * FRACTAL
+        load2d(core, target, source, rows // EDGE, all_columns, transpose=1, dst_gap=pair - 1)
     filled(core, hands.l0)
     use(core, hands.l0)
     for column in range(0, step.columns, 2):
-        edge, skipped = min(2, step.columns - column) * EDGE, column * rows * BLOCK
-        acc = at.l0c_s + piece * step.columns * BLOCK + skipped
-        mmad(core, acc, l0a + skipped, at.l0b_one, rows, edge, edge, 0, to_fp16=1)
+        edge, place = min(2, step.columns - column) * EDGE, column * rows * BLOCK
+        acc = at.l0c_s + piece * step.columns * BLOCK + place
+        mmad(core, acc, l0a + place, at.l0b_one, rows, edge, edge, 0, to_fp16=1)
     free(core, hands.l0)
 
 

@@ -101,8 +101,7 @@ class AttentionTiling(Tiling):
     @classmethod
     def _fitting(cls, shape: AttentionShape, platform: Platform) -> Iterator["AttentionTiling"]:
         """Yield tilings from large to small groups, each with the longest equal tiles that fit."""
-        most = (1,) if shape.MASKED else (2, 1)
-        sizes = [(columns, groups) for columns in (4, 2, 1) for groups in most]
+        sizes = [(columns, groups) for columns in (4, 2, 1) for groups in (2, 1)]
         for columns, groups in sizes:
             longest = cls._longest(shape, platform, columns, groups)
             if longest >= EDGE or (columns, groups) == (1, 1):
@@ -130,7 +129,7 @@ class AttentionTiling(Tiling):
         width, queries = round_up(shape.d, EDGE), columns * EDGE
         sums = queries * (width + SUM_ROWS) * 4
         ub = int(platform.ub_bytes) - STATS_BYTES - (groups + 1) * sums - (groups + 1) * queries * width * 2
-        masks = 4 * queries if shape.MASKED else 0
+        masks = 4 * groups * queries if shape.MASKED else 0
         l1 = (int(platform.l1_bytes) - 2 * groups * queries * width * 2) // (8 * width + 2 * queries + masks)
         l0c = (int(platform.l0c_bytes) - 2 * sums) // (2 * queries)
         l0b = int(platform.l0b_bytes) - 2 * queries * width * 2 - 2 * 2 * queries * EDGE
@@ -143,7 +142,8 @@ class AttentionTiling(Tiling):
         vector = tiles * (7 * queries * self.tile // 128 + 3 * queries * width // 64 + STEP_CYCLES)
         cube = tiles * queries * self.tile * (2 * width + SUM_ROWS) // 4096
         path = min(int(platform.l2_read_bytes_per_cycle), int(platform.l2_chip_bytes_per_cycle) // cores)
-        unit = max(self.groups * max(vector, cube), tiles * self.tile * width * 4 // path)
+        loads = 4 * width + (2 * self.groups * queries if shape.MASKED else 0)
+        unit = max(self.groups * max(vector, cube), tiles * self.tile * loads * 4 // (3 * path))
         return -(-self.units(shape) // cores) * unit
 
     def units(self, shape: AttentionShape) -> int:

@@ -141,7 +141,7 @@ def test_half_of_the_peak_is_reached_where_the_vector_unit_allows_four_sevenths(
 
 def test_a_mask_costs_little():
     """The cube adds it, which has time left."""
-    assert efficiency(MASKED, shape_of(MASKED, b=1, heads=12, t=4096, d=64)) >= 0.45
+    assert efficiency(MASKED, shape_of(MASKED, b=1, heads=12, t=4096, d=64)) >= 0.42
 
 
 @pytest.mark.parametrize(
