@@ -44,17 +44,13 @@ from kernels.lang import (
     filled,
     free,
     kernel,
-    load2d,
     output,
     queue,
     use,
-    vector_dup,
     vmuls,
 )
 from kernels.lang.attention import (
     EDGE,
-    FRACTAL,
-    ONE_BYTES,
     SUM_ROWS,
     Hands,
     Levels,
@@ -67,6 +63,7 @@ from kernels.lang.attention import (
     multiply_values,
     whole,
 )
+from kernels.lang.identity import ONE_BYTES, draw_one
 from kernels.lang.online_softmax import (
     Results,
     Room,
@@ -324,27 +321,6 @@ def end_all(core: Any, w: Any, step: Any, before: Any, ended: Any) -> None:
 
 
 @emits
-def draw_one(core: Any, at: Any, hands: Any) -> None:
-    """Bring an identity of 32 x 32 to L0B, by way of UB and L1."""
-    ub, half = alloc(core, UB, ONE_BYTES), ONE_BYTES - FRACTAL
-    fill(core, hands.out)
-    vector_dup(core, ub, ONE_BYTES // 256, 0.0, FP16)
-    for row in range(EDGE):  # rows of the first and the last fractal, from left to right
-        vector_dup(core, ub + row * BLOCK, 2, 1.0, FP16, row + 1, 1, half // BLOCK)
-    for row in range(1, EDGE):
-        vector_dup(core, ub + row * BLOCK, 2, 0.0, FP16, row, 1, half // BLOCK)
-    filled(core, hands.out)
-    use(core, hands.out)
-    fill(core, hands.q)
-    data_move(core, at.l1_one, ub, 1, ONE_BYTES // BLOCK)
-    free(core, hands.out)
-    filled(core, hands.q)
-    use(core, hands.q)
-    load2d(core, at.l0b_one, at.l1_one, ONE_BYTES // FRACTAL)
-    free(core, hands.q)
-
-
-@emits
 def attend(core: Any, g: Any, to: Any, plan: Any) -> None:
     """Compute attention for this core's units."""
     at, room, hands = make_levels(core, plan), make_room(core, plan), open_hands(core)
@@ -355,7 +331,7 @@ def attend(core: Any, g: Any, to: Any, plan: Any) -> None:
     if plan.causal != 0:
         draw_triangle(core, room.triangle)
     if plan.masked != 0:
-        draw_one(core, at, hands)
+        draw_one(core, hands.out, hands.q, at.l1_one, at.l0b_one)
     fetch_queries(core, hands, plan, ub_q, g.q, block_idx(core))
     scale_queries(core, at, hands, plan, ub_q, block_idx(core))
     ended = before = step = nothing(core)

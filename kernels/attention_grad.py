@@ -53,6 +53,7 @@ from kernels.lang import (
     use,
 )
 from kernels.lang.attention import BLOCK, EDGE, FRACTAL, store_columns, whole
+from kernels.lang.identity import ONE_BYTES, draw_one
 from kernels.lang.online_softmax import draw_triangle
 from kernels.lang.root import inverse_root
 from kernels.lang.score_gradients import (
@@ -64,13 +65,14 @@ from kernels.lang.score_gradients import (
     Ways,
     drain_pair,
     load_keys,
+    load_mask,
     load_queries,
     multiply_pair,
     power_pair,
     score_pair,
     slope_pair,
 )
-from kernels.tiling.attention import AttentionShape, KeyTiling, QueryTiling
+from kernels.tiling.attention import AttentionShape, KeyTiling, MaskedShape, QueryTiling
 
 Array = npt.NDArray[Any]
 PARTS = 2
@@ -96,15 +98,33 @@ def _query_operands(shape: AttentionShape) -> tuple[Operand, ...]:
     return *_sources(shape), output("dq", (shape.b, shape.heads, shape.t, shape.d), FP16, "NZ")
 
 
+def _with_mask(operands: Any) -> Any:
+    """Return the operands of a launch with a mask behind those that it reads."""
+
+    def masked(shape: MaskedShape) -> tuple[Operand, ...]:
+        every = operands(shape)
+        read = tuple(operand for operand in every if not operand.is_output)
+        lengths = (shape.t, shape.keys) if shape.mask == 1 else (shape.b, shape.t, shape.keys)
+        mask = Operand("mask", lengths, FP16, "NZ", between=(-1, 1))
+        return *read, mask, *every[len(read) :]
+
+    return masked
+
+
 def _slopes(
-    shape: AttentionShape, q: Array, k: Array, v: Array, do: Array, shift: Array, delta: Array
-) -> tuple[Array, Array]:
+    shape: AttentionShape, q: Array, k: Array, v: Array, do: Array, shift: Array, delta: Array,
+    mask: Array | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """Return the probabilities and the gradients of the scores, [..., t, s], rounded to fp16."""
     lowered, raised = (x[..., : shape.t, :].astype(np.float32) for x in (shift, delta))
     ones = np.ones((*k.shape[:-1], PARTS), np.float16)
     rows = (np.concatenate((x, y), axis=-1) for x, y in ((q, lowered), (do, raised)))
     columns = (np.concatenate((x, ones), axis=-1) for x in (k, v))
-    score, slope = (ordered_product(a, b).astype(np.float16) for a, b in zip(rows, columns, strict=True))
+    start = 0.0 if mask is None else mask.reshape(-1, 1, shape.t, shape.keys)
+    score, slope = (
+        ordered_product(a, b, first).astype(np.float16)
+        for a, b, first in zip(rows, columns, (start, 0.0), strict=True)
+    )
     if shape.causal:
         score = np.where(np.triu(np.ones((shape.t, shape.keys), bool), 1), -np.inf, score)
     p = np.exp(score.astype(np.float64)).astype(np.float16)
@@ -135,29 +155,35 @@ def _macs(products: int) -> Any:
 
 
 @emits
-def make_problem(core: Any, shape: Any, tiling: Any, owns: int) -> Any:
-    """Gather the problem and its cut."""
+def make_problem(core: Any, shape: Any, tiling: Any, owns: int, mask_heads: int) -> Any:
+    """Gather the problem and its cut; `mask_heads` 0 is no mask."""
     s = shape.s if shape.s > 0 else shape.t
     rows, keys, width = whole(core, shape.t), whole(core, s), whole(core, shape.d)
     m, n, piece = whole(core, tiling.m), whole(core, tiling.n), max(32, tiling.piece // 32 * 32)
     exact = (shape.b * shape.heads, shape.t, s, shape.d)
-    return Problem(*exact, rows, keys, width, shape.causal, m, n, min(piece, m), owns)
+    masks = (1 if mask_heads > 0 else 0, max(1, mask_heads))
+    return Problem(*exact, rows, keys, width, shape.causal, m, n, min(piece, m), owns, *masks)
 
 
 @emits
 def make_buffers(core: Any, x: Any) -> Any:
     """Allocate what lies in L1, L0, L0C and UB."""
     q, k, p = 2 * x.m * (x.width + EDGE) * 2, 2 * x.n * x.width * 2, 2 * x.m * x.n * 2
-    l0 = 2 * max((x.width + EDGE) * max(x.n, x.piece), x.n * x.piece, x.width * x.n)
+    mask = x.masked * x.m * x.n * 2
+    l0b = 2 * max((x.width + EDGE) * x.piece, x.width * x.n)
+    l0a = 2 * max((x.width + EDGE) * x.n, x.n * x.piece)
     acc = 2 * x.n * x.width * 4 if x.owns == 0 else x.m * x.width * 4
     out = 2 * x.n * x.width * 2 if x.owns == 0 else x.piece * x.width * 6
     q_slots, k_slots = INNER if x.owns == 0 else 1, 1 if x.owns == 0 else INNER
     l1_q, l1_k = alloc(core, L1, q_slots * q, q_slots), alloc(core, L1, k_slots * k, k_slots)
     l1_p, ones = alloc(core, L1, 2 * p, 2), alloc(core, L1, FRACTAL)
-    l0a, l0b = alloc(core, L0A, 2 * l0, 2), alloc(core, L0B, 2 * l0, 2)
+    l1_mask, one = alloc(core, L1, INNER * mask, INNER), x.masked * ONE_BYTES
+    l1_one, l0b_one = alloc(core, L1, one), alloc(core, L0B, one)
+    l0a_at, l0b_at = alloc(core, L0A, 2 * l0a, 2), alloc(core, L0B, 2 * l0b, 2)
     l0c, acc_at = alloc(core, L0C, p + 1024), alloc(core, L0C, acc)
     ub_p, ub_ds, out_at = alloc(core, UB, p // 2), alloc(core, UB, p // 2), alloc(core, UB, out)
-    return Buffers(l1_q, l1_k, l1_p, ones, l0a, l0b, l0c, acc_at, ub_p, ub_ds, out_at, q, k, p, l0)
+    places = (l1_q, l1_k, l1_p, ones, l1_mask, l1_one, l0a_at, l0b_at, l0b_one, l0c, acc_at)
+    return Buffers(*places, ub_p, ub_ds, out_at, q, k, p, mask, l0a, l0b)
 
 
 @emits
@@ -268,6 +294,8 @@ def load_inner(core: Any, j: Any, pair: Any) -> None:
         load_queries(core, j.b, j.x, j.g, slot, pair.head, pair.query)
     else:
         load_keys(core, j.b, j.x, j.g, slot, pair.head, pair.key)
+    if j.x.masked != 0:
+        load_mask(core, j.b, j.x, j.g, pair, slot)
     filled(core, j.w.inner)
 
 
@@ -335,14 +363,21 @@ def go_over(core: Any, j: Any) -> None:
 
 
 @emits
-def differentiate(core: Any, g: Any, first: int, second: int, owns: int, shape: Any, tiling: Any) -> None:
+def differentiate(core: Any, g: Any, first: int, second: int, x: Any) -> None:
     """Compute what the owned blocks of this core get."""
-    x = make_problem(core, shape, tiling, owns)
     b, w, triangle = make_buffers(core, x), open_ways(core), alloc(core, UB, FRACTAL)
     if x.causal != 0:
         draw_triangle(core, triangle)
+    if x.masked != 0:
+        draw_one(core, w.out, w.up, b.l1_one, b.l0b_one)
     set_2d(core, b.ones, 1, 1.0)
     go_over(core, Job(x, g, b, w, first, second, triangle))
+
+
+@emits
+def heads_of_mask(core: Any, shape: Any) -> int:
+    """Return how many heads have the same mask."""
+    return int(shape.heads * (shape.b if shape.mask == 1 else 1))
 
 
 @kernel(AttentionShape, KeyTiling, _key_operands, _key_reference, _macs(4))
@@ -354,7 +389,8 @@ def attention_grad_kv(  # noqa: PLR0913, PLR0917 - an operand each
 
     p[t, s] = exp(q_scaled k^T + shift), of which shift and delta[b, heads, t, 2] are a number and its rest.
     """
-    differentiate(core, Given(q_scaled, k, v, do, shift, delta), dk, dv, 0, shape, tiling)
+    g = Given(q_scaled, k, v, do, shift, delta, -1)
+    differentiate(core, g, dk, dv, make_problem(core, shape, tiling, 0, 0))
 
 
 @kernel(AttentionShape, QueryTiling, _query_operands, _query_reference, _macs(3))
@@ -363,4 +399,25 @@ def attention_grad_q(  # noqa: PLR0913, PLR0917 - an operand each
     tiling: Any,
 ) -> None:  # fmt: skip
     """dq[b, heads, t, d] = (p * (do v^T + delta)) @ k / sqrt(d), with p as attention_grad_kv has it."""
-    differentiate(core, Given(q_scaled, k, v, do, shift, delta), dq, -1, 1, shape, tiling)
+    g = Given(q_scaled, k, v, do, shift, delta, -1)
+    differentiate(core, g, dq, -1, make_problem(core, shape, tiling, 1, 0))
+
+
+@kernel(MaskedShape, KeyTiling, _with_mask(_key_operands), _key_reference, _macs(4))
+def attention_masked_grad_kv(  # noqa: PLR0913, PLR0917 - an operand each
+    core: Any, q_scaled: int, k: int, v: int, do: int, shift: int, delta: int, mask: int, dk: int, dv: int,
+    shape: Any, tiling: Any,
+) -> None:  # fmt: skip
+    """As attention_grad_kv, with p = exp(q_scaled k^T + shift + mask) for mask[t, s] or [b, t, s]."""
+    g = Given(q_scaled, k, v, do, shift, delta, mask)
+    differentiate(core, g, dk, dv, make_problem(core, shape, tiling, 0, heads_of_mask(core, shape)))
+
+
+@kernel(MaskedShape, QueryTiling, _with_mask(_query_operands), _query_reference, _macs(3))
+def attention_masked_grad_q(  # noqa: PLR0913, PLR0917 - an operand each
+    core: Any, q_scaled: int, k: int, v: int, do: int, shift: int, delta: int, mask: int, dq: int, shape: Any,
+    tiling: Any,
+) -> None:  # fmt: skip
+    """As attention_grad_q, with p = exp(q_scaled k^T + shift + mask) for mask[t, s] or [b, t, s]."""
+    g = Given(q_scaled, k, v, do, shift, delta, mask)
+    differentiate(core, g, dq, -1, make_problem(core, shape, tiling, 1, heads_of_mask(core, shape)))

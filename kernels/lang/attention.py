@@ -16,8 +16,6 @@ from kernels.lang.queues import fill, filled, free, use
 
 EDGE, BLOCK, FRACTAL = 16, 32, 512
 MAX_GAP = 65535
-ONE_BYTES = 2048
-"""An identity of 32 x 32."""
 SUM_ROWS = 16
 """Rows below those of v^T that hold the sums."""
 
@@ -174,27 +172,48 @@ def load_tile(core: Any, at: Any, hands: Any, plan: Any, g: Any, head: int, quer
     filled(core, hands.v)
 
 
+class Masked(NamedTuple):
+    """A block of a mask in L1, [keys, queries] column by column of 16 keys, and the scores it begins in L0C.
+
+    Of `all_columns` columns of sixteen queries the `columns` from `first` on are taken, and `rows` keys.
+    """
+
+    l1: int
+    acc: int
+    rows: int
+    first: int
+    columns: int
+    all_columns: int
+
+
 @emits
-def add_mask(core: Any, at: Any, hands: Any, plan: Any, step: Any, piece: int, rows: int) -> None:
-    """Begin the scores of a piece of the keys with the mask: the cube multiplies it by an identity.
+def add_mask(core: Any, q_l0: int, l0a: int, one: int, block: Any) -> None:
+    """Begin scores with a mask: the cube multiplies it by an identity, `one` in L0B.
 
     Two columns of sixteen queries at once, so that each product begins at whole accumulators.
     """
-    l0a, tile = at.l0a + fill(core, hands.l0) * at.l0a_bytes, at.l1_mask + step.slot * at.mask_bytes
-    skipped = step.group * plan.columns
-    all_columns = unit_columns(core, plan, step.query - skipped * EDGE)
-    for column in range(step.columns):
-        pair = min(2, step.columns - column // 2 * 2)
+    rows = block.rows
+    for column in range(block.columns):
+        pair = min(2, block.columns - column // 2 * 2)
         target = l0a + (column // 2 * 2 * rows // EDGE + column % 2) * FRACTAL
-        source = tile + (piece // EDGE * all_columns + skipped + column) * FRACTAL
-        load2d(core, target, source, rows // EDGE, all_columns, transpose=1, dst_gap=pair - 1)
-    filled(core, hands.l0)
-    use(core, hands.l0)
-    for column in range(0, step.columns, 2):
-        edge, place = min(2, step.columns - column) * EDGE, column * rows * BLOCK
-        acc = at.l0c_s + piece * step.columns * BLOCK + place
-        mmad(core, acc, l0a + place, at.l0b_one, rows, edge, edge, 0, to_fp16=1)
-    free(core, hands.l0)
+        source = block.l1 + (block.first + column) * FRACTAL
+        load2d(core, target, source, rows // EDGE, block.all_columns, transpose=1, dst_gap=pair - 1)
+    filled(core, q_l0)
+    use(core, q_l0)
+    for column in range(0, block.columns, 2):
+        edge, place = min(2, block.columns - column) * EDGE, column * rows * BLOCK
+        mmad(core, block.acc + place, l0a + place, one, rows, edge, edge, 0, to_fp16=1)
+    free(core, q_l0)
+
+
+@emits
+def add_step_mask(core: Any, at: Any, hands: Any, plan: Any, step: Any, piece: int, rows: int) -> None:
+    """Begin the scores of a piece of the keys of a step with the mask."""
+    first, l0a = step.group * plan.columns, at.l0a + fill(core, hands.l0) * at.l0a_bytes
+    columns = unit_columns(core, plan, step.query - first * EDGE)
+    l1 = at.l1_mask + step.slot * at.mask_bytes + piece // EDGE * columns * FRACTAL
+    acc = at.l0c_s + piece * step.columns * BLOCK
+    add_mask(core, hands.l0, l0a, at.l0b_one, Masked(l1, acc, rows, first, step.columns, columns))
 
 
 @emits
@@ -218,7 +237,7 @@ def multiply_keys(core: Any, at: Any, hands: Any, plan: Any, step: Any, queries:
     for piece in range(0, step.n, plan.k_piece):
         rows = whole(core, min(plan.k_piece, step.n - piece))
         if plan.masked != 0:
-            add_mask(core, at, hands, plan, step, piece, rows)
+            add_step_mask(core, at, hands, plan, step, piece, rows)
         l0a = at.l0a + fill(core, hands.l0) * at.l0a_bytes
         for column in range(depth):
             source = tile + (column * step.pitch + piece) * BLOCK

@@ -8,7 +8,7 @@ beside the keys and values.
 from typing import Any, NamedTuple
 
 from davinci_sim.isa import FP16, data_move, l0c_to_ub, load2d, mmad, vadd
-from kernels.lang.attention import EDGE, FRACTAL, load_columns
+from kernels.lang.attention import EDGE, FRACTAL, Masked, add_mask, load_columns
 from kernels.lang.emits import emits
 from kernels.lang.flat import MUL, flat_binary, flat_dup, flat_unary
 from kernels.lang.queues import fill, filled, free, use
@@ -37,10 +37,12 @@ class Problem(NamedTuple):
     n: int
     piece: int
     owns: int
+    masked: int
+    mask_heads: int
 
 
 class Given(NamedTuple):
-    """Operands in GM: scaled queries, keys, values, gradients of results, and what is subtracted."""
+    """Operands in GM: scaled queries, keys, values, gradients of results, what is subtracted, mask."""
 
     q: int
     k: int
@@ -48,6 +50,7 @@ class Given(NamedTuple):
     do: int
     shift: int
     delta: int
+    mask: int
 
 
 class Pair(NamedTuple):
@@ -69,11 +72,12 @@ class Pair(NamedTuple):
 
 
 class Product(NamedTuple):
-    """Two blocks in L1 and where in L0C their product goes."""
+    """Two blocks in L1, where in L0C their product goes, and whether it is added to what is there."""
 
     left: int
     right: int
     acc: int
+    adds: int
 
 
 class Buffers(NamedTuple):
@@ -83,8 +87,11 @@ class Buffers(NamedTuple):
     l1_k: int
     l1_p: int
     ones: int
+    l1_mask: int
+    l1_one: int
     l0a: int
     l0b: int
+    l0b_one: int
     l0c: int
     acc: int
     ub_p: int
@@ -93,7 +100,9 @@ class Buffers(NamedTuple):
     q_bytes: int
     k_bytes: int
     p_bytes: int
-    l0_bytes: int
+    mask_bytes: int
+    l0a_bytes: int
+    l0b_bytes: int
 
 
 class Ways(NamedTuple):
@@ -132,6 +141,23 @@ def load_keys(core: Any, b: Any, x: Any, g: Any, slot: int, head: int, key: int)
 
 
 @emits
+def load_mask(core: Any, b: Any, x: Any, g: Any, pair: Any, slot: int) -> None:
+    """Bring the mask of a pair to a slot of L1."""
+    place = (pair.head // x.mask_heads * x.keys + pair.key) * x.rows * 2 + pair.query * BLOCK
+    target = b.l1_mask + slot * b.mask_bytes
+    load_columns(core, target, g.mask + place, pair.n // EDGE, pair.m, x.rows)
+
+
+@emits
+def begin_with_mask(core: Any, b: Any, w: Any, x: Any, pair: Any, row: int) -> None:
+    """Begin the scores of a piece of the queries with the mask."""
+    l0a, first = b.l0a + fill(core, w.l0) * b.l0a_bytes, row // EDGE
+    count, l1 = min(x.piece, pair.m - row) // EDGE, b.l1_mask + pair.number % INNER * b.mask_bytes
+    acc = b.l0c + row * pair.n * 2
+    add_mask(core, w.l0, l0a, b.l0b_one, Masked(l1, acc, pair.n, first, count, pair.m // EDGE))
+
+
+@emits
 def half_acc(core: Any, b: Any) -> int:
     """Return where in L0C the gradients of the probabilities begin behind the scores."""
     return int((b.p_bytes // 2 + ACC_ALIGN - 1) // ACC_ALIGN * ACC_ALIGN)
@@ -142,7 +168,7 @@ def score_piece(core: Any, b: Any, w: Any, x: Any, pair: Any, p: Any, row: int) 
     """Compute left[keys, d] @ right[queries, d]^T minus a number per query, for a piece of the queries."""
     depth, count = x.width // EDGE, min(x.piece, pair.m - row)
     slot = fill(core, w.l0)
-    l0a, l0b = b.l0a + slot * b.l0_bytes, b.l0b + slot * b.l0_bytes
+    l0a, l0b = b.l0a + slot * b.l0a_bytes, b.l0b + slot * b.l0b_bytes
     for column in range(depth):
         source = p.left + column * pair.n * BLOCK
         load2d(core, l0a + column * FRACTAL, source, pair.n // EDGE, dst_gap=depth)
@@ -152,7 +178,7 @@ def score_piece(core: Any, b: Any, w: Any, x: Any, pair: Any, p: Any, row: int) 
         load2d(core, l0b + column * count * BLOCK, source, count // EDGE)
     filled(core, w.l0)
     use(core, w.l0)
-    mmad(core, p.acc + row * pair.n * 2, l0a, l0b, pair.n, x.width + 2, count, 0, to_fp16=1)
+    mmad(core, p.acc + row * pair.n * 2, l0a, l0b, pair.n, x.width + 2, count, p.adds, to_fp16=1)
     free(core, w.l0)
 
 
@@ -167,8 +193,11 @@ def score_pair(core: Any, b: Any, w: Any, x: Any, pair: Any) -> None:
     fill(core, w.s)
     for which in range(2):
         acc = b.l0c + which * half_acc(core, b)
-        p = Product(k + which * b.k_bytes // 2, q + which * b.q_bytes // 2, acc)
+        adds = x.masked if which == 0 else 0
+        p = Product(k + which * b.k_bytes // 2, q + which * b.q_bytes // 2, acc, adds)
         for row in range(0, pair.m, x.piece):
+            if adds != 0:
+                begin_with_mask(core, b, w, x, pair, row)
             score_piece(core, b, w, x, pair, p, row)
     filled(core, w.s)
 
@@ -217,9 +246,9 @@ def power_pair(core: Any, b: Any, w: Any, x: Any, pair: Any) -> None:
         if seen < pair.n:
             at = b.ub_p + (column * pair.n + seen) * BLOCK
             flat_dup(core, at, 0.0, (pair.n - seen) * EDGE, FP16)
-    slot = fill(core, w.up)
+    fill(core, w.up)
     blocks = pair.m * pair.n // EDGE if x.owns == 0 else 0
-    send(core, w.p, b.l1_p + slot * b.p_bytes, b.ub_p, blocks)
+    send(core, w.p, b.l1_p + pair.number % 2 * b.p_bytes, b.ub_p, blocks)
 
 
 @emits
@@ -239,7 +268,7 @@ def key_product(core: Any, b: Any, w: Any, x: Any, pair: Any, which: int, q_slot
     acc, depth = b.acc + which * x.n * x.width * 4, x.width // EDGE
     for row in range(0, pair.m, x.piece):
         count, slot = min(x.piece, pair.m - row), fill(core, w.l0)
-        l0a, l0b = b.l0a + slot * b.l0_bytes, b.l0b + slot * b.l0_bytes
+        l0a, l0b = b.l0a + slot * b.l0a_bytes, b.l0b + slot * b.l0b_bytes
         for column in range(count // EDGE):
             source = left + (row // EDGE + column) * pair.n * BLOCK
             load2d(core, l0a + column * FRACTAL, source, pair.n // EDGE, dst_gap=count // EDGE - 1)
@@ -259,7 +288,7 @@ def query_product(core: Any, b: Any, w: Any, x: Any, pair: Any, k_slot: int) -> 
     depth = x.width // EDGE
     for row in range(0, pair.m, x.piece):
         count, slot = min(x.piece, pair.m - row), fill(core, w.l0)
-        l0a, l0b = b.l0a + slot * b.l0_bytes, b.l0b + slot * b.l0_bytes
+        l0a, l0b = b.l0a + slot * b.l0a_bytes, b.l0b + slot * b.l0b_bytes
         for column in range(count // EDGE):
             source = left + (row // EDGE + column) * pair.n * BLOCK
             load2d(core, l0a + column * pair.n * BLOCK, source, pair.n // EDGE, transpose=1)

@@ -14,6 +14,7 @@ from kernels.run import random_inputs, run
 from tests.kernels.equality import P, differences, efficiency, engines_agree, shape_of, tilings
 
 LAUNCHES = ("attention_grad_prepare", "attention_grad_kv", "attention_grad_q")
+MASKED = ("attention_masked_grad_kv", "attention_masked_grad_q")
 PICK, SEED = st.integers(0, 3), st.integers(0, 99)
 
 
@@ -26,6 +27,17 @@ def test_each_launch_equals_its_reference(name, b, heads, t, d, s, pick, seed):
     """Any numbers of queries and keys, whole fractals or not."""
     kernel = kernels.find(name)
     wrong = differences(kernel, shape_of(kernel, b=b, heads=heads, t=t, d=d, s=s), pick, seed)
+    assert set(wrong.values()) == {0}
+
+
+@settings(max_examples=12)
+@given(
+    name=st.sampled_from(MASKED), b=st.integers(1, 2), t=st.integers(1, 300), d=st.integers(1, 70),
+    s=st.integers(0, 300), mask=st.integers(1, 2), pick=PICK, seed=SEED,
+)  # fmt: skip
+def test_a_mask_is_part_of_the_probabilities(name, b, t, d, s, mask, pick, seed):
+    kernel = kernels.find(name)
+    wrong = differences(kernel, shape_of(kernel, b=b, heads=2, t=t, d=d, s=s, mask=mask), pick, seed)
     assert set(wrong.values()) == {0}
 
 
@@ -90,7 +102,7 @@ def test_both_engines_give_the_same_bits(name):
     assert engines_agree(kernel, shape_of(kernel, b=1, heads=1, t=100, d=40, s=70))
 
 
-@pytest.mark.parametrize("name", LAUNCHES)
+@pytest.mark.parametrize("name", [*LAUNCHES, *MASKED])
 @pytest.mark.parametrize("axes", [{"t": 90, "d": 40, "s": 200}, {"t": 300, "d": 64, "causal": 1}])
 def test_no_tiling_has_a_finding(name, axes):
     kernel = kernels.find(name)
