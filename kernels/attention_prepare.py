@@ -43,6 +43,7 @@ from kernels.lang.attention import BLOCK, EDGE, load_columns, store_columns, who
 from kernels.lang.flat import ADD, MUL
 from kernels.lang.root import inverse_root
 from kernels.lang.transpose import transpose_16bit
+from kernels.rules import round_up
 from kernels.tiling.attention import AttentionShape, PrepareTiling
 
 Array = npt.NDArray[Any]
@@ -64,12 +65,29 @@ def in_parts(x: Array) -> Array:
     return np.stack((number, (-x - number.astype(np.float32)).astype(np.float16)), axis=-1)
 
 
+def ordered_sum(x: Array) -> Array:
+    """Return the sum of x[..., d] in fp32 in the order of the vector unit: sixteens first, then neighbours.
+
+    >>> ordered_sum(np.ones((2, 20), np.float32))
+    array([20., 20.], dtype=float32)
+    """
+    padded = np.zeros((*x.shape[:-1], round_up(x.shape[-1], EDGE)), np.float32)
+    padded[..., : x.shape[-1]] = x
+    columns = padded.reshape(*x.shape[:-1], -1, EDGE)
+    total = columns[..., 0, :]
+    for column in range(1, columns.shape[-2]):
+        total = total + columns[..., column, :]
+    while total.shape[-1] > 1:
+        total = total[..., ::2] + total[..., 1::2]
+    return np.asarray(total[..., 0])
+
+
 def _prepare_reference(
     shape: AttentionShape, q: Array, o: Array, do: Array, lse: Array
 ) -> tuple[Array, Array, Array]:
     scaled = (q.astype(np.float32) * np.float32(1 / np.sqrt(shape.d))).astype(np.float16)
     delta = np.zeros(lse.shape, np.float32)
-    delta[..., : shape.t] = (o.astype(np.float64) * do).sum(axis=-1)
+    delta[..., : shape.t] = ordered_sum(o.astype(np.float32) * do.astype(np.float32))
     return scaled, in_parts(lse), in_parts(delta)
 
 

@@ -131,7 +131,8 @@ class AttentionTiling(Tiling):
         sums = queries * (width + SUM_ROWS) * 4
         ub = int(platform.ub_bytes) - STATS_BYTES - (groups + 1) * sums - (groups + 1) * queries * width * 2
         masks = 4 * groups * queries if shape.MASKED else 0
-        l1 = (int(platform.l1_bytes) - 2 * groups * queries * width * 2) // (8 * width + 2 * queries + masks)
+        l1 = int(platform.l1_bytes) - 2 * groups * queries * width * 2 - ONE_BYTES
+        l1 //= 8 * width + 2 * queries + masks
         l0c = (int(platform.l0c_bytes) - 2 * sums) // (2 * queries)
         l0b = int(platform.l0b_bytes) - 2 * queries * width * 2 - 2 * 2 * queries * EDGE
         return max(0, min(ub // (2 * queries), l1, l0c) // EDGE * EDGE) if l0b >= 0 else 0
