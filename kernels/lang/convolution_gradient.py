@@ -87,11 +87,19 @@ def multiply_piece(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, waits: i
 
 
 @emits
+def phase_at(core: Any, p: Plan, i: int) -> int:
+    """Return the i-th phase: first the one that sees most of the filter, so that weights come behind work."""
+    start = p.phases - 1 - (p.filter.pad + p.phases - 1) % p.phases
+    return int((i // p.phases + start) % p.phases * p.phases + (i + start) % p.phases)
+
+
+@emits
 def multiply_phases(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, before: Piece) -> Any:
     """Compute all phases of a tile and n0 result groups; return the last piece, yet to be settled."""
     waits, opens = 1 if s.tile == p.first and p.streams == 0 else 0, 1
     tile, n, phase, m = before.tile, before.n, before.phase, before.m
-    for now in range(p.phases * p.phases):
+    for i in range(p.phases * p.phases):
+        now = phase_at(core, p, i)
         q = phase_plan(core, p, now)
         for first in range(0, tile_fractals(core, q, s.tile), p.m0):
             multiply_piece(core, q, t, b, Step(s.tile, s.n, first, 0), waits)

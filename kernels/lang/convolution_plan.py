@@ -133,13 +133,21 @@ def plan_of(
     row_tiles = (height + rows - 1) // rows
     part, column = block_idx(core) // tiling.channel_cores, block_idx(core) % tiling.channel_cores
     part = part % tiling.tile_cores
-    stacks = row_tiles == 1 and window.row_step == 1 and problem.splits == 0
+    stacks = row_tiles == 1 and window.row_step == 1
+    if problem.splits > 0:  # a tile is of one split
+        stacks = stacks and shape.n % (problem.splits * tiling.images) == 0
     images = min(tiling.images, shape.n) if stacks else 1
     tiles = (shape.n + images - 1) // images * row_tiles
     first, last = tiles * part // tiling.tile_cores, tiles * (part + 1) // tiling.tile_cores
     if problem.splits > 0:
-        first = shape.n * (problem.splits * part // tiling.tile_cores) // problem.splits * row_tiles
-        last = shape.n * (problem.splits * (part + 1) // tiling.tile_cores) // problem.splits * row_tiles
+        first = shape.n * (problem.splits * part // tiling.tile_cores) // problem.splits // images * row_tiles
+        last = (
+            shape.n
+            * (problem.splits * (part + 1) // tiling.tile_cores)
+            // problem.splits
+            // images
+            * row_tiles
+        )
     n_start = problem.results * column // tiling.channel_cores
     n_end = problem.results * (column + 1) // tiling.channel_cores
     map_groups = min(tiling.map_groups, problem.groups)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from davinci_sim.isa import FP16, FP32, l0c_to_ub, vadd, vmul
 from kernels.lang.buffers import UB, alloc
 from kernels.lang.convolution import ACCUMULATOR, Buffers, Step, Tensors
-from kernels.lang.convolution_plan import Plan, first_image, rows_of, tile_fractals
+from kernels.lang.convolution_plan import Plan, first_image, images_of, rows_of, tile_fractals
 from kernels.lang.convolution_store import write
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, flat_convert, flat_dup
@@ -72,14 +72,18 @@ def measure(core: Any, lanes: int, values: int, positions: int, scratch: int) ->
 def store_measured(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, z: Statistics) -> None:
     """Bring one output tile from L0C through UB to GM, and add it to the sums."""
     columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
-    positions = min(fractals * 16, rows_of(core, p, s.tile) * p.window.ow - s.m * 16)
     u = b.u + fill(core, b.qu) * b.u_slot
     wide = u if p.unit == 2 else z.wide
     l0c_to_ub(core, wide, b.c + use(core, b.qc) * b.c_slot, 1, fractals * columns)
     free(core, b.qc)
-    for n in range(columns):
-        lanes = z.lanes + (s.n - p.n_start + n) * 2 * SUM_BYTES
-        measure(core, lanes, wide + n * fractals * ACCUMULATOR, positions, z.scratch)
+    for i in range(images_of(core, p, s.tile)):
+        first = i * p.apart * p.window.ow
+        start, end = max(first, s.m * 16), first + rows_of(core, p, s.tile) * p.window.ow
+        positions = min(end, (s.m + fractals) * 16) - start
+        for n in range(columns if positions > 0 else 0):
+            lanes = z.lanes + (s.n - p.n_start + n) * 2 * SUM_BYTES
+            values = wide + (n * fractals * 16 + start - s.m * 16) * GROUP_BYTES
+            measure(core, lanes, values, positions, z.scratch)
     if p.unit == 1:
         flat_convert(core, u, FP16, wide, FP32, fractals * columns * 256)
     filled(core, b.qu)

@@ -17,6 +17,7 @@ from kernels.tiling.conv2d_shape import (
     ConvShape,
     Phase,
     Problem,
+    StatisticsShape,
     ceil_div,
     even,
 )
@@ -34,6 +35,8 @@ ALIGNMENT = 512
 HINDRANCE, CROWDING, CROWDED = 0.05, 0.9, 0.7
 """What the work of a pipe costs the busiest one, by its share; beyond the last figure much more."""
 OVERLAP = 4
+UNHIDDEN = 0.4
+"""The share of a load that shows where it is not begun ahead."""
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -109,7 +112,7 @@ class BackwardInputTiling(ConvTiling):
 
 @dataclass(frozen=True)
 class StatisticsTiling(ConvTiling):
-    """How a convolution with sums by channel is cut: a core has whole splits, a tile is of one image."""
+    """How a convolution with sums by channel is cut: a core has whole splits, a tile is of one split."""
 
     @classmethod
     def problem(cls, shape: Any) -> Problem:
@@ -141,7 +144,9 @@ def ub_bytes(p: Problem, t: ConvTiling) -> int:
 
 def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
     """Tell whether every buffer of a tiling has room, and its images can be stacked."""
-    if t.images > 1 and (rows_of(p, t) < p.oh or p.skips_rows or p.splits):
+    if t.images > 1 and (rows_of(p, t) < p.oh or p.skips_rows):
+        return False
+    if t.images > 1 and p.splits and p.images % (p.splits * t.images):
         return False
     if p.splits and t.tile_cores > p.splits:
         return False
@@ -176,7 +181,7 @@ def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
     channel_cores = [c for c in CORE_SHARES if c <= min(cores // group_cores, p.results)]
     heights = sorted({ceil_div(ceil_div(p.oh, k), p.phases) * p.phases for k in range(1, p.oh + 1)})
     tiles = [(1, min(rows, p.oh)) for rows in heights]
-    if not p.skips_rows and not p.splits:
+    if not p.skips_rows:
         tiles += [(images, p.oh) for images in (2, 4, 8, 16, 32) if images <= p.images]
     for shared, (images, rows), n0 in product(channel_cores, tiles, (1, 2, 4, 8, 16)):
         share = ceil_div(p.results, shared)
@@ -261,6 +266,8 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     hbm = int(platform.hbm_bytes_per_cycle)
     first = max(weights / columns + chunked, _distinct(p, t, columns) / hbm)
     filling = first / chunks
+    if p.phases > 1 and t.weight_slots > 1:  # fetched when they are needed, not ahead
+        working += UNHIDDEN * weights * parts * tiles * passes
     each = working / (parts * tiles)  # the second tile of the map comes behind all of the first
     second = first + max(whole, _distinct(p, t, 0) / hbm) - each if tiles > 1 else 0.0
     late = max(first - each / (pieces * columns), second) - filling
@@ -353,3 +360,13 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
         lines = t.images * rows_of(p, t) * p.phases * share
         drain += lines * (p.ow * p.position_bytes / p.phases / int(platform.ub_to_ub_bytes_per_cycle) + 2)
     return cube, unfold, drain
+
+
+def best_statistics_splits(shape: StatisticsShape, platform: Platform) -> int:
+    """Return the `splits` of a convolution with sums by channel that takes the least estimated cycles."""
+
+    def cycles(splits: int) -> float:
+        problem = Problem.forward(shape, splits)
+        return estimate(problem, ConvTiling(*best(problem, platform)), platform)
+
+    return min((s for s in CORE_SHARES if s <= min(shape.n, int(platform.ai_cores))), key=cycles)

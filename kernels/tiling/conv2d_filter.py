@@ -99,17 +99,24 @@ class Sides(NamedTuple):
     depth: int
 
 
+@lru_cache(maxsize=512)
 def sides(shape: FilterShape) -> Sides:
     """Return the dense convolutions of a shape."""
     parts, inputs, outputs = dense_parts(shape)
     return Sides(parts, inputs, outputs, inputs * shape.kh * shape.kw)
 
 
+@lru_cache(maxsize=512)
+def image_pitch(shape: FilterShape) -> int:
+    """Return the rows of x from one stacked image to the next."""
+    return Problem.forward(shape).pitch
+
+
 def tall_rows(shape: FilterShape, t: FilterTiling) -> tuple[int, int]:
     """Return the most rows of x and of dy that a tile has in L1."""
     seen = shape.oh if shape.skips_rows else shape.h
     if t.images > 1:
-        pitch = Problem.forward(shape).pitch
+        pitch = image_pitch(shape)
         return (t.images - 1) * pitch + seen, (t.images - 1) * (pitch // shape.stride) + shape.oh
     if shape.skips_rows:
         return t.rows, t.rows
