@@ -37,6 +37,7 @@ from kernels.lang.convolution_plan import (
     tile_fractals,
     weights_of,
 )
+from kernels.lang.convolution_statistics import no_statistics, store_measured, store_statistics
 from kernels.lang.convolution_store import close_bias, load_bias, open_bias, preset, store
 from kernels.tiling.conv2d import BackwardInputTiling, ConvTiling
 from kernels.tiling.conv2d_shape import ConvShape, ForwardShape
@@ -117,8 +118,8 @@ def _macs(shape: ConvShape) -> int:
 
 
 @emits
-def convolve_tiles(core: Any, p: Any, t: Any, b: Any) -> None:
-    """Compute this core's share of a dense convolution of stride 1 or forward."""
+def convolve_tiles(core: Any, p: Any, t: Any, b: Any, z: Any, splits: int) -> None:
+    """Compute this core's share of a dense convolution of stride 1 or forward; with splits, sum up."""
     start(core, p, t, b)
     for tile in range(p.first, p.last):
         begin_tile(core, p, t, b, tile)
@@ -129,7 +130,12 @@ def convolve_tiles(core: Any, p: Any, t: Any, b: Any) -> None:
                     fetch_next(core, p, t, b, Step(tile, n, m, chunk))
                     multiply(core, p, b, Step(tile, n, m, chunk), slot, 0)
                 filled(core, b.qc)
-                store(core, p, t, b, Step(tile, n, m, 0))
+                if splits:
+                    store_measured(core, p, t, b, Step(tile, n, m, 0), z)
+                else:
+                    store(core, p, t, b, Step(tile, n, m, 0))
+        if splits:
+            store_statistics(core, p, z, tile, splits)
         end_tile(core, p, b, tile)
 
 
@@ -144,7 +150,8 @@ def conv2d(core: Any, x: int, w: int, y: int, shape: Any, tiling: Any) -> None:
         if part > first:
             barrier(core)  # what lies in L1 is not used any more
         p = forward_plan(core, shape, tiling, part, shape.relu)
-        convolve_tiles(core, p, Tensors(x, weights_of(core, shape, share, w, part), y), b)
+        t = Tensors(x, weights_of(core, shape, share, w, part), y)
+        convolve_tiles(core, p, t, b, no_statistics(core), 0)
     close_pipeline(core, b)
 
 
@@ -200,5 +207,5 @@ def conv2d_backward_input(core: Any, dy: int, w: int, dx: int, shape: Any, tilin
         if p.phases > 1:
             gradient_by_phases(core, p, t, b)
         else:
-            convolve_tiles(core, p, t, b)
+            convolve_tiles(core, p, t, b, no_statistics(core), 0)
     close_pipeline(core, b)

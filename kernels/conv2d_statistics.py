@@ -10,34 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.conv2d import convolve, weight_layout
-from kernels.lang import FP16, FP32, Operand, barrier, fill, filled, kernel, output
-from kernels.lang.convolution import (
-    Step,
-    Tensors,
-    begin_tile,
-    chunks_of,
-    close_pipeline,
-    end_tile,
-    fetch_next,
-    multiply,
-    open_pipeline,
-    start,
-)
-from kernels.lang.convolution_plan import (
-    dense_parts,
-    first_part,
-    forward_plan,
-    last_part,
-    tile_fractals,
-    weights_of,
-)
-from kernels.lang.convolution_statistics import (
-    close_statistics,
-    open_statistics,
-    store_measured,
-    store_statistics,
-)
+from kernels.conv2d import convolve, convolve_tiles, weight_layout
+from kernels.lang import FP16, FP32, Operand, barrier, kernel, output
+from kernels.lang.convolution import Tensors, close_pipeline, open_pipeline
+from kernels.lang.convolution_plan import dense_parts, first_part, forward_plan, last_part, weights_of
+from kernels.lang.convolution_statistics import close_statistics, open_statistics
 from kernels.tiling.conv2d import StatisticsTiling
 from kernels.tiling.conv2d_shape import EDGE, StatisticsShape, ceil_div
 
@@ -86,18 +63,6 @@ def conv2d_statistics(
             barrier(core)  # what lies in L1 is not used any more
         p = forward_plan(core, shape, tiling, part, 0, shape.splits)
         t = Tensors(x, weights_of(core, shape, share, w, part), y)
-        start(core, p, t, b)
-        for tile in range(p.first, p.last):
-            begin_tile(core, p, t, b, tile)
-            for n in range(p.n_start, p.n_end, p.n0):
-                for m in range(0, tile_fractals(core, p, tile), p.m0):
-                    slot = fill(core, b.qc)
-                    for chunk in range(chunks_of(core, p)):
-                        fetch_next(core, p, t, b, Step(tile, n, m, chunk))
-                        multiply(core, p, b, Step(tile, n, m, chunk), slot, 0)
-                    filled(core, b.qc)
-                    store_measured(core, p, t, b, Step(tile, n, m, 0), z)
-            store_statistics(core, p, z, tile, shape.splits)
-            end_tile(core, p, b, tile)
+        convolve_tiles(core, p, t, b, z, shape.splits)
     close_statistics(core, z)
     close_pipeline(core, b)
