@@ -1,7 +1,7 @@
 """Tilings of the pipeline that computes convolutions and their gradients to the input."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple, Self
@@ -38,6 +38,8 @@ OVERLAP = 4
 UNHIDDEN = 0.4
 """The share of a load that shows where it is not begun ahead."""
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
+SEARCHED = 48
+"""Tilings that a search tries, those with the least estimated cycles."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,14 @@ class ConvTiling(Tiling):
             made = replace(first, **changed)
             if made != first and fits(problem, made, platform):
                 yield made
+
+    @classmethod
+    def candidates(cls, shape: ConvShape, platform: Platform) -> Iterator[Self]:
+        """Yield those of the space, and of all that fit those with the least estimated cycles."""
+        yield from cls.space(shape, platform)
+        problem = cls.problem(shape)
+        ranked = sorted(candidates(problem, platform), key=lambda t: estimate(problem, t, platform))
+        yield from (cls(*astuple(tiling)) for tiling in ranked[:SEARCHED])
 
     def blocks(self, shape: ConvShape, platform: Platform) -> int:
         """Return one core per share."""

@@ -1,7 +1,7 @@
 """Tilings of the convolution's gradient to the filter, and how many parts it is best summed in."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import ClassVar, NamedTuple, Self
@@ -11,7 +11,7 @@ from davinci_sim.isa.fields import FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
-from kernels.tiling.conv2d import ALIGNMENT, CORE_SHARES, FLAG_CYCLES, SLOTS, UNALIGNED, together
+from kernels.tiling.conv2d import ALIGNMENT, CORE_SHARES, FLAG_CYCLES, SEARCHED, SLOTS, UNALIGNED, together
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
@@ -84,6 +84,13 @@ class FilterTiling(Tiling):
             made = replace(first, **changed)
             if made != first and fits(shape, made, platform):
                 yield made
+
+    @classmethod
+    def candidates(cls, shape: FilterShape, platform: Platform) -> Iterator[Self]:
+        """Yield those of the space, and of all that fit those with the least estimated cycles."""
+        yield from cls.space(shape, platform)
+        ranked = sorted(candidates(shape, platform), key=lambda tiling: estimate(shape, tiling, platform))
+        yield from (cls(*astuple(tiling)) for tiling in ranked[:SEARCHED])
 
     def blocks(self, shape: FilterShape, platform: Platform) -> int:
         """Return one core per share."""
