@@ -21,7 +21,7 @@ LENGTHS = (16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512)
 """Edges of tiles that are tried; each is then made even, so that all tiles are alike."""
 STEPS = (64, 128, 144, 176, 256, 384, 512)
 """Lengths of steps along k that are tried."""
-LEANS = (0, 16, 32)
+LEANS = (1, 16, 32)
 """By how much rows of tiles become lower, where each core has one tile."""
 TRIED, OFFERED = 6, 16
 MAX_DEPTH = 4080
@@ -161,7 +161,8 @@ class MatmulTiling(Tiling):
     to L1 (the first one of a core `head_k`, if that is less), and the cube takes k0 at once. Tiles are taken
     in bands of `band` below each other. Of a result `stage` elements leave at once, and `stages` of these are
     on their way; L1 has `slots` panels of a and of b. Each row of tiles is by `lean` lower than the one
-    above: blocks start one after the other, and where each has one tile the later ones have less to do.
+    above, in whole fractals (less than 16 is none): blocks start one after the other, and where each has one
+    tile the later ones have less to do.
     """
 
     m0: int
@@ -174,7 +175,7 @@ class MatmulTiling(Tiling):
     stage: int = STAGE_ELEMENTS
     stages: int = 2
     slots: int = SLOTS
-    lean: int = 0
+    lean: int = 1
 
     @classmethod
     def default(cls, shape: MatmulShape, platform: Platform) -> "MatmulTiling":
@@ -193,10 +194,10 @@ class MatmulTiling(Tiling):
 
     def heights(self, shape: MatmulShape) -> list[int]:
         """Return the heights of the rows of tiles."""
-        left = shape.padded[0]
+        left, lean = shape.padded[0], self.lean // EDGE * EDGE
         heights: list[int] = []
         while left > 0:
-            heights.append(min(left, max(EDGE, self.m0 - self.lean * len(heights))))
+            heights.append(min(left, max(EDGE, self.m0 - lean * len(heights))))
             left -= heights[-1]
         return heights
 
@@ -208,10 +209,10 @@ class MatmulTiling(Tiling):
 
     def cycles(self, shape: MatmulShape, platform: Platform) -> float:
         """Return the estimated cycles."""
-        if self.lean == 0:
+        if self.lean < EDGE:
             return self.estimate(shape, platform).walked()
         columns = ceil_div(shape.n, self.n0)
-        rows = (replace(self, m0=height, lean=0) for height in self.heights(shape))
+        rows = (replace(self, m0=height, lean=1) for height in self.heights(shape))
         ends = (row.estimate(shape, platform).single(columns * at) for at, row in enumerate(rows, start=1))
         return max(ends)
 
@@ -244,7 +245,7 @@ def _variants(
 ) -> Iterator[MatmulTiling]:
     """Yield a tiling with other steps, and with a first step of half the length; or one that leans."""
     rows, m0 = len(tiling.heights(shape)), tiling.m0
-    if lean > 0:
+    if lean >= EDGE:
         tiles = shape.targets * rows * ceil_div(shape.n, tiling.n0)
         m0 = round_up(ceil_div(shape.padded[0] + lean * rows * (rows - 1) // 2, rows), EDGE)
         if rows == 1 or shape.targets > 1 or tiles > int(platform.ai_cores) or m0 <= lean * (rows - 1):
@@ -252,9 +253,9 @@ def _variants(
     made = _tiling(shape, platform, m0, tiling.n0, tiling.part, step)
     if made is None:
         return
-    yield replace(made, lean=lean, band=1) if lean > 0 else made
+    yield replace(made, lean=lean, band=1) if lean >= EDGE else made
     half = round_up(made.l1_k // 2, made.k0)
-    if lean == 0 and half < made.l1_k:
+    if lean < EDGE and half < made.l1_k:
         yield replace(made, head_k=half)
 
 
