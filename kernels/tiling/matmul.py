@@ -24,6 +24,8 @@ STEPS = (64, 128, 144, 176, 256, 384, 512)
 LEANS = (1, 16, 32)
 """By how much rows of tiles become lower, where each core has one tile."""
 TRIED, OFFERED = 6, 16
+BANDED, BANDS = 6, (1, 2, 4, 8, 16)
+"""How many of the best tilings a search tries in other bands, and in which."""
 MAX_DEPTH = 4080
 STAGE_ELEMENTS, STAGED_ELEMENTS = 16384, 8192
 """Results that leave at once, at most: less where they are computed on, so that the queues do not fill up."""
@@ -186,6 +188,13 @@ class MatmulTiling(Tiling):
     def space(cls, shape: MatmulShape, platform: Platform) -> Iterator["MatmulTiling"]:
         """Yield tilings whose buffers fit, the one with the least estimated time first."""
         yield from _ranked(shape, platform)
+
+    @classmethod
+    def candidates(cls, shape: MatmulShape, platform: Platform) -> Iterator["MatmulTiling"]:
+        """Yield those of the space with any number of slots, and the best ones in other bands."""
+        yield from super().candidates(shape, platform)
+        for first, band in product(_ranked(shape, platform)[:BANDED], BANDS):
+            yield replace(first, band=band)
 
     def blocks(self, shape: MatmulShape, platform: Platform) -> int:
         """Return one core per output tile, as many as there are."""
