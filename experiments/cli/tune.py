@@ -100,12 +100,12 @@ def _progress(problem: Problem) -> Iterator[Callable[[int, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     out = console(stderr=True)
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
-        bar = progress.add_task(f"tilings of {problem.title}", total=None)
+        bar = progress.add_task(f"tilings of {problem.kernel.name}", total=None)
 
         def told(settled: int, candidates: int, cycles: int) -> None:
             progress.update(
                 bar, completed=settled, total=candidates,
-                description=f"tilings of {problem.title}: best {cycles} cycles",
+                description=f"tilings of {problem.kernel.name}: best {cycles} cycles",
             )  # fmt: skip
 
         yield told
