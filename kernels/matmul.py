@@ -12,6 +12,7 @@ Numbers beyond the range of fp16 (65504) become infinite.
 Source of the method: SGEMM-cube, arXiv 2507.23387 (published for this chip), without its scaling of `lo`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import erf
 from typing import Any, ClassVar
@@ -84,6 +85,9 @@ def macs(shape: MatmulShape) -> int:
 class AddShape(MatmulShape):
     """A product to which r[b, m, n], of the type of c, is added."""
 
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 12288, "k": 1024, "n": 1024}, {"m": 12288, "k": 4096, "n": 1024},
+    )  # fmt: skip
     ADDS: ClassVar[bool] = True
 
 

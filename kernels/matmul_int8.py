@@ -56,6 +56,9 @@ class Int8Shape(MatmulShape):
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"m": 16, "k": 32, "n": 16}, {"m": 100, "k": 70, "n": 50}, {"m": 65, "k": 300, "n": 33, "b": 2},
     )  # fmt: skip
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 12288, "k": 4096, "n": 1024}, {"m": 32, "k": 2048, "n": 1001},
+    )  # fmt: skip
     trans_b: int = 1
     dtype: int = INT8
     out_dtype: int = INT32

@@ -62,6 +62,10 @@ class SplitShape(MatmulShape):
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"m": 16, "k": 40, "n": 16}, {"m": 65, "k": 300, "n": 33, "splits": 3, "trans_a": 1},
     )  # fmt: skip
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 1024, "k": 12288, "n": 1024, "trans_a": 1},
+        {"m": 512, "k": 16000, "n": 256, "trans_a": 1, "splits": 8},
+    )
     out_dtype: int = FP32
     splits: int = 2
 
@@ -118,6 +122,9 @@ class JoinShape(Shape):
 
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"m": 16, "n": 16}, {"m": 100, "n": 70, "splits": 3, "out_dtype": FP32}, {"m": 300, "n": 200, "b": 2},
+    )  # fmt: skip
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 1024, "n": 1024}, {"m": 512, "n": 256, "splits": 8},
     )  # fmt: skip
     m: int
     n: int

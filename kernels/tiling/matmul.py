@@ -63,6 +63,11 @@ class MatmulShape(Shape):
         {"m": 130, "k": 512, "n": 90, "trans_a": 1, "trans_b": 1, "out_dtype": FP32},
     )  # fmt: skip
     APART: ClassVar[tuple[str, ...]] = OPTIONS
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 12288, "k": 1024, "n": 1024}, {"m": 12288, "k": 1024, "n": 4096, "act": 2},
+        {"m": 4096, "k": 12288, "n": 1024, "trans_a": 1}, {"m": 32, "k": 2048, "n": 1001},
+        {"m": 512, "k": 64, "n": 512, "b": 384, "trans_b": 1},
+    )  # fmt: skip
     ADDS: ClassVar[bool] = False
     """Whether a residual is added to the product."""
     m: int
