@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from math import sqrt
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from davinci_sim.isa.fields import FP16, FP32
 from davinci_sim.platforms import Platform
@@ -32,6 +32,25 @@ STAGE_ELEMENTS, STAGED_ELEMENTS = 16384, 8192
 MAX_STAGES = 4
 CUT_BYTES = 65536
 GAPS_BYTES = 4096
+
+
+class Sizes(NamedTuple):
+    """Bytes of the buffers of a core, and how many cores there are."""
+
+    l0a: int
+    l0b: int
+    l0c: int
+    l1: int
+    ub: int
+    cores: int
+
+
+@lru_cache(maxsize=64)
+def sizes(platform: Platform) -> Sizes:
+    """Return the sizes of a chip as integers."""
+    p = platform
+    figures = p.l0a_bytes, p.l0b_bytes, p.l0c_bytes, p.l1_bytes, p.ub_bytes, p.ai_cores
+    return Sizes(*map(int, figures))
 
 
 def ceil_div(value: int, by: int) -> int:
@@ -100,17 +119,17 @@ class MatmulShape(Shape):
         """Return the shape of a matrix, with the batch in front if there is one."""
         return (rows, columns) if self.b == 1 else (self.b, rows, columns)
 
-    @property
+    @cached_property
     def item(self) -> int:
         """Bytes of an element of a and b."""
         return {FP32: 4, FP16: 2}.get(self.dtype, 1)
 
-    @property
+    @cached_property
     def edge(self) -> int:
         """Elements of a row of a fractal along k."""
         return 32 if self.item == 1 else 16
 
-    @property
+    @cached_property
     def padded(self) -> tuple[int, int, int]:
         """m, k and n in whole fractals."""
         return round_up(self.m, EDGE), round_up(self.k, self.edge), round_up(self.n, EDGE)
@@ -277,26 +296,20 @@ def _tiling(
     shape: MatmulShape, platform: Platform, m0: int, n0: int, part: int, step: int
 ) -> MatmulTiling | None:
     """Return a tiling of these edges, with steps of at most that length, if its buffers fit."""
-    half = min(2, shape.item)
+    half, chip = min(2, shape.item), sizes(platform)
     accumulators = max(2, ceil_div(n0, part)) * 4 * m0 * part
-    per_k = SLOTS * half * max(m0 * int(platform.l0b_bytes), part * int(platform.l0a_bytes))
-    k_limit = min(int(platform.l0a_bytes) * int(platform.l0b_bytes) // per_k, MAX_DEPTH)
-    l1_limit = int(platform.l1_bytes) // (SLOTS * shape.item * (m0 + n0))
-    room = _room(shape, platform, n0)
+    per_k = SLOTS * half * max(m0 * chip.l0b, part * chip.l0a)
+    k_limit = min(chip.l0a * chip.l0b // per_k, MAX_DEPTH)
+    l1_limit = chip.l1 // (SLOTS * shape.item * (m0 + n0))
+    room = chip.ub - 4 * n0 - shape.taken_bytes - GAPS_BYTES  # for results on their way
     most = STAGED_ELEMENTS if shape.is_staged else STAGE_ELEMENTS
     stage = min(most, room // shape.bytes_leaving(2)) // (EDGE * m0) * EDGE * m0
-    fits = accumulators <= int(platform.l0c_bytes) and min(k_limit, l1_limit) >= shape.edge and stage > 0
+    fits = accumulators <= chip.l0c and min(k_limit, l1_limit) >= shape.edge and stage > 0
     if not fits:
         return None
     l1_k = even(shape.depth, min(l1_limit, step), shape.edge)
     k0 = even(l1_k, k_limit, shape.edge)
-    rows, cores = ceil_div(shape.m, m0), int(platform.ai_cores)
-    band = min(rows, max(1, round(sqrt(cores * n0 / m0))))
+    band = min(ceil_div(shape.m, m0), max(1, round(sqrt(chip.cores * n0 / m0))))
     slots = range(2 if shape.item == 4 else MAX_STAGES, 1, -1)
     stages = next(each for each in slots if stage * shape.bytes_leaving(each) <= room)
     return MatmulTiling(m0, k0, n0, l1_k, l1_k, part, band, stage, stages)
-
-
-def _room(shape: MatmulShape, platform: Platform, n0: int) -> int:
-    """Return the bytes of UB that are left for results on their way."""
-    return int(platform.ub_bytes) - 4 * n0 - shape.taken_bytes - GAPS_BYTES
