@@ -1,6 +1,6 @@
 """Tilings of the pipeline that computes convolutions and their gradients to the input."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from itertools import product
