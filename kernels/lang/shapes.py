@@ -53,7 +53,7 @@ class Shape(Integers):
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = ()
     """Small odd problems that the checks and the seeded bugs run on; none: the small one in every type."""
     NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ()
-    """Problems of ResNet-50 at batch 32 and of BERT-Large at 12,288 tokens; none: LARGE, or what goes by name."""
+    """Problems of ResNet-50 at batch 32 and of BERT-Large at 12,288 tokens; none: LARGE, or by name."""
 
     @classmethod
     def of(cls, kernel: str, axes: dict[str, int], dtype: str | None = None) -> Self:
