@@ -2,7 +2,8 @@
 
 On the chip the scalar unit reads each number, computes an address from it and issues one move after the
 other. Here one record stands for that loop: the numbers stand in UB, as the block numbers of the scatter
-forms do. Times must not depend on data, so what the moves find in L2 is that of rows spread evenly over the table.
+forms do. Times must not depend on data, so what the moves find in L2 is that of rows spread evenly over
+the table.
 
 Model: every row takes the head of a move and the bus time of its blocks; the scalar unit's own work hides
 behind the heads. Checks see the columns of the whole table that are moved.

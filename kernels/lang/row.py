@@ -89,7 +89,8 @@ def row_of(core: Any, inner: int, jump: int, a: Part, b: Part, c: Part, d: Part)
     count = min(1, a.width) + min(1, b.width) + min(1, c.width) + min(1, d.width)
     return Row(
         count, width, inner, jump, NEVER, 0, 1, 0, 0, 0, 0,
-        a.src, a.stride, a.width, b.src, b.stride, b.width, c.src, c.stride, c.width, d.src, d.stride, d.width,
+        a.src, a.stride, a.width, b.src, b.stride, b.width,
+        c.src, c.stride, c.width, d.src, d.stride, d.width,
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     )  # fmt: skip
 
