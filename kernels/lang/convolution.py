@@ -348,10 +348,13 @@ def multiply_block(core: Any, p: Plan, b: Buffers, s: Step, o: Operands, patch: 
         depth = patch.elements * (i + 1) // pieces - done
         a = b.a + fill(core, b.qa) * b.a_slot
         piece = Patch(patch.m, patch.positions, patch.k + done, depth)
-        unfold(core, a, o.source, p.window, tile_rows(core, p, s.tile), piece)
+        unfold(core, a, o.source, p.window, tile_rows(core, p, s.tile), piece, p.dtype)
         filled(core, b.qa)
         use(core, b.qa)
         starts = o.accumulate == 0 and s.chunk == 0 and patch.k + done == 0
         weights = o.weights + done * columns * FRACTAL
-        mmad(core, o.c, a, weights, patch.positions * 16, depth * 16, columns * 16, 0 if starts else 1)
+        mmad(
+            core, o.c, a, weights, patch.positions * 16, depth * p.edge, columns * 16, 0 if starts else 1,
+            dtype=p.dtype,
+        )  # fmt: skip
         free(core, b.qa)

@@ -11,7 +11,7 @@ phase is a convolution of stride 1 with these elements alone.
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import FP32
+from davinci_sim.isa import FP32, INT8
 from kernels.lang.buffers import block_idx
 from kernels.lang.emits import emits
 from kernels.lang.window import Rows, Window, forward_window
@@ -92,6 +92,8 @@ class Plan(NamedTuple):
     n_start: int
     n_end: int
     most_results: int  # of any core
+    dtype: int  # of the operands
+    edge: int  # channels of a block of 32 bytes of the map
 
 
 class Share(NamedTuple):
@@ -160,18 +162,26 @@ def plan_of(
         shape.n, images, pitch, apart, rows, row_tiles, tiling.m0, tiling.n0, tiling.k0, tiling.kb,
         min(tiling.chunk, map_groups), map_groups, 1 if single else 2, tiling.weight_slots - 1, first,
         last if n_start < n_end else first, n_start, n_end,
-        (problem.results + tiling.channel_cores - 1) // tiling.channel_cores,
+        (problem.results + tiling.channel_cores - 1) // tiling.channel_cores, shape.dtype,
+        channels_of_block(core, shape),
     )  # fmt: skip
+
+
+@emits
+def channels_of_block(core: Any, shape: Any) -> int:
+    """Return how many channels of the operands take 32 bytes."""
+    return 32 if shape.dtype == INT8 else 16
 
 
 @emits
 def dense_parts(core: Any, shape: Any) -> Any:
     """Return the dense convolutions that a grouped one is made of."""
     inputs, outputs, taken = shape.c // shape.groups, shape.o // shape.groups, 1
-    while taken < shape.groups and (taken * inputs % 16 != 0 or taken * outputs % 16 != 0):
+    edge = channels_of_block(core, shape)
+    while taken < shape.groups and (taken * inputs % edge != 0 or taken * outputs % 16 != 0):
         taken += 1
     count = (shape.groups + taken - 1) // taken
-    return Share(count, (taken * inputs + 15) // 16, (taken * outputs + 15) // 16, taken)
+    return Share(count, (taken * inputs + edge - 1) // edge, (taken * outputs + 15) // 16, taken)
 
 
 @emits
@@ -198,7 +208,8 @@ def image_rows(core: Any, window: Window) -> int:
 def forward_plan(core: Any, shape: Any, tiling: Any, part: int, relu: int, splits: int = 0) -> Any:
     """Return the plan of y = conv(x, w) for one of the dense convolutions; a core has whole splits."""
     window, share = forward_window(core, shape), dense_parts(core, shape)
-    there, results = (shape.c + 15) // 16, (shape.o + 15) // 16
+    edge = channels_of_block(core, shape)
+    there, results = (shape.c + edge - 1) // edge, (shape.o + 15) // 16
     problem = Problem(
         min(share.inputs, there - part * share.inputs), min(share.outputs, results - part * share.outputs),
         there, results, share.outputs, part * share.inputs, part * share.outputs, 1, 0, relu,
@@ -272,6 +283,7 @@ def phase_plan(core: Any, p: Plan, phase: int) -> Any:
         p.weights_there, p.map_first, p.result_first, p.phases, p.mirrored, p.unit, p.relu, p.n, p.images,
         p.pitch, p.apart, p.rows, p.row_tiles, p.m0, p.n0, p.k0, p.kb, p.chunk, p.map_groups, p.map_slots,
         p.streams, p.first, p.last, p.n_start, p.n_end, p.most_results,
+        p.dtype, p.edge,
     )  # fmt: skip
 
 

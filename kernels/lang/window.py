@@ -5,7 +5,7 @@ A feature map lies as (group, row, column, 16 channels): a position of a 16-bit 
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import data_move, load3d
+from davinci_sim.isa import FP16, data_move, load3d
 from kernels.lang.emits import emits
 
 MAX_BURSTS, MAX_GAP = 4095, 65535
@@ -119,7 +119,9 @@ class Patch(NamedTuple):
 
 
 @emits
-def unfold(core: Any, dst: int, src: int, window: Window, rows: Rows, patch: Patch) -> None:
+def unfold(
+    core: Any, dst: int, src: int, window: Window, rows: Rows, patch: Patch, dtype: int = FP16
+) -> None:
     """Write img2col fractals [positions][elements] of a tile in L1 with as few instructions as possible.
 
     Into L0A the order is that of ZZ (m1, k1), into L0B that of ZN (k1, n1).
@@ -134,5 +136,5 @@ def unfold(core: Any, dst: int, src: int, window: Window, rows: Rows, patch: Pat
         load3d(
             core, to, src, rows.h, window.w, window.pad_left, window.pad_right, rows.pad_top, rows.pad_bottom,
             window.kh, window.kw, window.stride_h, window.stride_w, window.dilation, window.dilation,
-            rows.skip * window.ow + position * 16, k, repeat, jump, along_m,
+            rows.skip * window.ow + position * 16, k, repeat, jump, along_m, 0, dtype,
         )  # fmt: skip

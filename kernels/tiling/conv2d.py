@@ -24,6 +24,7 @@ from kernels.tiling.conv2d_shape import (
 
 SLOTS = 2
 UB_BUFFERS = 4  # results, stage, bias and its padded copy: each may begin behind a gap
+SCALE_BYTES = 512  # of a channel group
 STATISTICS_BUFFERS, STATISTICS_BYTES = 8, 640  # of a channel group: lanes, and sums on their way out
 CHUNK_BYTES = 65536
 """Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
@@ -146,6 +147,8 @@ def ub_bytes(p: Problem, t: ConvTiling) -> int:
     used = SLOTS * piece
     if p.phases > 1:
         used = piece + SLOTS * t.n0 * t.images * rows_of(p, t) * p.ow * p.position_bytes
+    if p.is_scaled:
+        used += t.m0 * t.n0 * ACCUMULATOR_BYTES + ceil_div(p.results, t.channel_cores) * SCALE_BYTES
     if p.splits:
         used += t.m0 * (t.n0 + 1) * ACCUMULATOR_BYTES + (STATISTICS_BUFFERS - UB_BUFFERS) * UB_GAP
         used += ceil_div(p.results, t.channel_cores) * STATISTICS_BYTES
@@ -207,7 +210,7 @@ def _cuts(
     in_m = max((p.positions(phase, rows, images) for phase in cut), default=1)
     l0a, l0b = (int(b) // SLOTS // FRACTAL_BYTES for b in (platform.l0a_bytes, platform.l0b_bytes))
     limit = int(platform.l0c_bytes) // ACCUMULATOR_BYTES // SLOTS
-    ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes) // (4 if p.splits else 1)
+    ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes) // (4 if p.splits or p.is_scaled else 1)
     most = min(l0a, (limit if p.phases > 1 else min(limit, ub)) // n0)
     kernel = max((phase.elements for phase in cut), default=1)
     tiles = ceil_div(p.images, images) * ceil_div(p.oh, rows)
@@ -364,7 +367,9 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
         keeps = t.kb >= depth and chunks == 1
         weights = 2 * depth * share + loads * columns * int(platform.load2d_l0b_head_cycles)
         unfold += depth * in_m * p.stride * columns + heads * steps + weights * (1 if keeps else pieces)
-        passes = 5 if p.splits else 1  # squares, two sums, and rounding
+        passes = (
+            5 if p.splits else 4 if p.is_scaled else 1
+        )  # squares, two sums, rounding; conversions, scaling
         drain += passes * in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
     if p.phases > 1:
         lines = t.images * rows_of(p, t) * p.phases * share

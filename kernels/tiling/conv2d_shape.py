@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from davinci_sim.errors import BadShape
-from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
+from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32, INT8
 from davinci_sim.platforms import Platform
 from kernels.lang.shapes import Shape
 from kernels.lang.window import SKIP_WIDTH
@@ -38,6 +38,8 @@ class ConvShape(Shape):
     """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
+    TYPES: ClassVar[tuple[int, tuple[int, ...]]] = (FP16, (FP16, FP32))
+    """The type of the operands, and those of the result."""
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"n": 1, "c": 3, "h": 12, "w": 12, "o": 20, "kh": 3, "kw": 3, "pad": 1},
         {"n": 2, "c": 32, "h": 14, "w": 14, "o": 48, "kh": 1, "kw": 1, "stride": 2},
@@ -117,10 +119,12 @@ class ConvShape(Shape):
                 raise BadShape(
                     f"kernel {kernel}: {name}={getattr(self, name)}\n  rule: load3d takes at most {limit}"
                 )
-        if self.dtype != FP16 or self.out_dtype not in (FP16, FP32):
+        operand, results = self.TYPES
+        if self.dtype != operand or self.out_dtype not in results:
+            names = " or ".join(DTYPE_NAMES[each] for each in results)
             raise BadShape(
                 f"kernel {kernel}: dtype {DTYPE_NAMES[self.dtype]}, out_dtype {DTYPE_NAMES[self.out_dtype]}\n"
-                "  rule: operands are fp16, results fp16 or fp32\n  next: cast the operands"
+                f"  rule: operands are {DTYPE_NAMES[operand]}, results {names}\n  next: cast the operands"
             )
 
 
@@ -136,6 +140,14 @@ class ForwardShape(ConvShape):
         if self.relu not in (0, 1):
             raise BadShape(f"kernel {kernel}: relu={self.relu}\n  rule: 0 (as it is) or 1 (what is positive)")
         super().check(kernel)
+
+
+@dataclass(frozen=True)
+class QuantizedShape(ConvShape):
+    """A convolution of int8 numbers, accumulated in int32; each channel's results are scaled to fp16."""
+
+    TYPES: ClassVar[tuple[int, tuple[int, ...]]] = (INT8, (FP16,))
+    dtype: int = INT8
 
 
 @dataclass(frozen=True)
@@ -195,6 +207,7 @@ class Problem:
     mirrored: bool
     position_bytes: int
     splits: int = 0
+    is_scaled: bool = False
 
     @classmethod
     def forward(cls, s: ConvShape, splits: int = 0) -> "Problem":
@@ -204,6 +217,7 @@ class Problem:
         return cls(
             parts, s.n, inputs, h, s.w, outputs, s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation,
             s.pad, 1, False, EDGE * (4 if s.out_dtype == FP32 else 2), splits,
+            s.dtype == INT8,
         )  # fmt: skip
 
     @classmethod
@@ -279,10 +293,10 @@ def dense_parts(s: ConvShape) -> tuple[int, int, int]:
     >>> dense_parts(ConvShape(1, 64, 8, 8, 64, 3, 3, groups=16))
     (4, 1, 1)
     """
-    inputs, outputs = s.c // s.groups, s.o // s.groups
-    whole = (t for t in range(1, s.groups) if t * inputs % EDGE == 0 and t * outputs % EDGE == 0)
+    inputs, outputs, edge = s.c // s.groups, s.o // s.groups, 2 * EDGE if s.dtype == INT8 else EDGE
+    whole = (t for t in range(1, s.groups) if t * inputs % edge == 0 and t * outputs % EDGE == 0)
     taken = next(whole, s.groups)
-    return ceil_div(s.groups, taken), groups(taken * inputs), groups(taken * outputs)
+    return ceil_div(s.groups, taken), ceil_div(taken * inputs, edge), groups(taken * outputs)
 
 
 def transfer(size_bytes: float, platform: Platform, rate: float) -> float:

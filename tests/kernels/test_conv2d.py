@@ -29,7 +29,8 @@ RESNET = {
 STEM = {"n": 32, "c": 3, "h": 224, "w": 224, "o": 64, "kh": 7, "kw": 7, "stride": 2, "pad": 3}
 ODD = {"n": 2, "c": 20, "h": 9, "w": 11, "o": 37, "kh": 3, "kw": 2, "stride": 2, "pad": 1}
 KERNELS = (
-    "conv2d", "conv2d_bias", "conv2d_statistics", "conv2d_backward_input", "conv2d_backward_filter",
+    "conv2d", "conv2d_bias", "conv2d_statistics", "conv2d_int8", "conv2d_backward_input",
+    "conv2d_backward_filter",
 )  # fmt: skip
 
 
@@ -192,6 +193,26 @@ def test_sums_are_taken_before_results_are_rounded():
     assert np.all(found["y"] == 1.0)
     assert found["sums"][0, 0] == 4 * (1 + 2.0**-12)
     assert found["squares"][0, 0] == np.float32(4 * (1 + 2.0**-12) ** 2)
+
+
+@settings(max_examples=12, deadline=None)
+@given(axes=windows(), pick=st.integers(0, 13))
+def test_a_convolution_of_int8_equals_its_reference(axes, pick):
+    """Sums are exact; a scale per channel brings them to fp16."""
+    kernel = find("conv2d_int8")
+    assert not any(differences(kernel, shape_of(kernel, **axes), pick, pick).values())
+
+
+def test_a_convolution_of_int8_takes_little_more_than_half_the_time():
+    wide, narrow = (find(name) for name in ("conv2d", "conv2d_int8"))
+    took = [place(kernel, shape_of(kernel, **RESNET["3x3"]), None, Chip(P)) for kernel in (wide, narrow)]
+    cycles = [placed.chip.trace(placed.task).cycles for placed in took]
+    assert cycles[1] < 0.6 * cycles[0]
+
+
+def test_a_convolution_of_int8_refuses_other_types():
+    with pytest.raises(BadShape, match="operands are int8, results fp16"):
+        shape_of(find("conv2d_int8"), "fp16", n=1, c=1, h=4, w=4, o=1, kh=1, kw=1)
 
 
 def test_a_fused_relu_costs_nothing():
