@@ -115,12 +115,28 @@ def source_text(location: int) -> str:
 
 def source_line(location: int) -> str:
     """Return the text of the line that a location points to."""
+    return _whole_line(location).strip()
+
+
+def indent_of(location: int) -> int:
+    """Return how far the line that a location points to is indented."""
+    line = _whole_line(location)
+    return len(line) - len(line.lstrip())
+
+
+def _whole_line(location: int) -> str:
+    lines, number = _source_of(location).splitlines(), location & 0xFFFF
+    return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def file_tree(location: int) -> ast.Module:
+    """Return the syntax tree of the file that a location points into, an empty one if there is none."""
+    return ast.parse(_source_of(location))
+
+
+def _source_of(location: int) -> str:
     known = SOURCES.get(location >> 16 & 0xFFFF)
-    if known is None or not Path(known[1]).is_file():
-        return ""
-    lines = Path(known[1]).read_text().splitlines()
-    number = location & 0xFFFF
-    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    return Path(known[1]).read_text(encoding="utf-8") if known and Path(known[1]).is_file() else ""
 
 
 def _erase_annotations(definition: ast.FunctionDef) -> None:

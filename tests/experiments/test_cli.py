@@ -226,7 +226,8 @@ def test_an_operand_in_the_wrong_space_names_instruction_rule_and_line(refusal):
         "data_move(dst=L0A+0x0, src=GM+0x0, nburst=1, burst_len=1, src_gap=0, dst_gap=0, atomic=0, "
         "dtype=uint8)\n"
         "  rule: the move must go one of the ways GM->L1, GM->UB, UB->GM, UB->L1, L1->UB, UB->UB\n"
-        f"  {SHOWN}:{line_of('row, x, 1, 1)')}: data_move(core, row, x, 1, 1)"
+        f"  {SHOWN}:{line_of('row, x, 1, 1)')}: data_move(core, row, x, 1, 1)\n"
+        "  next: docs/reference/instructions.md tells what data_move takes"
     )
 
 

@@ -40,7 +40,7 @@ def test_a_refused_event_is_told_with_the_number_of_the_platform(machine):
     assert str(_illegal(machine.core.state, "  kernel.py:7")) == (
         "set_flag(src=5, dst=2, event_id=4, dtype=int32)\n"
         "  rule: event_id must be below 4, the event ids of a pipe pair here\n"
-        "  kernel.py:7"
+        "  kernel.py:7\n  next: docs/reference/instructions.md tells what set_flag takes"
     )
 
 

@@ -255,12 +255,15 @@ def test_a_buffer_that_does_not_fit_is_named_with_its_bytes():
 
 
 def test_an_operand_in_a_wrong_space_is_named_with_the_rule_and_the_line():
+    """And marked there."""
+    place = f"  {HERE}:{line_of('# line: wrong space')}: "
     assert refusal(IllegalInstruction, WRONG_SPACE) == (
         "vadd(dst=UB+0x0, src0=UB+0x0, src1=L0A+0x0, repeat=1, dtype=fp32, mask=128, dst_blk=1, src0_blk=1, "
         "src1_blk=1, dst_rep=8, src0_rep=8, src1_rep=8)\n"
         "  rule: src1 = L0A+0x0 must live in UB, aligned to 32 bytes\n"
-        f"  {HERE}:{line_of('# line: wrong space')}: "
-        "vadd(core, buffer, buffer, l0a, 1, FP32)  # line: wrong space"
+        f"{place}vadd(core, buffer, buffer, l0a, 1, FP32)  # line: wrong space\n"
+        f"{' ' * (len(place) + len('vadd(core, buffer, buffer, '))}^^^\n"
+        "  next: docs/reference/instructions.md tells what vadd takes"
     )
 
 
