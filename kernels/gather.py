@@ -56,6 +56,7 @@ TILE_BYTES, ZERO_BYTES, MAX_COLUMNS = 24 * 1024, 16 * 1024, 1024
 class GatherShape(RowsShape):
     """n numbers of rows of table[v, d]."""
 
+    IS_INDEXED: ClassVar[bool] = True
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"n": 37, "v": 9, "d": 64}, {"n": 50, "v": 300, "d": 5, "dtype": FP32},
         {"n": 20, "v": 7, "d": 611}, {"n": 2, "v": 3, "d": 20001},

@@ -16,6 +16,9 @@ BLOCK_BYTES, SLOT_BYTES = 32, 256
 class RowsShape(Shape):
     """A problem whose result is `rows` rows, each of parts that are `widths` bytes long."""
 
+    IS_INDEXED: ClassVar[bool] = False
+    """Whether each row comes by a move of its own."""
+
     @property
     def rows(self) -> int:
         """Rows of the result."""
@@ -47,6 +50,8 @@ class RowTiling(Tiling):
         total, bus = shape.rows * sum(shape.widths), 0
         for width in shape.widths:  # a burst takes whole slots of the bus; beside a block, more of them
             bus += shape.rows * (2 * round_up(width, SLOT_BYTES) if shape.is_odd else width)
+        if shape.IS_INDEXED:
+            bus += shape.rows * int(platform.gm_to_ub_head_cycles * platform.l2_read_bytes_per_cycle)
         cores = cores_for(2 * bus, platform)
         most = min(ODD_TILE_BYTES if shape.is_odd else TILE_BYTES, int(platform.ub_bytes) // 3)
         tile = min(most, max(MIN_TILE_BYTES, -(-total // cores) if shape.is_odd else -(-total // cores // 2)))
