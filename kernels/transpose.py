@@ -4,6 +4,7 @@ Neighbours that stay neighbours count as one axis. Where the last axis stays, ro
 are turned by the vector unit's transpositions of 16 x 16 half words.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -73,6 +74,21 @@ SMALL_BYTES = 128
 SHORT_TILE_BYTES = 16 * 1024
 
 
+def _neighbours(axes: Sequence[int]) -> list[list[int]]:
+    """Return runs of axes that follow each other.
+
+    >>> _neighbours([2, 3, 0, 1, 4])
+    [[2, 3], [0, 1], [4]]
+    """
+    runs: list[list[int]] = []
+    for axis in axes:
+        if runs and axis == runs[-1][-1] + 1:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    return runs
+
+
 @dataclass(frozen=True)
 class TransposeShape(Shape):
     """x[a, b, c, d]; `perm` is the number of the order of its axes in y, 0 to 23 in lexicographic order."""
@@ -104,28 +120,18 @@ class TransposeShape(Shape):
         >>> str(TransposeShape.along((2, 3, 4, 5, 6), (0, 3, 4, 1, 2)))
         'c=12,d=30,a=1,b=2,perm=1,dtype=fp16'
         """
-        wanted = [axis for axis in axes if lengths[axis] > 1]
-        groups: list[list[int]] = []
-        for axis in wanted:
-            kept = [between for between in range(groups[-1][-1] + 1, axis)] if groups else [0]
-            is_next = groups and groups[-1][-1] < axis and all(lengths[between] == 1 for between in kept)
-            groups = [*groups[:-1], [*groups[-1], axis]] if is_next else [*groups, [axis]]
-        if len(groups) > len(ORDERS[0]):
+        long = [axis for axis in range(len(lengths)) if lengths[axis] > 1]
+        in_y = _neighbours([long.index(axis) for axis in axes if lengths[axis] > 1])
+        in_x, missing = sorted(in_y), len(ORDERS[0]) - len(in_y)
+        if missing < 0:
             raise BadShape(
                 f"kernel transpose: axes {tuple(axes)} of {tuple(lengths)}\n"
                 "  rule: at most four axes are left when neighbours that stay so count as one\n"
                 "  next: transpose in two steps"
             )
-        order = sorted(range(len(groups)), key=lambda g: groups[g][0])
-        missing = len(ORDERS[0]) - len(groups)
-        sizes = [1] * missing
-        for g in order:
-            size = 1
-            for axis in groups[g]:
-                size *= lengths[axis]
-            sizes.append(size)
-        places = (*range(missing), *(missing + order.index(g) for g in range(len(groups))))
-        return cls(sizes[2], sizes[3], sizes[0], sizes[1], ORDERS.index(places), dtype)
+        sizes = [1] * missing + [math.prod(lengths[long[axis]] for axis in group) for group in in_x]
+        order = (*range(missing), *(missing + in_x.index(group) for group in in_y))
+        return cls(sizes[2], sizes[3], sizes[0], sizes[1], ORDERS.index(order), dtype)
 
     @property
     def lengths(self) -> tuple[int, int, int, int]:
