@@ -79,7 +79,8 @@ class RowTiling(Tiling):
         ends = 0 if shape.pitch == shape.n * size else GROUP * shape.pitch
         fitting = (int(platform.ub_bytes) - shape.fixed_bytes - ends) // shape.live_bytes
         if fitting < 1:
-            return cls(1, max(MIN_PIECE, PIECE_BYTES // size // shape.PIECES // MIN_PIECE * MIN_PIECE))
+            piece = min(PIECE_BYTES // size // shape.PIECES, shape.n // 2)
+            return cls(1, max(MIN_PIECE, piece // MIN_PIECE * MIN_PIECE))
         share = -(-shape.m // int(platform.ai_cores))
         tiles = -(-share // min(fitting, MAX_ROWS))
         rows = min(fitting, -(-share // tiles))
