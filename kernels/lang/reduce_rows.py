@@ -18,6 +18,8 @@ from kernels.lang.rows import load_rows, pitch_bytes, store_blocks
 from kernels.lang.transpose import transpose_32bit
 
 BLOCK, LINE, LANES, EDGE, CELL = 32, 256, 64, 16, 8
+TILE_LANES = 8192
+"""Numbers of a tile: it has as many rows as fit, so that rows that fill whole blocks come as one burst."""
 PART_COLUMNS = 256
 """Parts of rows are multiples of this: transfers are fastest from multiples of 512 bytes."""
 
@@ -140,7 +142,8 @@ def reduce_rows(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, fac
     size, n, dtype, total = size_of(core, shape.dtype), shape.n, shape.dtype, shape.b * shape.m
     rows, columns = max(1, tiling.rows // EDGE) * EDGE, max(1, tiling.columns // LANES) * LANES
     pitch, out_size = pitch_bytes(core, min(columns, n) * size), size_of(core, shape.out_dtype)
-    room, to = min(rows, total) * pitch, folded_type(core, op, dtype)
+    height, to = max(1, min(rows, total, TILE_LANES * size // pitch)), folded_type(core, op, dtype)
+    room = height * pitch
     ub_x = alloc(core, UB, tiling.slots * room, tiling.slots)
     wide = alloc(core, UB, room * 2 if dtype != to else 0)
     source = Source(pitch * size_of(core, to) // size, size_of(core, to), folding(core, op, to))
@@ -163,13 +166,15 @@ def reduce_rows(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, fac
             flat_dup(core, kept, start_of(core, op), rows * LANES, FP32)
             for column in range(left, right, columns):
                 width = min(columns, right - column)
-                taken = ub_x + fill(core, q_in) * room
-                load_rows(core, taken, pitch, x + (row * n + column) * size, n * size, count, width * size)
-                filled(core, q_in)
-                use(core, q_in)
-                tile = widened(core, taken, wide, dtype, to, count * pitch)
-                fold_columns(core, kept, tile, count, width, source)
-                free(core, q_in)
+                for sub in range(0, count, height):
+                    some, start = min(height, count - sub), x + ((row + sub) * n + column) * size
+                    taken = ub_x + fill(core, q_in) * room
+                    load_rows(core, taken, pitch, start, n * size, some, width * size)
+                    filled(core, q_in)
+                    use(core, q_in)
+                    tile = widened(core, taken, wide, dtype, to, some * pitch)
+                    fold_columns(core, kept + sub * LINE, tile, some, width, source)
+                    free(core, q_in)
             if shape.parts > 1:
                 fold_lanes(core, op, kept, count, CELL)
                 cells = y + (row * shape.parts + part) * BLOCK

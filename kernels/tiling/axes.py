@@ -8,8 +8,8 @@ from itertools import groupby
 from kernels.rules import round_up
 from kernels.tiling.reduction import CELL, LANES, MAX_COLUMNS
 
-MIN_PART, MIN_SHARE = 4096, 65536
-"""Numbers of a part, and those of a core's share from which on a second launch is worth its start."""
+MIN_PART, MIN_SHARE, MUCH = 4096, 65536, 5_000_000
+"""Numbers of a part; those of a core, and of all cores, from which on a second launch is worth its start."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,21 @@ def _in_parts(kernel: str, b: int, m: int, n: int, cores: int) -> list[Step]:
     if together > 1:
         rest = _in_parts(kernel, b, together, n, cores)
         return [*_in_parts(kernel, b, m // together, together * n, cores), *rest]
-    units = b * max(1, n // LANES)
-    parts = min(cores // units, m * n // MIN_PART) if n % CELL == 0 and m * n >= MIN_SHARE else 1
+    parts = _parts(b, m, n, cores)
     first = {"b": b, "m": m, "n": n, "axis": 0}
     if parts < 2:
         return [(kernel, first)]
     return [(kernel, first | {"parts": parts}), (then, first | {"m": parts})]
+
+
+def _parts(b: int, m: int, n: int, cores: int) -> int:
+    """Return the parts of rows with which every core has long pieces of them; 1 where that does not pay."""
+    if n % CELL != 0 or b >= cores or m * n < MIN_SHARE:
+        return 1
+    if 2 * b * max(1, n // LANES) > cores and b * m * n < MUCH:
+        return 1
+    pieces = 1 << max(1, b * n // MAX_COLUMNS).bit_length() - 1  # a power of two, as most counts of cores are
+    return max(1, min(cores // pieces, m * n // MIN_PART))
 
 
 def _rows(kernel: str, then: str, rows: int, n: int, cores: int) -> list[Step]:

@@ -6,11 +6,12 @@ from typing import ClassVar, Self
 
 from davinci_sim.isa.fields import FP16, FP32
 from davinci_sim.platforms import Platform
+from kernels.lang.reduce_rows import TILE_LANES
 from kernels.lang.shapes import Shape, Tiling
 from kernels.rules import item_bytes, require, require_dtype, round_up
 
 BLOCK, LANES, EDGE = 32, 64, 16
-TILE_LANES, MAX_TILE_ROWS, MAX_COLUMNS = 8192, 128, 512
+MAX_TILE_ROWS, MAX_COLUMNS = 128, 512
 CELL = 8
 """What is left of a part of a row: the fp32 numbers of a block."""
 
@@ -95,8 +96,8 @@ class ReduceTiling(Tiling):
         cores = int(platform.ai_cores)
         if shape.axis == 1:
             total = shape.b * shape.m
-            limit = TILE_LANES // min(EDGE, total) // LANES * LANES
-            columns = min(round_up(-(-shape.n // shape.parts), LANES), limit)
+            part = -(-shape.n // shape.parts)
+            columns = round_up(-(-part // -(-part // TILE_LANES)), LANES)
             share = round_up(-(-total * shape.parts // cores), EDGE)
             return cls(min(MAX_TILE_ROWS, share, max(EDGE, TILE_LANES // columns // EDGE * EDGE)), columns)
         if shape.is_narrow:
