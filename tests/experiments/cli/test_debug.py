@@ -16,7 +16,7 @@ FOLDER = ROOT / "docs" / "examples" / "my_kernels"
 GELU = (f"{FOLDER / 'gelu.py'}:gelu", "--shape", "n=300")
 
 
-@pytest.mark.parametrize("command", ["tune", "show", "inspect", "step"])
+@pytest.mark.parametrize("command", ["tune", "retune", "show", "inspect", "step"])
 def test_every_help_shows_an_example(davinci, command):
     assert "Examples:\n    davinci kernel " in davinci("kernel", command, "--help").stdout
 
