@@ -106,3 +106,9 @@ def share_end(core: Any, items: int, unit: int) -> int:
     """Return the end of this block's share of `items`."""
     units = (items + unit - 1) // unit
     return int(min(items, units * (core.state[BLOCK_IDX] + 1) // core.state[BLOCK_DIM] * unit))
+
+
+@emits
+def room_in_ub(core: Any) -> int:
+    """Return the bytes of UB that a few more buffers may take."""
+    return int(core.state[CAPACITY + UB] - core.state[TOP + UB] - 4 * UB_GAP)
