@@ -9,7 +9,7 @@ begin at blocks of y, so that no two cores write one.
 from typing import Any, NamedTuple
 
 from davinci_sim.isa import data_move
-from kernels.lang.buffers import UB, alloc, block_dim, block_idx, share_end, share_start
+from kernels.lang.buffers import UB, alloc, block_dim, block_idx, room_in_ub, share_end, share_start
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup, size_of
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
@@ -28,7 +28,7 @@ from kernels.lang.row import (
     part_at,
     widest_part,
 )
-from kernels.lang.rows import COMPACT_LIMIT, pitch_bytes, row_period, store_blocks
+from kernels.lang.rows import pitch_bytes, row_period, store_blocks
 from kernels.lang.transpose import transpose_16bit
 
 BLOCK, SHARE_BYTES = 32, 512
@@ -133,7 +133,7 @@ def cut(core: Any, row: Row, rows: int, share: int) -> int:
 
 @emits
 def fill_constant(core: Any, q: int, ub: int, row: Row, value: float, a: Assembly, size: int) -> None:
-    """Fill the slots of a buffer with the constant, if a row has one, before MTE2 uses them."""
+    """Fill the slots of a buffer, `size` bytes each, with the constant, if a row has one, before MTE2."""
     if has_constant(core, row) != 0 and size > 0:
         fill(core, q)
         for slot in range(a.slots):
@@ -249,19 +249,35 @@ def pack_parts(core: Any, dst: int, src: int, rows: int, row: Row, scratch: int)
 
 
 @emits
+def packed_height(core: Any, row: Row, a: Assembly) -> int:
+    """Return the most rows of a tile that are packed at once: whole groups."""
+    group = 16 * row_period(core, row.width)
+    return int(max(1, min(a.tile, PACKED_TILE_BYTES) // (group * padded_bytes(core, row))) * group)
+
+
+@emits
+def packing_bytes(core: Any, row: Row, a: Assembly, slots: int) -> int:
+    """Return the bytes of UB that packing takes."""
+    lines = slots * packed_height(core, row, a) + 16 * row_period(core, row.width)
+    return int(lines * (padded_bytes(core, row) + row.width))
+
+
+@emits
 def assemble_packed(core: Any, row: Row, a: Assembly, value: float) -> None:
     """Make a share of the rows of y, which are short: they are packed in UB."""
     period, pitch = row_period(core, row.width), padded_bytes(core, row)
-    group = 16 * period
+    group, slots = 16 * period, a.slots
+    if packing_bytes(core, row, a, slots) > room_in_ub(core):
+        slots = 1
     start, end = share_start(core, a.rows, period), share_end(core, a.rows, period)
-    most = max(1, min(end - start, min(a.tile, PACKED_TILE_BYTES) // pitch))
-    height = (most + group - 1) // group * group
+    height = min(packed_height(core, row, a), max(1, (end - start + group - 1) // group) * group)
     size, made_bytes = height * pitch, height * row.width
-    ub, made = alloc(core, UB, a.slots * size, a.slots), alloc(core, UB, a.slots * made_bytes, a.slots)
+    ub, made = alloc(core, UB, slots * size, slots), alloc(core, UB, slots * made_bytes, slots)
     scratch = alloc(core, UB, group * (pitch + row.width))
     q_constant = queue(core, V, MTE2, 1)
-    fill_constant(core, q_constant, ub, row, value, a, size)
-    q_in, q_out = queue(core, MTE2, V, a.slots), queue(core, V, MTE3, a.slots)
+    cut_down = Assembly(a.y, a.rows, a.dtype, a.tile, slots)
+    fill_constant(core, q_constant, ub, row, value, cut_down, size)
+    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     for i in range(start, end, height):
         count = min(height, end - i)
         slot = ub + fill(core, q_in) * size
@@ -284,15 +300,15 @@ def assemble_packed(core: Any, row: Row, a: Assembly, value: float) -> None:
 def assemble(core: Any, row: Row, a: Assembly, value: float) -> None:
     """Make y[rows] of parts; `value` is the constant."""
     pitch = padded_bytes(core, row)
-    total, period = a.rows * row.width, row_period(core, row.width)
-    is_short = row.width < PACKED_BYTES and period * pitch <= COMPACT_LIMIT
+    total, widest = a.rows * row.width, widest_part(core, row)
+    is_short = total <= 2 * BLOCK or row.width < PACKED_BYTES or widest < BLOCK
     if pitch == row.width and pitch <= a.tile and a.rows >= 2 * block_dim(core):
         assemble_whole_blocks(core, row, a, value)
-    elif pitch > row.width and (total <= 2 * BLOCK or is_short):
+    elif pitch > row.width and is_short and packing_bytes(core, row, a, 1) <= room_in_ub(core):
         assemble_packed(core, row, a, value)
-    elif widest_part(core, row) >= 2 * BLOCK:
+    elif widest >= BLOCK:
         start, end = cut(core, row, a.rows, block_idx(core)), cut(core, row, a.rows, block_idx(core) + 1)
         if start < end:
             assemble_spilled(core, row, a, value, start, end)
-    elif block_idx(core) == 0:  # no boundary between shares has 32 bytes of one part before it
+    elif block_idx(core) == 0:  # shares begin behind 32 bytes of one part, and there are none
         assemble_spilled(core, row, a, value, 0, total)

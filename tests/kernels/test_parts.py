@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
+from davinci_sim.chip import Chip
 from davinci_sim.errors import BadShape
 from kernels.check import check
+from kernels.run import place
 from kernels.samples import odd_shapes
-from tests.kernels.equality import differences, efficiency, engines_agree, memory_share, shape_of
+from tests.kernels.equality import P, differences, efficiency, engines_agree, memory_share, shape_of
 
 TYPES = st.sampled_from(["fp16", "fp32", "int32"])
 PICK, SEED = st.integers(0, 3), st.integers(0, 99)
@@ -67,6 +69,19 @@ def test_padding_is_the_constant(m, n, before, after, value, dtype, pick, seed):
         "d": 1 + seed % 3,
     }
     assert differences(kernel, shape_of(kernel, dtype, **axes), pick, seed) == {"y": 0}
+
+
+@pytest.mark.parametrize(
+    "widths", [(1,) * 7 + (2,), (15,) * 8, (17,) * 7 + (16,), (1, 17, 1, 17, 1, 17, 1, 30)], ids=str
+)
+def test_many_narrow_parts_are_packed_or_written_by_many_cores(widths):
+    """None of them is left to a single core."""
+    kernel = kernels.find("concat8")
+    shape = shape_of(kernel, m=600, **dict(zip("abcdefgh", widths, strict=True)))
+    assert differences(kernel, shape, 0, 1) == {"y": 0}
+    assert check(kernel, shape) == []
+    task = place(kernel, shape, None, Chip(P)).task
+    assert min(len(program.words) for program in task.programs) > 20
 
 
 @pytest.mark.parametrize("name", FAMILY)
