@@ -5,7 +5,7 @@ a row, lanes that hold the best of all give their indices, of which the least co
 fp32, and half precision is compared as fp32.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -24,7 +24,6 @@ from kernels.lang import (
     UB,
     Operand,
     Shape,
-    Tiling,
     V,
     alloc,
     close,
@@ -56,6 +55,7 @@ from kernels.lang.reduce_rows import finish_rows, widened
 from kernels.lang.rows import load_rows, pitch_bytes
 from kernels.lang.transpose import spread
 from kernels.rules import require, require_dtype, round_up
+from kernels.tiling.reduction import ReduceTiling
 
 Array = npt.NDArray[Any]
 BLOCK, LINE, LANES, EDGE = 32, 256, 64, 16
@@ -88,16 +88,11 @@ class IndexShape(Shape):
 
 
 @dataclass(frozen=True)
-class IndexTiling(Tiling):
+class IndexTiling(ReduceTiling):
     """Rows and columns of a tile (rounded to multiples of 16 and 64) and buffers of each hand-off."""
 
-    LENGTHS: ClassVar[tuple[str, ...]] = ("rows", "columns")
-    rows: int
-    columns: int
-    slots: int = 2
-
     @classmethod
-    def default(cls, shape: IndexShape, platform: Platform) -> Self:
+    def default(cls, shape: IndexShape, platform: Platform) -> Self:  # type: ignore[override] # no parts
         """Return a tile of about 16 KB in fp32: whole rows along axis 1, some columns along axis 0."""
         cores = int(platform.ai_cores)
         if shape.axis == 1:
@@ -107,17 +102,7 @@ class IndexTiling(Tiling):
         columns = min(round_up(-(-shape.n // cores), LANES), MAX_COLUMNS)
         return cls(min(round_up(shape.m, EDGE), max(EDGE, TILE_LANES // columns // EDGE * EDGE)), columns)
 
-    @classmethod
-    def space(cls, shape: IndexShape, platform: Platform) -> Iterator[Self]:
-        """Yield the default tiling, one of fewer rows and one of fewer columns."""
-        first = cls.default(shape, platform)
-        yield first
-        if first.rows > EDGE:
-            yield cls(first.rows // 2, first.columns)
-        if first.columns > LANES:
-            yield cls(first.rows, first.columns // 2)
-
-    def blocks(self, shape: IndexShape, platform: Platform) -> int:
+    def blocks(self, shape: IndexShape, platform: Platform) -> int:  # type: ignore[override] # no parts
         """Return one core per 8 rows or 64 columns, as many as there are."""
         items = -(-shape.m // 8) if shape.axis == 1 else -(-shape.n // LANES)
         return min(int(platform.ai_cores), items)

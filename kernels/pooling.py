@@ -46,6 +46,7 @@ from kernels.lang.pooling import (
     channel_mask,
     dense,
     element,
+    fetch_map,
     lanes_of,
     load_windows,
     map_blocks,
@@ -206,15 +207,6 @@ def mask_indices(core: Any, p: Pool, t: Tile, arg: int, groups: int, mask: int) 
         if (t.plane + plane) % groups == groups - 1:
             there = arg + plane * p.height * p.pitch * p.unit * BLOCK
             mask_channels(core, p, there, (t.rows - 1) * p.pitch + t.cols, mask)
-
-
-@emits
-def fetch_map(core: Any, p: Pool, q: int, shape: Any, number: int, x: int, there: int, slot: int) -> None:
-    """Bring the map under a tile of windows to UB, if there is such a tile."""
-    if number < p.last:
-        buffer = there + fill(core, q) * slot
-        move_map(core, p, tile_at(core, p, shape, number, 0), x, buffer, 0)
-        filled(core, q)
 
 
 @kernel(PoolShape, PoolTiling, _operands, max_pool_reference)

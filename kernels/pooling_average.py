@@ -42,6 +42,7 @@ from kernels.lang.pooling import (
     blank_unseen,
     dense,
     element,
+    fetch_map,
     is_near,
     load_windows,
     map_blocks,
@@ -185,15 +186,6 @@ def _image(name: str, shape: PoolShape, is_output: bool = False) -> Operand:
 def _pooled(name: str, shape: PoolShape, is_output: bool = False) -> Operand:
     size = (shape.n, shape.c, shape.oh, shape.ow)
     return Operand(name, size, shape.dtype, "NC1HWC0", is_output=is_output)
-
-
-@emits
-def fetch_map(core: Any, p: Pool, q: int, shape: Any, number: int, x: int, there: int, slot: int) -> None:
-    """Bring the map under a tile of windows to UB, if there is such a tile."""
-    if number < p.last:
-        buffer = there + fill(core, q) * slot
-        move_map(core, p, tile_at(core, p, shape, number, 0), x, buffer, 0)
-        filled(core, q)
 
 
 @kernel(

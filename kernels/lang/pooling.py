@@ -15,6 +15,7 @@ from davinci_sim.isa import FP16, FP32, data_move, vector_dup, vmul
 from kernels.lang.buffers import UB, alloc, block_dim, block_idx
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup
+from kernels.lang.queues import fill, filled
 from kernels.lang.window import move_planes
 
 BLOCK, LANES, MAX_BLOCKS, C0 = 32, 8, 255, 16
@@ -211,6 +212,15 @@ def move_map(core: Any, p: Pool, t: Tile, tensor: int, there: int, is_grad: int)
                     move_planes(core, gm, ub, down.high - down.low, burst, s * p.w * p.unit, row)
                 else:
                     move_planes(core, ub, gm, down.high - down.low, burst, row, s * p.w * p.unit)
+
+
+@emits
+def fetch_map(core: Any, p: Pool, q: int, shape: Any, number: int, x: int, there: int, slot: int) -> None:
+    """Bring the map under a tile of windows to UB, if there is such a tile."""
+    if number < p.last:
+        buffer = there + fill(core, q) * slot
+        move_map(core, p, tile_at(core, p, shape, number, 0), x, buffer, 0)
+        filled(core, q)
 
 
 @emits
