@@ -1,8 +1,9 @@
 """Tilings of the pipeline that computes convolutions and their gradients to the input."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from heapq import nsmallest
 from itertools import product
 from typing import Any, NamedTuple, Self
 
@@ -38,9 +39,9 @@ HINDRANCE, CROWDING, CROWDED = 0.05, 0.9, 0.7
 OVERLAP = 4
 UNHIDDEN = 0.4
 """The share of a load that shows where it is not begun ahead."""
+RANKED = 12
+"""So many of the best estimates are worth a simulation."""
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
-SEARCHED = 48
-"""Tilings that a search tries, those with the least estimated cycles."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class ConvTiling(Tiling):
 
     @classmethod
     def space(cls, shape: ConvShape, platform: Platform) -> Iterator[Self]:
-        """Yield the default, then variants that fit: fewer rows, smaller tiles, weights that pass by."""
+        """Yield the default, variants that fit (fewer rows, smaller tiles), and the next best estimates."""
         first, problem = cls.default(shape, platform), cls.problem(shape)
         yield first
         variants = (
@@ -92,14 +93,8 @@ class ConvTiling(Tiling):
             made = replace(first, **changed)
             if made != first and fits(problem, made, platform):
                 yield made
-
-    @classmethod
-    def candidates(cls, shape: ConvShape, platform: Platform) -> Iterator[Self]:
-        """Yield those of the space, and of all that fit those with the least estimated cycles."""
-        yield from cls.space(shape, platform)
-        problem = cls.problem(shape)
-        ranked = sorted(candidates(problem, platform), key=lambda t: estimate(problem, t, platform))
-        yield from (cls(*astuple(tiling)) for tiling in ranked[:SEARCHED])
+        for values in ranked(problem, platform)[1:]:
+            yield cls(*values)
 
     def blocks(self, shape: ConvShape, platform: Platform) -> int:
         """Return one core per share."""
@@ -179,12 +174,17 @@ def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
     )
 
 
-@lru_cache(maxsize=512)
 def best(p: Problem, platform: Platform) -> tuple[int, ...]:
     """Return the fields of the tiling with the least estimated cycles among those that fit."""
-    found = min(candidates(p, platform), key=lambda tiling: estimate(p, tiling, platform), default=None)
-    found = found or ConvTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
-    return tuple(getattr(found, name) for name in ConvTiling.names())
+    return ranked(p, platform)[0]
+
+
+@lru_cache(maxsize=512)
+def ranked(p: Problem, platform: Platform) -> tuple[tuple[int, ...], ...]:
+    """Return the fields of the tilings that fit with the least estimated cycles, the best first."""
+    found = nsmallest(RANKED, candidates(p, platform), key=lambda tiling: estimate(p, tiling, platform))
+    found = found or [ConvTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2)]
+    return tuple(tuple(getattr(each, name) for name in ConvTiling.names()) for each in found)
 
 
 def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:

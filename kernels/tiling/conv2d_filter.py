@@ -1,8 +1,9 @@
 """Tilings of the convolution's gradient to the filter, and how many parts it is best summed in."""
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from heapq import nsmallest
 from itertools import product
 from typing import ClassVar, NamedTuple, Self
 
@@ -11,7 +12,7 @@ from davinci_sim.isa.fields import FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
-from kernels.tiling.conv2d import ALIGNMENT, CORE_SHARES, FLAG_CYCLES, SEARCHED, SLOTS, UNALIGNED, together
+from kernels.tiling.conv2d import ALIGNMENT, CORE_SHARES, FLAG_CYCLES, RANKED, SLOTS, UNALIGNED, together
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
@@ -74,7 +75,7 @@ class FilterTiling(Tiling):
 
     @classmethod
     def space(cls, shape: FilterShape, platform: Platform) -> Iterator[Self]:
-        """Yield the default, then variants of it that fit."""
+        """Yield the default, variants of it that fit, and the next best estimates."""
         first = cls.default(shape, platform)
         yield first
         for changed in (
@@ -84,13 +85,8 @@ class FilterTiling(Tiling):
             made = replace(first, **changed)
             if made != first and fits(shape, made, platform):
                 yield made
-
-    @classmethod
-    def candidates(cls, shape: FilterShape, platform: Platform) -> Iterator[Self]:
-        """Yield those of the space, and of all that fit those with the least estimated cycles."""
-        yield from cls.space(shape, platform)
-        ranked = sorted(candidates(shape, platform), key=lambda tiling: estimate(shape, tiling, platform))
-        yield from (cls(*astuple(tiling)) for tiling in ranked[:SEARCHED])
+        for values in ranked(shape, platform)[1:]:
+            yield cls(*values)
 
     def blocks(self, shape: FilterShape, platform: Platform) -> int:
         """Return one core per share."""
@@ -155,12 +151,17 @@ def fits(shape: FilterShape, t: FilterTiling, platform: Platform) -> bool:
     )
 
 
-@lru_cache(maxsize=512)
 def best(shape: FilterShape, platform: Platform) -> tuple[int, ...]:
     """Return the fields of the tiling with the least estimated cycles among those that fit."""
-    found = min(candidates(shape, platform), key=lambda t: estimate(shape, t, platform), default=None)
-    found = found or FilterTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
-    return tuple(getattr(found, name) for name in FilterTiling.names())
+    return ranked(shape, platform)[0]
+
+
+@lru_cache(maxsize=512)
+def ranked(shape: FilterShape, platform: Platform) -> tuple[tuple[int, ...], ...]:
+    """Return the fields of the tilings that fit with the least estimated cycles, the best first."""
+    found = nsmallest(RANKED, candidates(shape, platform), key=lambda t: estimate(shape, t, platform))
+    found = found or [FilterTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)]
+    return tuple(tuple(getattr(each, name) for name in FilterTiling.names()) for each in found)
 
 
 def candidates(shape: FilterShape, platform: Platform) -> Iterator[FilterTiling]:
