@@ -57,7 +57,10 @@ class Curve(NamedTuple):
 
 
 class Bench(NamedTuple):
-    """What curves need beside their argument: two arrays, bits, three blocks full of one number each."""
+    """What curves need beside their argument: two arrays, bits, three blocks full of one number each.
+
+    x and t begin in other groups of banks than y and u: products of one of either cost a cycle, not two.
+    """
 
     t: int
     u: int
@@ -146,8 +149,8 @@ def gated_slope(core: Any, b: Bench, op: int, y: int, x: int, n: int) -> None:
         flat_binary(core, MUL, x, x, b.u, n, b.dtype)
     else:
         logistic(core, y, x, -1.0, n, b.dtype)
-    flat_scale(core, b.t, y, n, -1.0, 1.0, b.dtype)
-    flat_binary(core, MUL, b.t, b.t, x, n, b.dtype)
+    flat_scale(core, b.u, y, n, -1.0, 1.0, b.dtype)
+    flat_binary(core, MUL, b.t, b.u, x, n, b.dtype)
     flat_scale(core, b.t, b.t, n, 1.0, 1.0, b.dtype)
     flat_binary(core, MUL, y, y, b.t, n, b.dtype)
 
@@ -161,20 +164,20 @@ def next_power(core: Any, p: int, x: int, c: float, n: int, dtype: int) -> None:
 
 @emits
 def normal_tail(core: Any, b: Bench, y: int, n: int) -> None:
-    """Set u[n] = the upper tail of the normal distribution over its density's power, at t[n] >= 0.
+    """Set t[n] = the upper tail of the normal distribution over its density's power, at u[n] >= 0.
 
-    u = e ** (t * t / 2) * erfc(t / sqrt(2)) / 2, a polynomial of 1 / (1 + 0.36 t) without a constant,
-    fitted here to 9e-7 of the value for every t; y is overwritten.
+    t = e ** (u * u / 2) * erfc(u / sqrt(2)) / 2, a polynomial of 1 / (1 + 0.36 u) without a constant,
+    fitted here to 9e-7 of the value for every u; y is overwritten.
     """
-    flat_scale(core, y, b.t, n, 0.36, 1.0, b.dtype)
+    flat_scale(core, y, b.u, n, 0.36, 1.0, b.dtype)
     flat_unary(core, REC, y, y, n, b.dtype)
-    flat_scale(core, b.u, y, n, 0.047056599338664004, -0.17976575399970549, b.dtype)
-    next_power(core, b.u, y, 0.18095538822130475, n, b.dtype)
-    next_power(core, b.u, y, 0.026548459673785708, n, b.dtype)
-    next_power(core, b.u, y, 0.13971954338004963, n, b.dtype)
-    next_power(core, b.u, y, 0.14177240989085035, n, b.dtype)
-    next_power(core, b.u, y, 0.14371304805274518, n, b.dtype)
-    flat_binary(core, MUL, b.u, b.u, y, n, b.dtype)
+    flat_scale(core, b.t, y, n, 0.047056599338664004, -0.17976575399970549, b.dtype)
+    next_power(core, b.t, y, 0.18095538822130475, n, b.dtype)
+    next_power(core, b.t, y, 0.026548459673785708, n, b.dtype)
+    next_power(core, b.t, y, 0.13971954338004963, n, b.dtype)
+    next_power(core, b.t, y, 0.14177240989085035, n, b.dtype)
+    next_power(core, b.t, y, 0.14371304805274518, n, b.dtype)
+    flat_binary(core, MUL, b.t, b.t, y, n, b.dtype)
 
 
 @emits
@@ -188,26 +191,26 @@ def bell(core: Any, y: int, x: int, n: int, dtype: int) -> None:
 @emits
 def gelu_erf(core: Any, b: Bench, y: int, x: int, n: int) -> None:
     """y[n] = x * P(normal < x) = max(x, 0) - |x| * P(normal > |x|)."""
-    flat_unary(core, ABS, b.t, x, n, b.dtype)
-    block_binary(core, MIN, b.t, b.t, b.high, n, b.dtype)
+    flat_unary(core, ABS, b.u, x, n, b.dtype)
+    block_binary(core, MIN, b.u, b.u, b.high, n, b.dtype)
     normal_tail(core, b, y, n)
-    bell(core, y, b.t, n, b.dtype)
-    flat_binary(core, MUL, y, y, b.t, n, b.dtype)
-    flat_binary(core, MUL, b.u, b.u, y, n, b.dtype)
+    bell(core, y, b.u, n, b.dtype)
+    flat_binary(core, MUL, y, y, b.u, n, b.dtype)
+    flat_binary(core, MUL, b.t, b.t, y, n, b.dtype)
     block_binary(core, MAX, y, x, b.zero, n, b.dtype)
-    flat_binary(core, SUB, y, y, b.u, n, b.dtype)
+    flat_binary(core, SUB, y, y, b.t, n, b.dtype)
 
 
 @emits
 def gelu_erf_slope(core: Any, b: Bench, y: int, x: int, n: int) -> None:
     """y[n] = P(normal < x) + x * its density; with 1 - y(-x) = y(x), from |x| alone."""
-    flat_unary(core, ABS, b.t, x, n, b.dtype)
-    block_binary(core, MIN, b.t, b.t, b.high, n, b.dtype)
+    flat_unary(core, ABS, b.u, x, n, b.dtype)
+    block_binary(core, MIN, b.u, b.u, b.high, n, b.dtype)
     normal_tail(core, b, y, n)
-    bell(core, y, b.t, n, b.dtype)
-    flat_scale(core, b.t, b.t, n, -ROOT_HALF_BY_PI, 0.0, b.dtype)
-    flat_binary(core, ADD, b.u, b.u, b.t, n, b.dtype)
-    flat_binary(core, MUL, y, y, b.u, n, b.dtype)
+    bell(core, y, b.u, n, b.dtype)
+    flat_scale(core, b.u, b.u, n, -ROOT_HALF_BY_PI, 0.0, b.dtype)
+    flat_binary(core, ADD, b.t, b.t, b.u, n, b.dtype)
+    flat_binary(core, MUL, y, y, b.t, n, b.dtype)
     flat_scale(core, b.t, y, n, -1.0, 1.0, b.dtype)
     where(core, NOT_LESS, y, x, b.zero, Pick(b.t, 1, y, 1, b.bits), n, b.dtype)
 
