@@ -251,6 +251,11 @@ def _one_hot(record: Record) -> list[Launch]:
     return [launch("one_hot", {"m": m, "n": n}, record.outputs[0].kernel_dtype)]
 
 
+def _softmax_cross_entropy(record: Record) -> list[Launch]:
+    m, n = record.inputs[0].shape
+    return [launch("softmax_cross_entropy_with_logits", {"m": m, "n": n}, record.inputs[0].kernel_dtype)]
+
+
 def _batch_norm(name: str) -> Rule:
     """Return the rule for images of n, c1, h, w, c0; a relu that is fused is told by the layer's name."""
 
@@ -298,6 +303,7 @@ RULES: Mapping[str, Rule] = {
     "StridedSlice": Rule("layout", _slice),
     "Split": Rule("layout", _split),
     "Concat": Rule("layout", _concat),
+    "SoftmaxCrossEntropyWithLogits": Rule("loss", _softmax_cross_entropy),
     "BNTrainingReduce": _batch_norm("batch_norm_reduce"),
     "BNTrainingUpdate": _batch_norm("batch_norm_update"),
 }
@@ -305,7 +311,6 @@ RULES: Mapping[str, Rule] = {
 NOT_COVERED: Mapping[str, str] = {
     "ReluV2": "writes a mask of bits beside the result",
     "FusionOp_ReluGradV2_Cast": "reads a mask of bits, and casts",
-    "SoftmaxCrossEntropyWithLogits": "takes labels as one-hot rows, and gives the gradient, too",
     "Add+ReLU": "two operators in one; the kit fuses them behind a batch normalisation or a product",
 }
 """The others, and why."""
