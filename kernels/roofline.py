@@ -83,13 +83,13 @@ class Roofline:
 def roofline(kernel: Kernel, shape: Shape, platform: Platform, task: Task | None = None) -> Roofline:
     """Return the lower bounds of a kernel on a shape.
 
-    Each operand counts once. Where the emitted `task` is given and moves less (a strided convolution need not
-    read every row), what it moves counts.
+    Of each operand what is needed counts once (a strided convolution need not read every row). Where the
+    emitted `task` is given and moves less, what it moves counts.
     """
     operands = kernel.operands(shape)
     cores = int(platform.ai_cores)
-    read = sum(operand.nbytes for operand in operands if not operand.is_output)
-    written = sum(operand.nbytes for operand in operands if operand.is_output)
+    read = sum(operand.least_bytes for operand in operands if not operand.is_output)
+    written = sum(operand.least_bytes for operand in operands if operand.is_output)
     if task is not None:
         read, written = (min(pair) for pair in zip((read, written), gm_bytes(task), strict=True))
     kept = int(platform.l2_bytes) + cores * _behind(platform, task)

@@ -50,7 +50,8 @@ class Operand:
 
     A kernel may read up to `padding_bytes` behind the tensor: the chip hands out multiples of 512 bytes.
     Random inputs are normal numbers and small integers, or lie `between` a first and before a last value,
-    rounded down where `is_whole`; with `some_zeros` about half of them are zero.
+    rounded down where `is_whole`; with `some_zeros` about half of them are zero. Where not all of a tensor is
+    needed, `needed_bytes` says how much.
     """
 
     name: str
@@ -62,6 +63,12 @@ class Operand:
     between: tuple[float, float] | None = None
     is_whole: bool = False
     some_zeros: bool = False
+    needed_bytes: int | None = None
+
+    @property
+    def least_bytes(self) -> int:
+        """Bytes that no kernel can do without reading or writing."""
+        return self.nbytes if self.needed_bytes is None else self.needed_bytes
 
     @property
     def dtype_name(self) -> str:
