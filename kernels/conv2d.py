@@ -96,7 +96,7 @@ def weight_layout(shape: ConvShape) -> str:
 
 def _operands(shape: ConvShape) -> tuple[Operand, ...]:
     return (
-        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0"),
+        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0", needed_bytes=shape.seen_bytes),
         Operand("w", (shape.o, shape.c // shape.groups, shape.kh, shape.kw), FP16, weight_layout(shape)),
         output("y", (shape.n, shape.o, shape.oh, shape.ow), shape.out_dtype, "NC1HWC0"),
     )

@@ -52,7 +52,7 @@ def _operands(shape: FilterShape) -> tuple[Operand, ...]:
     weights = (shape.o, shape.c // shape.groups, shape.kh, shape.kw)
     packed = LAYOUTS[weight_layout(shape)].device_shape(weights, F16)
     return (
-        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0"),
+        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0", needed_bytes=shape.seen_bytes),
         Operand("dy", (shape.n, shape.o, shape.oh, shape.ow), FP16, "NC1HWC0"),
         output("dw_parts", (shape.splits, *packed), FP32),
     )

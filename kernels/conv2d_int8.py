@@ -52,7 +52,7 @@ def conv2d_int8_reference(shape: Any, x: Array, w: Array, scale: Array) -> tuple
 def _operands(shape: QuantizedShape) -> tuple[Operand, ...]:
     x, w = (shape.n, shape.c, shape.h, shape.w), (shape.o, shape.c // shape.groups, shape.kh, shape.kw)
     return (
-        Operand("x", x, INT8, "NC1HWC0", between=(-128, 128), is_whole=True),
+        Operand("x", x, INT8, "NC1HWC0", between=(-128, 128), is_whole=True, needed_bytes=shape.seen_bytes),
         Operand("w", w, INT8, weight_layout(shape), between=(-128, 128), is_whole=True),
         Operand("scale", (shape.o,), FP32, between=(0.0001, 0.001)),
         output("y", (shape.n, shape.o, shape.oh, shape.ow), FP16, "NC1HWC0"),

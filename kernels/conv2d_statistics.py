@@ -36,7 +36,7 @@ def conv2d_statistics_reference(shape: Any, x: Array, w: Array) -> tuple[Array, 
 def _operands(shape: StatisticsShape) -> tuple[Operand, ...]:
     sums = (shape.splits, ceil_div(shape.o, EDGE) * EDGE)
     return (
-        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0"),
+        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0", needed_bytes=shape.seen_bytes),
         Operand("w", (shape.o, shape.c // shape.groups, shape.kh, shape.kw), FP16, weight_layout(shape)),
         output("y", (shape.n, shape.o, shape.oh, shape.ow), shape.out_dtype, "NC1HWC0"),
         output("sums", sums, FP32),

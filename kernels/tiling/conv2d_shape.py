@@ -90,6 +90,13 @@ class ConvShape(Shape):
         return self.n * self.oh * self.ow * self.o * (self.c // self.groups) * self.kh * self.kw
 
     @property
+    def seen_bytes(self) -> int:
+        """Bytes of x that windows see: where they are further apart than they are long, not all of them."""
+        rows = _seen(self.h, self.oh, self.kh, self)
+        channels = ceil_div(self.c, EDGE * 2 if self.dtype == INT8 else EDGE)
+        return self.n * channels * rows * _seen(self.w, self.ow, self.kw, self) * BLOCK_BYTES
+
+    @property
     def skips_rows(self) -> bool:
         """Whether rows that no window sees stay in GM."""
         return self.kh == 1 and self.w >= SKIP_WIDTH
@@ -126,6 +133,12 @@ class ConvShape(Shape):
                 f"kernel {kernel}: dtype {DTYPE_NAMES[self.dtype]}, out_dtype {DTYPE_NAMES[self.out_dtype]}\n"
                 f"  rule: operands are {DTYPE_NAMES[operand]}, results {names}\n  next: cast the operands"
             )
+
+
+def _seen(size: int, outputs: int, elements: int, s: ConvShape) -> int:
+    """Return how many places of an axis the windows see."""
+    places = {i * s.stride - s.pad + k * s.dilation for i in range(outputs) for k in range(elements)}
+    return len(places & set(range(size)))
 
 
 @dataclass(frozen=True)

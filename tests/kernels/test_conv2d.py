@@ -166,6 +166,15 @@ def test_the_layers_of_resnet_50_are_near_their_rooflines(layer, forward, to_inp
         assert share < efficiency(kernel, shape) <= 1
 
 
+def test_rows_and_columns_that_no_window_sees_do_not_count_for_the_roofline():
+    """1x1 with stride 2: a quarter of x must be read; the gradient to the filter is not quicker than that."""
+    kernel = find("conv2d_backward_filter")
+    axes = {"n": 32, "c": 256, "h": 56, "w": 56, "o": 128, "kh": 1, "kw": 1, "stride": 2}
+    assert shape_of(kernel, **axes).seen_bytes == 32 * 256 * 28 * 28 * 2
+    assert shape_of(kernel, **{**axes, "kh": 3, "kw": 3, "pad": 1}).seen_bytes == 32 * 256 * 56 * 56 * 2
+    assert 0.45 < efficiency(kernel, shape_of(kernel, **axes, splits=8)) <= 1
+
+
 def test_a_depthwise_convolution_keeps_up_with_memory():
     """The cube multiplies whole fractals of which a sixteenth counts, and still waits for device memory."""
     kernel = find("conv2d")
