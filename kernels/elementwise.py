@@ -29,6 +29,7 @@ from kernels.lang import (
     emits,
     fill,
     filled,
+    flat_binary,
     flat_scale,
     flat_unary,
     free,
@@ -49,7 +50,7 @@ from kernels.rules import item_bytes, require, require_dtype
 from kernels.tiling.flat import FlatShape, FlatTiling
 
 Array = npt.NDArray[Any]
-NEG = RELU + 1
+NEG, SQUARE, NOT = RELU + 1, RELU + 2, RELU + 3
 LINE = 256
 
 
@@ -245,6 +246,10 @@ def stream_unary(core: Any, op: int, x: int, y: int, n: int, dtype: int, tile: i
         made = ub_y + fill(core, q_out) * tile * size
         if op == NEG:
             flat_scale(core, made, taken, count, -1.0, 0.0, dtype)
+        elif op == NOT:
+            flat_scale(core, made, taken, count, -1.0, 1.0, dtype)
+        elif op == SQUARE:
+            flat_binary(core, MUL, made, taken, taken, count, dtype)
         elif is_wide_relu:
             wide_relu(core, made, taken, zero, count)
         else:
@@ -315,3 +320,15 @@ def rsqrt(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
 def reciprocal(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] = 1 / x[n]."""
     stream_unary(core, REC, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
+
+
+@_unary(np.square)
+def square(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
+    """y[n] = x[n] * x[n]."""
+    stream_unary(core, SQUARE, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)
+
+
+@_unary(lambda x: 1 - x)
+def logical_not(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
+    """y[n] = 1 - x[n]: of truths, which are 1 or 0; `minimum` is their and, `maximum` their or."""
+    stream_unary(core, NOT, x, y, shape.n, shape.dtype, tiling.tile, tiling.slots)

@@ -16,7 +16,20 @@ from kernels.run import place, random_inputs
 from tests.kernels.equality import P, differences, efficiency, engines_agree, memory_share, shape_of
 
 BINARY = ("add", "sub", "mul", "div", "maximum", "minimum")
-UNARY = ("relu", "exp", "log", "neg", "abs", "sqrt", "rsqrt", "reciprocal", "relu_grad", "select")
+UNARY = (
+    "relu",
+    "exp",
+    "log",
+    "neg",
+    "abs",
+    "sqrt",
+    "rsqrt",
+    "reciprocal",
+    "square",
+    "logical_not",
+    "relu_grad",
+    "select",
+)
 TYPES = ("fp16", "fp32", "int32")
 FLOATS = st.sampled_from(["fp16", "fp32"])
 PICK, SEED = st.integers(0, 3), st.integers(0, 99)
