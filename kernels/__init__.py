@@ -14,7 +14,7 @@ from davinci_sim.errors import unknown
 if TYPE_CHECKING:
     from kernels.lang.kernel import Kernel
 
-_NOT_FAMILIES = {"run", "roofline", "tolerance", "compiled", "rules", "check", "samples"}
+_NOT_FAMILIES = {"reference_page", "run", "roofline", "tolerance", "compiled", "rules", "check", "samples"}
 
 
 class _Kernels(ModuleType):

@@ -100,6 +100,11 @@ def odd_shapes(kernel: Kernel) -> Iterator[Shape]:
         yield from shapes(kernel)
 
 
+def plain_shapes(kernel: Kernel) -> list[Shape]:
+    """Return small shapes of every element type with options of 0, or all small ones where 0 is refused."""
+    return list(shapes(kernel, options=1)) or list(shapes(kernel))
+
+
 def refusals(kernel: Kernel, platform: Platform) -> dict[str, str]:
     """Return, for every combination of types (`fp16`, `fp16>fp32`), why a small shape is refused, or "".
 
@@ -109,7 +114,7 @@ def refusals(kernel: Kernel, platform: Platform) -> dict[str, str]:
     {'fp16': '', 'fp32': 'lacks vexp of fp32'}
     """
     found = {}
-    for shape in shapes(kernel, options=1):
+    for shape in plain_shapes(kernel):
         codes = [getattr(shape, name) for name in shape.names() if name.endswith("dtype")]
         codes = codes or [kernel.operands(shape)[0].dtype]
         types = ">".join(DTYPE_NAMES[code] for code in dict.fromkeys(codes))
