@@ -12,13 +12,13 @@ def networks() -> float:
     from davinci_sim.chip import Chip
     from experiments.operators.cover import Launch
     from experiments.operators.timing import Bench
-    from kernels.samples import network_shapes, shapes
+    from kernels.samples import network_shapes, plain_shapes
 
     bench = Bench(Chip("ascend910a", remember_times=False))
 
     def time_all(small: bool) -> None:
         for kernel in kernels.load().values():
-            for shape in list(shapes(kernel, options=1))[:1] if small else network_shapes(kernel):
+            for shape in plain_shapes(kernel)[:1] if small else network_shapes(kernel):
                 for task in bench.tasks([Launch(kernel, shape)]):
                     bench.chip.cycles(task)
 
