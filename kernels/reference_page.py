@@ -18,11 +18,11 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "kernels.md"
 COMMAND = "make docs"
 HEAD = """# Kernels
 
-Written by `make docs` from the files in [kernels/](../../kernels); do not edit it. `davinci kernel list` prints
-the same in short, and with `--platform` which types a chip takes.
+Written by `make docs` from the files in [kernels/](../../kernels); do not edit it. `davinci kernel list`
+prints the same in short, and with `--platform` which types a chip takes.
 
-A key of `--shape` with a value may be left out. *Operands* are those of the small problem that is named: shape,
-element type, and layout where it is not plain (ND).
+A key of `--shape` with a value may be left out. *Operands* are those of the small problem that is named:
+shape, element type, and layout where it is not plain (ND).
 """
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
+from kernels.rules import overlapped
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
@@ -36,7 +37,6 @@ UNALIGNED = 1.43
 ALIGNMENT = 512
 HINDRANCE, CROWDING, CROWDED = 0.05, 0.9, 0.7
 """What the work of a pipe costs the busiest one, by its share; beyond the last figure much more."""
-OVERLAP = 4
 UNHIDDEN = 0.4
 """The share of a load that shows where it is not begun ahead."""
 RANKED = 12
@@ -237,7 +237,7 @@ def together(pipes: Sequence[float], reads: float, memory: float) -> float:
     Loads take at least what device memory takes. They have deep buffers: pipes share time with them as the
     norm says.
 
-    >>> together([100.0, 50.0], 0.0, 0.0)
+    >>> round(together([100.0, 50.0], 0.0, 0.0), 6)
     102.5
     """
     longest = max(pipes)
@@ -245,7 +245,7 @@ def together(pipes: Sequence[float], reads: float, memory: float) -> float:
     waiting = sum(HINDRANCE * share + CROWDING * max(0.0, share - CROWDED) for share in shares)
     computing = longest * (1 + waiting - HINDRANCE - CROWDING * (1 - CROWDED))
     loading = max(reads, memory) + HINDRANCE * min(reads, memory)
-    return float((computing**OVERLAP + loading**OVERLAP) ** (1 / OVERLAP))
+    return overlapped(computing, loading)
 
 
 class Loads(NamedTuple):

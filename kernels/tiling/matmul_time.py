@@ -10,14 +10,13 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from davinci_sim.platforms import Platform
+from kernels.rules import overlapped
 
 EDGE = 16
 FLAG_CYCLES = 4
 """What the flags around one product take in a pipe."""
 CUT_ELEMENTS, CUT_CYCLES = 4096, 270
 """How many fp32 numbers come at once to be cut into halves, and what the vector unit takes for them."""
-NORM = 4
-"""How two times that bind together become one: by this norm, which is near the longer of unequal ones."""
 KEPT = 0.75
 """Operands of at most this part of L2 are fetched once."""
 
@@ -230,7 +229,7 @@ class Estimate:
         """
         alone = self.chip.block_start * (blocks - 1) + computed
         memory = self.memory() + self.load(self.cut.head_k)
-        return float((alone**NORM + memory**NORM) ** (1 / NORM)) + self.end()
+        return overlapped(alone, memory) + self.end()
 
     def single(self, blocks: int) -> float:
         """Return when so many blocks end that have one tile each."""
