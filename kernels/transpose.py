@@ -42,6 +42,7 @@ from kernels.lang import (
     size_of,
     use,
 )
+from kernels.lang.buffers import room_in_ub
 from kernels.lang.parts import Assembly, assemble
 from kernels.lang.row import Levels, Part, far_row
 from kernels.lang.rows import pitch_bytes, row_period, row_tails, store_exact
@@ -66,12 +67,14 @@ Array = npt.NDArray[Any]
 ORDERS = tuple(permutations(range(4)))
 EDGE, BLOCK = 16, 32
 TILE_BYTES, ODD_TILE_BYTES = 32 * 1024, 80 * 1024
-LONG_ITEM_BYTES = 512
-"""Items from here on are moved without a detour; shorter ones come in longer runs and are sorted in UB."""
+LONG_ITEM_BYTES = 160
+"""Items from here on are moved without a detour; shorter ones come in longer runs and are sorted in UB.
+
+Of these the smallest tile, 16 x 16 items, fits half of the unified buffer of a 910A once."""
 FEW = 64
 """Up to so many places along one axis, tiles leave, or come, in one run: without gaps between lines."""
 SMALL_BYTES = 128
-SHORT_TILE_BYTES = 16 * 1024
+SHORT_TILE_BYTES, MOST_ROWS = 16 * 1024, 256
 
 
 def _neighbours(axes: Sequence[int]) -> list[list[int]]:
@@ -167,6 +170,8 @@ class TransposeTiling(Tiling):
         columns = round_up(t.j, RUN if t.j >= RUN and item == 4 else EDGE)
         rows = min(round_up(inner, EDGE), max(EDGE, room // min(columns, RUN) // EDGE * EDGE))
         columns = min(columns, max(EDGE, room // rows // EDGE * EDGE))
+        if item == 4 and columns % RUN > 0:  # halves of words are turned one after the other: room for both
+            rows = min(rows, MOST_ROWS)
         tiling = cls(rows, columns if columns < RUN else columns // RUN * RUN, 2, cores)
         while tiling.columns > RUN and tiling.tiles(t) < 2 * cores:
             tiling = replace(tiling, columns=round_up(tiling.columns // 2, RUN))
@@ -358,11 +363,18 @@ def first_line(core: Any, t: Turn, line_bytes: int, share: int) -> int:
 
 
 @emits
+def short_units(core: Any, few: int, slots: int) -> int:
+    """Return for how many runs of 512 bytes, each `few` times, UB holds all buffers of `short_tiles`."""
+    fixed, each = slots * (few + EDGE) * BLOCK + 2048, (slots * (2 * few + EDGE) + 2 * few) * 512
+    return int((room_in_ub(core) - fixed) // each)
+
+
+@emits
 def short_tiles(core: Any, x: int, y: int, few: int, shape: Any, tiling: Any) -> Any:
     """Allocate tiles of `few` places along one axis; along the other, 16 runs of whole blocks."""
     size, slots = size_of(core, shape.dtype), tiling.slots
     unit = 512 // size
-    many = max(1, SHORT_TILE_BYTES // (few * size * unit)) * unit
+    many = max(1, min(SHORT_TILE_BYTES // (few * size * unit), short_units(core, few, slots))) * unit
     nbytes, tails = few * many * size, (few + EDGE) * many * size
     out_bytes = tails + (few + EDGE) * BLOCK
     ub_in, ub_out = alloc(core, UB, slots * nbytes, slots), alloc(core, UB, slots * out_bytes, slots)
@@ -452,7 +464,14 @@ def has_few_columns(core: Any, t: Turn, size: int) -> int:
     """Return 1 where few columns of many rows, which follow each other in x, become long lines."""
     is_dense = t.item == 1 and t.i1 * t.i2 == 1 and t.si0 == t.j
     is_short = t.j * size <= BLOCK or (t.j <= FEW and t.j * size % BLOCK > 0)
-    return 1 if is_dense and is_short and t.i0 >= RUN else 0
+    return 1 if is_dense and is_short and t.i0 >= RUN and short_units(core, t.j, 1) > 0 else 0
+
+
+@emits
+def has_short_lines(core: Any, t: Turn, line_bytes: int, size: int) -> int:
+    """Return 1 where lines of y are short and no whole number of blocks."""
+    is_short = line_bytes % BLOCK > 0 and t.i0 * t.i1 * t.i2 <= FEW
+    return 1 if is_short and short_units(core, line_bytes // size, 1) > 0 else 0
 
 
 def _operands(shape: TransposeShape) -> tuple[Operand, ...]:
@@ -471,7 +490,7 @@ def transpose(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     line_bytes = t.i0 * t.i1 * t.i2 * t.item * size
     if moves_items(core, t, size) != 0:
         items_moved(core, x, y, t, shape, tiling)
-    elif line_bytes % BLOCK > 0 and t.i0 * t.i1 * t.i2 <= FEW:
+    elif has_short_lines(core, t, line_bytes, size) != 0:
         short_lines_turned(core, x, y, t, shape, tiling)
     elif has_few_columns(core, t, size) != 0:
         few_columns_turned(core, x, y, t, shape, tiling)

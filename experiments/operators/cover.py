@@ -17,6 +17,7 @@ from experiments.operators.records import Record, Tensor
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape
 from kernels.tiling.axes import reduction_launches
+from kernels.tiling.conv2d_filter import FilterShape, best_splits
 
 SAME, NUMBER, ROW, COLUMN = range(4)
 """What the second input of an element-wise operator is, as the kernels count it."""
@@ -137,6 +138,18 @@ def _convolution(name: str) -> Rule:
         return [launch(name, record.attributes, record.inputs[0].kernel_dtype, out)]
 
     return Rule("convolution backward" if "backward" in name else "convolution", launches)
+
+
+def _filter_gradient(record: Record) -> list[Launch]:
+    """Return the launch of as many parts as are best, and the one that adds them up."""
+    dtype = record.inputs[0].kernel_dtype
+    shape = FilterShape.of("conv2d_backward_filter", dict(record.attributes), dtype)
+    splits = best_splits(shape, platform("ascend910a"))
+    parts = launch("conv2d_backward_filter", {**record.attributes, "splits": splits}, dtype, "fp32")
+    if splits == 1:
+        return [parts]
+    total = launch("reduce_sum", {"m": splits, "n": record.outputs[0].size, "axis": 0}, "fp32")
+    return [replace(parts, tensors=(("dw_parts", "parts"),)), replace(total, tensors=(("x", "parts"),))]
 
 
 def _pool(name: str) -> Rule:
@@ -283,7 +296,7 @@ RULES: Mapping[str, Rule] = {
     "MatMul": Rule("matmul", _matmul),
     "Conv2D": _convolution("conv2d"),
     "Conv2DBackpropInputD": _convolution("conv2d_backward_input"),
-    "Conv2DBackpropFilterD": _convolution("conv2d_backward_filter"),
+    "Conv2DBackpropFilterD": Rule("convolution backward", _filter_gradient),
     "MaxPoolWithArgmax": _pool("max_pool"),
     "MaxPoolGradWithArgmax": _pool("max_pool_grad"),
     "TransData": Rule("layout", _trans_data),

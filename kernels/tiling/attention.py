@@ -217,7 +217,7 @@ class KeyTiling(PairTiling):
 
     def blocks(self, shape: AttentionShape, platform: Platform) -> int:
         """Return one core per block of keys, as many as there are."""
-        return min(int(platform.ai_cores), shape.b * shape.heads * -(-shape.keys // self.n))
+        return min(int(platform.ai_cores), shape.b * shape.heads * -(-shape.keys // round_up(self.n, EDGE)))
 
 
 class QueryTiling(PairTiling):
@@ -225,4 +225,4 @@ class QueryTiling(PairTiling):
 
     def blocks(self, shape: AttentionShape, platform: Platform) -> int:
         """Return one core per block of queries, as many as there are."""
-        return min(int(platform.ai_cores), shape.b * shape.heads * -(-shape.t // self.m))
+        return min(int(platform.ai_cores), shape.b * shape.heads * -(-shape.t // round_up(self.m, EDGE)))

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
+from davinci_sim.chip import Chip
 from davinci_sim.errors import BadShape
+from kernels.run import random_inputs, run
 from kernels.transpose import ORDERS, TransposeShape
 from tests.kernels.equality import differences, efficiency, engines_agree, memory_share, shape_of
 
@@ -88,6 +90,16 @@ def test_large_arrays_are_turned_near_the_speed_of_the_memory(dtype, axes, share
     shape = shape_of(kernel, dtype, **axes)
     assert memory_share(kernel, shape) >= share
     assert efficiency(kernel, shape) <= 1
+
+
+@pytest.mark.parametrize("item", [64, 80, 96, 160, 192, 240, 256])
+def test_items_of_any_number_of_blocks_find_room(item):
+    """128 to 512 bytes of each place go together."""
+    kernel = kernels.find("transpose")
+    shape = shape_of(kernel, "fp16", a=2, b=40, c=24, d=item, perm=ORDERS.index((0, 2, 1, 3)))
+    x = random_inputs(kernel, shape, 1)
+    outputs, _ = run(kernel, shape, x, Chip("ascend910a"))
+    assert np.array_equal(outputs["y"], x["x"].transpose(0, 2, 1, 3))
 
 
 def test_more_than_four_axes_that_all_move_are_refused():
