@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _LARGE = 10_000_000
 _SMALL = 10_000
+_REST = "PIPE_ALL pipe_barrier barred=10 dtype=int32"
 _MEMORY = """
 import json
 from experiments.bench.engines import peak_bytes, repeated
@@ -37,15 +38,19 @@ def peak_bytes(forget: bool = False) -> int:
 
 
 def repeated(instructions: int, cores: int = 32) -> Launch:
-    """Return about so many instructions on so many cores: the blocks of a matmul, again and again."""
+    """Return about so many instructions on so many cores: the blocks of a matmul, again and again.
+
+    Between them the pipes come to rest, as between launches.
+    """
     import numpy as np
 
     from davinci_sim.chip.launch import Launch
-    from davinci_sim.core.program import Program
+    from davinci_sim.core.program import Program, parse
 
     programs = task_of("matmul", m=1024, k=1024, n=1024).task.programs[:cores]
-    times = max(1, round(instructions / sum(map(len, programs))))
-    return Launch(tuple(Program(np.tile(one.words, (times, 1)), one.sources) for one in programs))
+    times, rest = max(1, round(instructions / sum(map(len, programs)))), parse(_REST).words
+    blocks = (np.tile(np.concatenate([one.words, rest]), (times, 1)) for one in programs)
+    return Launch(tuple(Program(words, one.sources) for words, one in zip(blocks, programs, strict=True)))
 
 
 def _seconds(launch: Launch, engine: str = "fast", repeats: int = 3) -> float:
