@@ -72,6 +72,8 @@ class LstmShape(Shape):
         {"m": 33, "k": 70, "n": 50},
         {"m": 140, "k": 20, "n": 64},
     )
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ({"m": 128, "k": 1024, "n": 1024},)
+    """A translation model's layer; neither ResNet-50 nor BERT has one."""
     m: int
     k: int
     n: int

@@ -53,6 +53,7 @@ class LstmGradShape(Shape):
     """m sequences, a hidden state of length n."""
 
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = ({"m": 5, "n": 9}, {"m": 70, "n": 100})
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ({"m": 128, "n": 1024},)
     m: int
     n: int
     dtype: int = FP32

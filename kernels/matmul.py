@@ -82,6 +82,16 @@ def macs(shape: MatmulShape) -> int:
 
 
 @dataclass(frozen=True)
+class BiasShape(MatmulShape):
+    """A product to every row of which bias[n] is added, as in dense layers."""
+
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"m": 12288, "k": 1024, "n": 1024}, {"m": 12288, "k": 1024, "n": 4096, "act": 2},
+        {"m": 32, "k": 2048, "n": 1001},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class AddShape(MatmulShape):
     """A product to which r[b, m, n], of the type of c, is added."""
 
@@ -117,7 +127,7 @@ def matmul(core: Any, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     matrix_product(core, Given(a, b, c, NOTHING, NOTHING, NOTHING, 0), 1, shape, tiling)
 
 
-@kernel(MatmulShape, MatmulTiling, _operands_with_bias, matmul_reference, macs)
+@kernel(BiasShape, MatmulTiling, _operands_with_bias, matmul_reference, macs)
 def matmul_bias(core: Any, a: int, b: int, bias: int, c: int, shape: Any, tiling: Any) -> None:
     """c[b, m, n] = act(a[b, m, k] @ b[b, k, n] + bias[n]), bias fp32, else as matmul."""
     matrix_product(core, Given(a, b, c, bias, NOTHING, NOTHING, 0), 1, shape, tiling)
