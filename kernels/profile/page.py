@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from kernels.lang import rewrite
 from kernels.roofline import gm_bytes
 
 if TYPE_CHECKING:
+    from kernels.lang.shapes import Shape
     from kernels.profile.advice import Advice
     from kernels.profile.profile import Profile
 
@@ -24,7 +26,7 @@ def page_of(found: Profile, given: Sequence[Advice]) -> Page:
     """Return what a page shows of a profile."""
     cores = len(found.trace.cores)
     return Page(
-        f"{found.kernel.name} {found.shape}",
+        f"{found.kernel.name} {_told(found.shape)}",
         f"{found.platform.name}, tiling {found.tiling}, {cores} cores, "
         f"{found.task.instructions} instructions",
         tuple(_facts(found).items()),
@@ -34,6 +36,13 @@ def page_of(found: Profile, given: Sequence[Advice]) -> Page:
         Roofs(*_roofs(found), ceilings=_ceilings(found)),
         {shown: _lines(Path(path)) for shown, path in rewrite.SOURCES.values()},
     )
+
+
+def _told(shape: Shape) -> str:
+    """Return the keys of a shape that differ from what they are if they are left out."""
+    usual = {field.name: field.default for field in fields(shape)}
+    pairs = zip(shape.names(), str(shape).split(","), strict=True)
+    return ",".join(text for name, text in pairs if getattr(shape, name) != usual[name])
 
 
 def _lines(path: Path) -> list[str]:
