@@ -80,8 +80,7 @@ def goals() -> Iterator[Goal]:
     for name, dtype in (("add", "fp32"), ("relu", "fp16"), ("cast", "fp32")):
         yield Goal(f"element_wise_{name}", launch(name, {"n": 32 * 256 * 56 * 56}, dtype), STREAM)
     axes = {"b": 1, "heads": 12, "t": 4096, "d": 64}
-    if kernels.is_known("attention"):
-        yield Goal("attention_4096", launch("attention", axes, "fp16"), PEAK)
+    yield Goal("attention_4096", launch("attention", axes, "fp16"), PEAK)
 
 
 def run(context: Context) -> dict[str, float]:

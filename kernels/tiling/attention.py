@@ -14,7 +14,7 @@ MOST_DEPTH = 256
 STATS_BYTES = 12288
 """More than what UB holds beside scores, sums, products, results and queries."""
 STEP_CYCLES = 300
-"""What barriers and short instructions cost per step."""
+"""What barriers and short instructions cost per step, simulated on the 910A; estimates only rank tilings."""
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,11 @@ CHUNK_BYTES = 65536
 """Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
 FLAG_CYCLES = 4
 """Slots that the flags of one step take in a pipe."""
-UNALIGNED = 1.43
-"""What a transfer takes longer that begins beside a boundary of 512 bytes."""
-ALIGNMENT = 512
 HINDRANCE, CROWDING, CROWDED = 0.05, 0.9, 0.7
-"""What the work of a pipe costs the busiest one, by its share; beyond the last figure much more."""
+"""What the work of a pipe costs the busiest one, by its share; beyond the last figure much more.
+
+Estimates only rank tilings; this and the next one were found on ResNet-50's layers, simulated on the 910A.
+"""
 UNHIDDEN = 0.4
 """The share of a load that shows where it is not begun ahead."""
 RANKED = 12
@@ -297,6 +297,13 @@ def slots_per_block(burst_bytes: float) -> float:
     return 8 * ceil_div(int(burst_bytes), 8 * BLOCK_BYTES) * BLOCK_BYTES / burst_bytes
 
 
+def slowdown(platform: Platform, *distances_bytes: int) -> float:
+    """Return how much longer bursts take that do not all begin at the chip's fast addresses, or 1."""
+    if any(distance % int(platform.gm_fast_align_bytes) for distance in distances_bytes):
+        return 100 / int(platform.gm_unaligned_percent)
+    return 1.0
+
+
 def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Loads:
     """Return the loads of a tile of the map that comes in so many chunks."""
     rows = p.rows_seen(rows_of(p, t))
@@ -305,8 +312,8 @@ def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Lo
     is_whole = t.images == 1 and rows == p.h
     if p.skips_rows:
         moves, burst = chunks if is_whole else p.groups, p.w * BLOCK_BYTES * p.stride
-    aligned = burst % ALIGNMENT == 0 or (is_whole and not p.skips_rows)
-    slower = slots_per_block(size if is_whole and t.images == 1 else burst) * (1 if aligned else UNALIGNED)
+    apart = 0 if is_whole and not p.skips_rows else burst
+    slower = slots_per_block(size if is_whole and t.images == 1 else burst) * slowdown(platform, apart)
     if t.images > 1 and p.pitch > p.h:  # rows of zeros come first
         slower += int(platform.gm_to_l1_bytes_per_cycle) / int(platform.load2d_l0a_bytes_per_cycle)
     return Loads(size * slower, moves * int(platform.gm_to_l1_head_cycles))
@@ -327,8 +334,7 @@ def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
     pieces = ceil_div(positions, t.m0)
     burst = (rows * p.ow if pieces == 1 else t.m0 * EDGE) * p.position_bytes
     moves = ceil_div(share, t.n0) * (min(t.n0, t.images) if pieces == 1 else max(pieces, t.images))
-    unaligned = burst % ALIGNMENT or p.oh * p.ow * p.position_bytes % ALIGNMENT
-    slower = slots_per_block(burst) * (UNALIGNED if unaligned else 1)
+    slower = slots_per_block(burst) * slowdown(platform, burst, p.oh * p.ow * p.position_bytes)
     return Loads(size * slower, moves * int(platform.gm_write_head_cycles))
 
 

@@ -12,7 +12,7 @@ from davinci_sim.isa.fields import FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
-from kernels.tiling.conv2d import ALIGNMENT, CORE_SHARES, FLAG_CYCLES, RANKED, SLOTS, UNALIGNED, together
+from kernels.tiling.conv2d import CORE_SHARES, FLAG_CYCLES, RANKED, SLOTS, slowdown, together
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
@@ -217,8 +217,8 @@ def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
     x_bytes = inner_groups(shape, t.n0) * t.images * min(seen, shape.h) * shape.w * BLOCK_BYTES
     dy_bytes = t.m0 * t.images * t.rows * shape.ow * BLOCK_BYTES
     head, path = int(platform.gm_to_l1_head_cycles), int(platform.gm_to_l1_bytes_per_cycle)
-    is_aligned = t.rows * shape.w * BLOCK_BYTES % ALIGNMENT == 0 and shape.kh == 1
-    slower = 1 if is_aligned else UNALIGNED
+    apart = t.rows * shape.w * BLOCK_BYTES if shape.kh == 1 else BLOCK_BYTES  # windows begin at any row
+    slower = slowdown(platform, apart)
     load = (x_moves + t.images) * head + (x_bytes + dy_bytes) * slower / path
     store = m * n * (ACCUMULATOR_BYTES / int(platform.ub_to_gm_bytes_per_cycle)) + blocks * head
     store *= 2 if side.parts > 1 else 1

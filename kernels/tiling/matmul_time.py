@@ -16,7 +16,10 @@ EDGE = 16
 FLAG_CYCLES = 4
 """What the flags around one product take in a pipe."""
 CUT_ELEMENTS, CUT_CYCLES = 4096, 270
-"""How many fp32 numbers come at once to be cut into halves, and what the vector unit takes for them."""
+"""How many fp32 numbers come at once to be cut into halves, and what the vector unit takes for them.
+
+Estimates only rank tilings; these cycles are those of the 910A, simulated.
+"""
 KEPT = 0.75
 """Operands of at most this part of L2 are fetched once."""
 
