@@ -12,6 +12,7 @@ from davinci_sim.chip import Chip
 from davinci_sim.errors import BadShape
 from kernels.check import check
 from kernels.run import random_inputs, run
+from kernels.tolerance import compare
 from tests.kernels.equality import P, differences, efficiency, engines_agree, shape_of, tilings
 
 ATTENTION, MASKED = kernels.find("attention"), kernels.find("attention_masked")
@@ -80,6 +81,19 @@ def test_short_tiles_raise_the_largest_score_many_times(tile, causal):
 @pytest.mark.parametrize("d", [96, 128, 200, 256])
 def test_wide_heads_equal_the_reference(d):
     assert differences(ATTENTION, shape_of(ATTENTION, b=1, heads=1, t=70, d=d, s=150), 0, d) == CLEAN
+
+
+@pytest.mark.parametrize(("t", "d"), [(40, 24), (300, 64), (257, 128)])
+def test_roundings_within_the_kernel_leave_what_attention_is_in_float64(t, d):
+    """The reference rounds scores and probabilities where the kernel does; this one rounds nowhere."""
+    shape = shape_of(ATTENTION, b=1, heads=2, t=t, d=d)
+    inputs = random_inputs(ATTENTION, shape, 3)
+    outputs, _ = run(ATTENTION, shape, inputs, Chip("ascend910a"))
+    q, k, v = (inputs[name].astype(np.float64) for name in "qkv")
+    scores = q @ k.swapaxes(-1, -2) / np.sqrt(d)
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    exact = powers / powers.sum(axis=-1, keepdims=True) @ v
+    assert compare(outputs["o"], exact.astype(np.float16)).wrong == 0
 
 
 def test_one_key_gives_its_value():
