@@ -43,7 +43,7 @@ def draw(path: Path, rows: Sequence[Row], state: str) -> None:
     axes.set_xlabel("published, microseconds")
     axes.set_ylabel("simulated, microseconds")
     axes.set_title("Operators on an Ascend 910A: simulated against published", fontsize=14, pad=10)
-    axes.legend(loc="upper left", framealpha=0.95, title="filled: judged; hollow: the real kernel was poor")
+    axes.legend(loc="upper left", framealpha=0.95, title="filled: judged; hollow: left out by a rule")
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
 
@@ -64,11 +64,11 @@ def _draw_guides(axes: Any) -> None:
 
 
 def _draw_class(axes: Any, rows: Sequence[Row], state: str, colour: str, marker: str, kind: str) -> None:
-    for is_poor in (False, True):
-        chosen = [row for row in rows if row.is_poor == is_poor]
+    for is_out in (False, True):
+        chosen = [row for row in rows if row.counts != is_out]
         axes.plot(
             [row.covered.record.us for row in chosen], [row.us[state] for row in chosen], marker,
-            color=colour, markersize=7, alpha=0.85, markeredgecolor=colour if is_poor else "white",
-            markerfacecolor="none" if is_poor else colour, zorder=3,
-            label=None if is_poor or not rows else kind,
+            color=colour, markersize=7, alpha=0.85, markeredgecolor=colour if is_out else "white",
+            markerfacecolor="none" if is_out else colour, zorder=3,
+            label=None if is_out or not rows else kind,
         )  # fmt: skip

@@ -54,9 +54,15 @@ class Row:
         """The bound over the time that was simulated."""
         return self.roofline.bound_cycles / self.cycles
 
+    @property
+    def is_int8(self) -> bool:
+        """Tell whether the cube multiplies bytes, of which it takes more at once."""
+        return self.launch.kernel.operands(self.launch.shape)[0].dtype_name == "int8"
+
     def of_peak(self, chip: Platform) -> float:
         """Return the part of the cube's peak that is used."""
-        products = int(chip.cube_m * chip.cube_k * chip.cube_n) * int(chip.ai_cores)
+        depth = chip.cube_k_int8 if self.is_int8 else chip.cube_k
+        products = int(chip.cube_m * depth * chip.cube_n) * int(chip.ai_cores)
         return self.launch.macs / products / self.cycles
 
     def of_memory(self, chip: Platform) -> float:

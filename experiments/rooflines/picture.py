@@ -24,7 +24,9 @@ def draw(path: Path, rows: Sequence[Row], chip: Platform) -> None:
     best = _best(rows)
     figure = Figure(figsize=(13.5, max(7.0, 1.5 + 0.17 * len(best))), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    _draw_roofs(left, [row for row in rows if row.launch.macs], chip)
+    _draw_roofs(left, [row for row in rows if row.launch.macs and not row.is_int8], chip)
+    left.set_box_aspect(1)
+    left.set_anchor("N")
     _draw_efficiencies(right, best)
     figure.suptitle(f"Kernels on {chip.name} at the sizes of ResNet-50 and BERT-Large", fontsize=14)
     with atomic_file(path) as temporary:
@@ -58,7 +60,7 @@ def _draw_roofs(axes: Any, rows: Sequence[Row], chip: Platform) -> None:
     axes.set(
         xscale="log", yscale="log", xlim=INTENSITY, xlabel="operations per byte of operands", ylabel="TFLOP/s"
     )
-    axes.set_title(f"Products on the cube: peak {peak:.0f} TFLOP/s")
+    axes.set_title(f"Products of fp16 on the cube: peak {peak:.0f} TFLOP/s")
     axes.grid(visible=True, which="both", color="#eeeeee", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.legend(loc="lower right")
