@@ -1,7 +1,7 @@
 """Activation functions of neural networks, and their gradients, element by element.
 
 Half precision is computed in fp32, except for straight pieces (and on chips without exponentials of fp32).
-All kernels are one stream with a curve of `kernels.lang.curves`; a gradient is dy times the curve's
+All kernels are one stream with a curve of `kernels.pieces.curves`; a gradient is dy times the curve's
 derivative, at the argument x or, where that is cheaper, at the value y.
 """
 
@@ -29,7 +29,7 @@ from kernels.lang import (
     share_start,
     size_of,
 )
-from kernels.lang.curves import (
+from kernels.pieces.curves import (
     CUBIC,
     ELU,
     ELU_SLOPE,
@@ -60,7 +60,7 @@ from kernels.lang.curves import (
     curve,
     work_dtype,
 )
-from kernels.lang.stream import bring, close_stream, open_stream, release, room, send
+from kernels.pieces.stream import bring, close_stream, open_stream, release, room, send
 from kernels.rules import item_bytes, require
 from kernels.tiling.flat import FlatShape, FlatTiling
 

@@ -50,10 +50,10 @@ from kernels.lang import (
     vector_dup,
     vsel,
 )
-from kernels.lang.fold import fold, start_of
-from kernels.lang.reduce_rows import finish_rows, widened
-from kernels.lang.rows import load_rows, pitch_bytes
-from kernels.lang.transpose import spread
+from kernels.pieces.fold import fold, start_of
+from kernels.pieces.reduce_rows import finish_rows, widened
+from kernels.pieces.rows import load_rows, pitch_bytes
+from kernels.pieces.transpose import spread
 from kernels.rules import require, require_dtype, round_up
 from kernels.tiling.reduction import ReduceTiling
 

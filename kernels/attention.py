@@ -49,7 +49,7 @@ from kernels.lang import (
     use,
     vmuls,
 )
-from kernels.lang.attention import (
+from kernels.pieces.attention import (
     EDGE,
     SUM_ROWS,
     Hands,
@@ -63,8 +63,8 @@ from kernels.lang.attention import (
     multiply_values,
     whole,
 )
-from kernels.lang.identity import ONE_BYTES, draw_one
-from kernels.lang.online_softmax import (
+from kernels.pieces.identity import ONE_BYTES, draw_one
+from kernels.pieces.online_softmax import (
     Results,
     Room,
     add_last,
@@ -74,7 +74,7 @@ from kernels.lang.online_softmax import (
     soften_first,
     soften_rest,
 )
-from kernels.lang.root import inverse_root
+from kernels.pieces.root import inverse_root
 from kernels.tiling.attention import AttentionShape, AttentionTiling, MaskedShape
 
 Array = npt.NDArray[Any]

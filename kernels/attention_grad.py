@@ -52,11 +52,11 @@ from kernels.lang import (
     set_2d,
     use,
 )
-from kernels.lang.attention import BLOCK, EDGE, FRACTAL, store_columns, whole
-from kernels.lang.identity import ONE_BYTES, draw_one
-from kernels.lang.online_softmax import draw_triangle
-from kernels.lang.root import inverse_root
-from kernels.lang.score_gradients import (
+from kernels.pieces.attention import BLOCK, EDGE, FRACTAL, store_columns, whole
+from kernels.pieces.identity import ONE_BYTES, draw_one
+from kernels.pieces.online_softmax import draw_triangle
+from kernels.pieces.root import inverse_root
+from kernels.pieces.score_gradients import (
     INNER,
     Buffers,
     Given,

@@ -39,10 +39,10 @@ from kernels.lang import (
     vmuls,
     vsub,
 )
-from kernels.lang.attention import BLOCK, EDGE, load_columns, store_columns, whole
 from kernels.lang.flat import ADD, MUL
-from kernels.lang.root import inverse_root
-from kernels.lang.transpose import transpose_16bit
+from kernels.pieces.attention import BLOCK, EDGE, load_columns, store_columns, whole
+from kernels.pieces.root import inverse_root
+from kernels.pieces.transpose import transpose_16bit
 from kernels.rules import round_up
 from kernels.tiling.attention import AttentionShape, PrepareTiling
 

@@ -46,7 +46,8 @@ from kernels.lang import (
     vrsqrt,
     vsub,
 )
-from kernels.lang.channels import (
+from kernels.lang.flat import RELU, flat_binary
+from kernels.pieces.channels import (
     C0,
     LANES,
     LINE,
@@ -61,8 +62,7 @@ from kernels.lang.channels import (
     segment_at,
     sum_parts,
 )
-from kernels.lang.flat import RELU, flat_binary
-from kernels.lang.transpose import spread
+from kernels.pieces.transpose import spread
 from kernels.tiling.batch_norm import (
     BatchNormTiling,
     NormaliseShape,

@@ -40,7 +40,7 @@ from kernels.lang import (
     vmuls,
     vsub,
 )
-from kernels.lang.channels import (
+from kernels.pieces.channels import (
     C0,
     LANES,
     LINE,
@@ -58,7 +58,7 @@ from kernels.lang.channels import (
     store_channels,
     sum_parts,
 )
-from kernels.lang.fold import fold_lanes
+from kernels.pieces.fold import fold_lanes
 from kernels.tiling.batch_norm import (
     BatchNormShape,
     BatchNormTiling,

@@ -37,7 +37,8 @@ from kernels.lang import (
     size_of,
     use,
 )
-from kernels.lang.channels import (
+from kernels.lang.flat import flat_binary
+from kernels.pieces.channels import (
     C0,
     LANES,
     LINE,
@@ -52,8 +53,7 @@ from kernels.lang.channels import (
     segment_at,
     store_channels,
 )
-from kernels.lang.flat import flat_binary
-from kernels.lang.fold import fold_lanes
+from kernels.pieces.fold import fold_lanes
 from kernels.tiling.batch_norm import (
     BatchNormShape,
     BatchNormTiling,

@@ -24,6 +24,7 @@ from numba import types
 
 import kernels
 import kernels.lang
+import kernels.pieces
 from davinci_sim.chip.engine.loop import run
 from davinci_sim.chip.simulate import simulate
 from davinci_sim.core.barriers import with_barriers
@@ -44,6 +45,8 @@ _PARTS: dict[str, tuple[Any, ...]] = {
     ENGINE: (*COUNT[:1], legal_order, with_barriers, run),
 }
 """What the caches of these hold."""
+_SHARED = (kernels.lang, kernels.pieces)
+"""What kernels call: compiled once, before the first of them."""
 WORTH_PROCESSES = 3
 """From so many functions on, starting processes is quicker than compiling one after the other."""
 MAX_WORKERS = 4
@@ -97,15 +100,16 @@ def _compile_engine() -> None:
 
 def _compile_language() -> None:
     """Compile what kernels share: the emitters, and functions of numbers and of named tuples of numbers."""
-    for module in pkgutil.iter_modules(kernels.lang.__path__, f"{kernels.lang.__name__}."):
-        importlib.import_module(module.name)
+    for package in _SHARED:
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
     emitters = {
         each.emitter: [_NUMBERS[kind] for kind in each.emitter.kinds[1:]] for each in INSTRUCTIONS.values()
     }
     functions = {
         each: [_annotated(kind) for kind in each.annotations]
         for each in KNOWN.values()
-        if each.py_func.__module__.startswith(f"{kernels.lang.__name__}.")
+        if each.py_func.__module__.rpartition(".")[0] in {package.__name__ for package in _SHARED}
     }
     for function, kinds in (emitters | functions).items():
         if None not in kinds:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.lang import FP16, FP32, Operand, barrier, emits, fill, filled, free, kernel, output
-from kernels.lang.convolution import (
+from kernels.pieces.convolution import (
     Step,
     Tensors,
     begin_tile,
@@ -27,8 +27,8 @@ from kernels.lang.convolution import (
     open_pipeline,
     start,
 )
-from kernels.lang.convolution_gradient import gradient_by_phases
-from kernels.lang.convolution_plan import (
+from kernels.pieces.convolution_gradient import gradient_by_phases
+from kernels.pieces.convolution_plan import (
     backward_plan,
     dense_parts,
     first_part,
@@ -37,8 +37,8 @@ from kernels.lang.convolution_plan import (
     tile_fractals,
     weights_of,
 )
-from kernels.lang.convolution_statistics import no_statistics, store_measured, store_statistics
-from kernels.lang.convolution_store import close_bias, load_bias, open_bias, preset, store
+from kernels.pieces.convolution_statistics import no_statistics, store_measured, store_statistics
+from kernels.pieces.convolution_store import close_bias, load_bias, open_bias, preset, store
 from kernels.tiling.conv2d import BackwardInputTiling, ConvTiling
 from kernels.tiling.conv2d_shape import ConvShape, ForwardShape
 

@@ -13,7 +13,7 @@ from davinci_sim.memory.dtypes import F16
 from davinci_sim.memory.layout import LAYOUTS
 from kernels.conv2d import weight_layout
 from kernels.lang import FP16, FP32, Operand, fill, filled, kernel, output
-from kernels.lang.convolution_filter import (
+from kernels.pieces.convolution_filter import (
     clear_padding,
     close_filter_pipeline,
     fetch_turn,
@@ -24,7 +24,7 @@ from kernels.lang.convolution_filter import (
     turn_at,
     turns_of,
 )
-from kernels.lang.convolution_plan import dense_parts, first_part, last_part
+from kernels.pieces.convolution_plan import dense_parts, first_part, last_part
 from kernels.tiling.conv2d_filter import FilterShape, FilterTiling
 
 Array = npt.NDArray[Any]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from kernels.conv2d import weight_layout
 from kernels.lang import FP16, FP32, INT8, Operand, barrier, fill, filled, kernel, output
-from kernels.lang.convolution import (
+from kernels.pieces.convolution import (
     Step,
     Tensors,
     begin_tile,
@@ -19,7 +19,7 @@ from kernels.lang.convolution import (
     open_pipeline,
     start,
 )
-from kernels.lang.convolution_plan import (
+from kernels.pieces.convolution_plan import (
     dense_parts,
     first_part,
     forward_plan,
@@ -27,7 +27,7 @@ from kernels.lang.convolution_plan import (
     tile_fractals,
     weights_of,
 )
-from kernels.lang.convolution_scaled import close_scales, load_scales, open_scales, store_scaled
+from kernels.pieces.convolution_scaled import close_scales, load_scales, open_scales, store_scaled
 from kernels.tiling.conv2d import ConvTiling
 from kernels.tiling.conv2d_shape import QuantizedShape
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from kernels.conv2d import convolve, convolve_tiles, weight_layout
 from kernels.lang import FP16, FP32, Operand, barrier, kernel, output
-from kernels.lang.convolution import Tensors, close_pipeline, open_pipeline
-from kernels.lang.convolution_plan import dense_parts, first_part, forward_plan, last_part, weights_of
-from kernels.lang.convolution_statistics import close_statistics, open_statistics
+from kernels.pieces.convolution import Tensors, close_pipeline, open_pipeline
+from kernels.pieces.convolution_plan import dense_parts, first_part, forward_plan, last_part, weights_of
+from kernels.pieces.convolution_statistics import close_statistics, open_statistics
 from kernels.tiling.conv2d import StatisticsTiling
 from kernels.tiling.conv2d_shape import EDGE, StatisticsShape, ceil_div
 

@@ -58,8 +58,8 @@ from kernels.lang import (
     vmul,
     vsel,
 )
-from kernels.lang.broadcast import block_binary
-from kernels.lang.stream import bring, close_stream, open_stream, release, room, send
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.stream import bring, close_stream, open_stream, release, room, send
 from kernels.rules import item_bytes, require, round_up
 from kernels.tiling.flat import FlatShape, FlatTiling
 

@@ -43,9 +43,9 @@ from kernels.lang import (
     vector_dup,
     vmax,
 )
-from kernels.lang.broadcast import AXES, COLUMN, NUMBER, ROW, SAME, any_binary
-from kernels.lang.broadcast_axes import LEAST_PLANE, Axes, Sources, axes_binary
 from kernels.lang.flat import ABS, ADD, DIV, EXP, LN, MAX, MIN, MUL, REC, RELU, RSQRT, SQRT, SUB
+from kernels.pieces.broadcast import AXES, COLUMN, NUMBER, ROW, SAME, any_binary
+from kernels.pieces.broadcast_axes import LEAST_PLANE, Axes, Sources, axes_binary
 from kernels.rules import item_bytes, require, require_dtype
 from kernels.tiling.flat import FlatShape, FlatTiling
 

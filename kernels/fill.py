@@ -33,7 +33,7 @@ from kernels.lang import (
     size_of,
     use,
 )
-from kernels.lang.counting import add_number, count_up
+from kernels.pieces.counting import add_number, count_up
 from kernels.rules import require, require_dtype
 from kernels.tiling.flat import FlatShape, FlatTiling
 

@@ -40,9 +40,9 @@ from kernels.lang import (
     use,
     vconv,
 )
-from kernels.lang.parts import Assembly, assemble
-from kernels.lang.row import INDEXED, MOST_NUMBERS, Part, table_row
-from kernels.lang.rows import load_rows, pitch_bytes
+from kernels.pieces.parts import Assembly, assemble
+from kernels.pieces.row import INDEXED, MOST_NUMBERS, Part, table_row
+from kernels.pieces.rows import load_rows, pitch_bytes
 from kernels.rules import item_bytes, require, require_dtype
 from kernels.tiling.rows import RowsShape, RowTiling
 

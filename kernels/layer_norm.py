@@ -44,9 +44,9 @@ from kernels.lang import (
     vcadd,
     vector_dup,
 )
-from kernels.lang.broadcast import block_binary
 from kernels.lang.flat import RSQRT
-from kernels.lang.rowstream import (
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.rowstream import (
     RowStream,
     bring_rows,
     close_rows,
@@ -56,7 +56,7 @@ from kernels.lang.rowstream import (
     row_unit,
     send_rows,
 )
-from kernels.lang.rowwise import (
+from kernels.pieces.rowwise import (
     BLOCK,
     LANES,
     LINE,
@@ -73,7 +73,7 @@ from kernels.lang.rowwise import (
     wide_arrays,
     widened,
 )
-from kernels.lang.stream import Stream, bring, close_stream, open_stream, release, room, send
+from kernels.pieces.stream import Stream, bring, close_stream, open_stream, release, room, send
 from kernels.rules import item_bytes, require, round_up
 from kernels.tiling.rowwise import RowShape, RowTiling
 

@@ -44,8 +44,9 @@ from kernels.lang import (
     use,
     vector_dup,
 )
-from kernels.lang.broadcast import block_binary
-from kernels.lang.rowstream import (
+from kernels.layer_norm import lane_mean, load_vector
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.rowstream import (
     RowStream,
     bring_rows,
     close_rows,
@@ -54,7 +55,7 @@ from kernels.lang.rowstream import (
     room_for_rows,
     send_rows,
 )
-from kernels.lang.rowwise import (
+from kernels.pieces.rowwise import (
     BLOCK,
     LANES,
     LINE,
@@ -71,8 +72,7 @@ from kernels.lang.rowwise import (
     row_sums,
     wide_arrays,
 )
-from kernels.lang.stream import Stream, bring, close_stream, open_stream, release, room, send
-from kernels.layer_norm import lane_mean, load_vector
+from kernels.pieces.stream import Stream, bring, close_stream, open_stream, release, room, send
 from kernels.rules import item_bytes, round_up
 from kernels.tiling.rowwise import RowShape, RowTiling
 

@@ -30,8 +30,8 @@ from kernels.lang import (
     share_start,
     use,
 )
-from kernels.lang.rows import load_rows
-from kernels.lang.rowwise import Tile, add_columns
+from kernels.pieces.rows import load_rows
+from kernels.pieces.rowwise import Tile, add_columns
 from kernels.rules import round_up
 
 Array = npt.NDArray[Any]

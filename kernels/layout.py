@@ -40,7 +40,7 @@ from kernels.lang import (
     use,
     vector_dup,
 )
-from kernels.lang.rows import (
+from kernels.pieces.rows import (
     COMPACT_LIMIT,
     compact,
     compact_scratch_bytes,
@@ -50,7 +50,7 @@ from kernels.lang.rows import (
     row_tails,
     store_exact,
 )
-from kernels.lang.transpose import transpose_16bit
+from kernels.pieces.transpose import transpose_16bit
 from kernels.rules import require_dtype, round_up
 
 Array = npt.NDArray[Any]

@@ -41,7 +41,7 @@ from kernels.lang import (
     vor,
 )
 from kernels.lang.flat import MAX_REPEAT
-from kernels.lang.rows import (
+from kernels.pieces.rows import (
     COMPACT_LIMIT,
     compact,
     compact_scratch_bytes,

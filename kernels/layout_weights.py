@@ -37,8 +37,8 @@ from kernels.lang import (
     size_of,
     use,
 )
-from kernels.lang.rows import load_rows
-from kernels.lang.transpose import transpose_16bit
+from kernels.pieces.rows import load_rows
+from kernels.pieces.transpose import transpose_16bit
 from kernels.rules import item_bytes, require_dtype
 
 Array = npt.NDArray[Any]

@@ -50,8 +50,8 @@ from kernels.lang import (
 )
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.flat import ADD, EXP, LN, MAX, MAX_REPEAT, MUL, REC, SUB
-from kernels.lang.fold import LOWEST, fold
-from kernels.lang.transpose import transpose_32bit
+from kernels.pieces.fold import LOWEST, fold
+from kernels.pieces.transpose import transpose_32bit
 from kernels.rules import require
 
 Array = npt.NDArray[Any]

@@ -54,8 +54,8 @@ from kernels.lang import (
     vector_dup,
     vmul,
 )
-from kernels.lang.bend import sigmoid, tanh
 from kernels.lang.flat import ADD, MUL
+from kernels.pieces.bend import sigmoid, tanh
 from kernels.rules import require_dtype, round_up
 
 Array = npt.NDArray[Any]

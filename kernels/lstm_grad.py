@@ -38,9 +38,9 @@ from kernels.lang import (
     share_start,
     use,
 )
-from kernels.lang.bend import tanh
 from kernels.lang.flat import ADD, MUL
 from kernels.lstm import EDGE, GATES, LINE, whole
+from kernels.pieces.bend import tanh
 from kernels.rules import require_dtype, round_up
 
 Array = npt.NDArray[Any]

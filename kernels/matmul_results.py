@@ -18,7 +18,6 @@ from davinci_sim.isa import (
     vector_dup,
     vmul,
 )
-from kernels.lang.broadcast import block_binary
 from kernels.lang.buffers import UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.flat import (
@@ -38,7 +37,8 @@ from kernels.lang.flat import (
     size_of,
 )
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.transpose import spread
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.transpose import spread
 
 NONE, RELU_LAST, GELU_TANH, GELU_ERF = range(4)
 """Activations, as the option `act` of a shape."""

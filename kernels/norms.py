@@ -43,10 +43,11 @@ from kernels.lang import (
     vcmpv_eq,
     vector_dup,
 )
-from kernels.lang.broadcast import block_binary
 from kernels.lang.flat import ADD, DIV, MAX, MUL, SQRT
-from kernels.lang.norm_ratio import bring_sums, choose_or, norm_numbers, open_norms, ratio_block
-from kernels.lang.numbers import (
+from kernels.optimizer import UpdateShape, arrays, numbers, results
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.norm_ratio import bring_sums, choose_or, norm_numbers, open_norms, ratio_block
+from kernels.pieces.numbers import (
     bring_number,
     close_numbers,
     full_block,
@@ -54,7 +55,7 @@ from kernels.lang.numbers import (
     spread_numbers,
     take_numbers,
 )
-from kernels.lang.partial import (
+from kernels.pieces.partial import (
     LANES,
     LINE,
     NUMBERS,
@@ -71,7 +72,7 @@ from kernels.lang.partial import (
     put_zeros,
     total,
 )
-from kernels.lang.update import (
+from kernels.pieces.update import (
     NONE,
     UNIT,
     Arrays,
@@ -82,7 +83,6 @@ from kernels.lang.update import (
     open_update,
     take_tiles,
 )
-from kernels.optimizer import UpdateShape, arrays, numbers, results
 from kernels.rules import round_up
 from kernels.tiling.flat import FlatShape, FlatTiling
 
@@ -92,7 +92,7 @@ W_NORM, G_NORM, BELOW, ABOVE = 3, 4, 5, 6
 
 
 def partial_sums(x: Array) -> Array:
-    """Return the sums of x[n] that `kernels.lang.partial` describes, in fp32.
+    """Return the sums of x[n] that `kernels.pieces.partial` describes, in fp32.
 
     >>> partial_sums(np.ones(1000)).sum()
     np.float32(1000.0)

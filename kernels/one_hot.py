@@ -39,10 +39,10 @@ from kernels.lang import (
     vconv,
     vsel,
 )
-from kernels.lang.counting import add_number, count_up
-from kernels.lang.rows import pitch_bytes, row_tails, store_exact
-from kernels.lang.rowstream import close_rows, open_rows, room_for_rows, row_unit, send_rows
-from kernels.lang.transpose import spread
+from kernels.pieces.counting import add_number, count_up
+from kernels.pieces.rows import pitch_bytes, row_tails, store_exact
+from kernels.pieces.rowstream import close_rows, open_rows, room_for_rows, row_unit, send_rows
+from kernels.pieces.transpose import spread
 from kernels.rules import item_bytes, require, require_dtype, round_up
 from kernels.tiling.flat import cores_for
 

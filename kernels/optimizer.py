@@ -2,7 +2,7 @@
 
 Weights and moments are fp32, gradients fp32 or fp16 (`grad_dtype`); results may lie where the sources do.
 Numbers such as the learning rate are tensors of one element. The barriers and hand-offs are those of
-`kernels.lang.update`; adaptive updates are in `optimizer_adaptive`.
+`kernels.pieces.update`; adaptive updates are in `optimizer_adaptive`.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ from kernels.lang import (
     share_start,
     size_of,
 )
-from kernels.lang.broadcast import SAME, Work, block_binary, stream_binary
 from kernels.lang.flat import ADD, MUL, SUB
-from kernels.lang.numbers import (
+from kernels.pieces.broadcast import SAME, Work, block_binary, stream_binary
+from kernels.pieces.numbers import (
     bring_number,
     close_numbers,
     full_block,
@@ -35,7 +35,7 @@ from kernels.lang.numbers import (
     spread_numbers,
     take_numbers,
 )
-from kernels.lang.update import (
+from kernels.pieces.update import (
     NONE,
     UNIT,
     Arrays,

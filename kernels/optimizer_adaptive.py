@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.lang import FP16, FP32, Operand, emits, flat_binary, flat_unary, kernel, share_end, share_start
-from kernels.lang.broadcast import block_binary
 from kernels.lang.flat import ADD, DIV, MAX, MIN, MUL, SQRT, SUB, flat_scale
-from kernels.lang.numbers import (
+from kernels.optimizer import NesterovShape, UpdateShape, arrays, numbers, results
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.numbers import (
     bring_number,
     close_numbers,
     complement_numbers,
@@ -25,7 +26,7 @@ from kernels.lang.numbers import (
     spread_numbers,
     take_numbers,
 )
-from kernels.lang.update import (
+from kernels.pieces.update import (
     NONE,
     UNIT,
     Arrays,
@@ -36,7 +37,6 @@ from kernels.lang.update import (
     open_update,
     take_tiles,
 )
-from kernels.optimizer import NesterovShape, UpdateShape, arrays, numbers, results
 from kernels.tiling.flat import FlatTiling
 
 Array = npt.NDArray[Any]

@@ -22,10 +22,22 @@ from kernels.lang import (
     share_end,
     share_start,
 )
-from kernels.lang.broadcast import block_binary
 from kernels.lang.flat import ADD, DIV, MUL, REC, SQRT
-from kernels.lang.norm_ratio import bring_sums, norm_numbers, open_norms, ratio_block
-from kernels.lang.numbers import (
+from kernels.norms import PartTiling, partial_sums, sums_of
+from kernels.optimizer import UpdateShape, numbers, results, weight_step
+from kernels.optimizer_adaptive import (
+    BETA1_POWER,
+    BETA2_POWER,
+    DECAY,
+    EPSILON,
+    bring_rates,
+    moments,
+    move_moments,
+    moved_moments,
+)
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.norm_ratio import bring_sums, norm_numbers, open_norms, ratio_block
+from kernels.pieces.numbers import (
     bring_number,
     close_numbers,
     complement_numbers,
@@ -35,7 +47,7 @@ from kernels.lang.numbers import (
     spread_numbers,
     take_numbers,
 )
-from kernels.lang.partial import (
+from kernels.pieces.partial import (
     LANES,
     NUMBERS,
     add_squares,
@@ -48,7 +60,7 @@ from kernels.lang.partial import (
     put_sums,
     put_zeros,
 )
-from kernels.lang.update import (
+from kernels.pieces.update import (
     NONE,
     UNIT,
     Arrays,
@@ -58,18 +70,6 @@ from kernels.lang.update import (
     make_tiles,
     open_update,
     take_tiles,
-)
-from kernels.norms import PartTiling, partial_sums, sums_of
-from kernels.optimizer import UpdateShape, numbers, results, weight_step
-from kernels.optimizer_adaptive import (
-    BETA1_POWER,
-    BETA2_POWER,
-    DECAY,
-    EPSILON,
-    bring_rates,
-    moments,
-    move_moments,
-    moved_moments,
 )
 from kernels.tiling.flat import FlatTiling
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.lang import FP16, FP32, INT32, Operand, kernel, output, size_of
-from kernels.lang.parts import Assembly, assemble
-from kernels.lang.row import CONSTANT, Part, row_of
+from kernels.pieces.parts import Assembly, assemble
+from kernels.pieces.row import CONSTANT, Part, row_of
 from kernels.rules import item_bytes, require, require_dtype
 from kernels.tiling.rows import RowsShape, RowTiling
 

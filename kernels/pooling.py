@@ -1,7 +1,7 @@
 """Max pooling with the index of the maximum, and its gradient, on the vector unit.
 
 Maps lie as NC1HWC0. A tile is some planes of 16 channels, or some rows and columns of windows of one plane;
-its windows form one stream, so that an instruction works on up to 2040 of them (`kernels.lang.pooling`).
+its windows form one stream, so that an instruction works on up to 2040 of them (`kernels.pieces.pooling`).
 """
 
 from typing import Any, NamedTuple
@@ -32,8 +32,8 @@ from kernels.lang import (
     vmax,
     vsel,
 )
-from kernels.lang.fold import start_of
-from kernels.lang.pooling import (
+from kernels.pieces.fold import start_of
+from kernels.pieces.pooling import (
     BLOCK,
     C0,
     Pool,

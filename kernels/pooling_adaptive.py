@@ -45,9 +45,9 @@ from kernels.lang import (
     vadd,
     vmuls,
 )
-from kernels.lang.fold import fold, start_of
-from kernels.lang.reduce_rows import widened
-from kernels.lang.window import move_planes
+from kernels.pieces.fold import fold, start_of
+from kernels.pieces.reduce_rows import widened
+from kernels.pieces.window import move_planes
 from kernels.rules import item_bytes, require, require_dtype
 
 Array = npt.NDArray[Any]

@@ -32,7 +32,7 @@ from kernels.lang import (
     vaxpy_mixed,
     vmuls,
 )
-from kernels.lang.pooling import (
+from kernels.pieces.pooling import (
     BLOCK,
     C0,
     Pool,

@@ -35,7 +35,7 @@ from kernels.lang import (
     use,
     vmuls,
 )
-from kernels.lang.reduce_columns import reduce_narrow
+from kernels.pieces.reduce_columns import reduce_narrow
 from kernels.rules import item_bytes, require_dtype, round_up
 from kernels.tiling.reduction import ReduceShape, ReduceTiling
 

@@ -37,9 +37,9 @@ from kernels.lang import (
     use,
     vector_dup,
 )
-from kernels.lang.fold import fold
-from kernels.lang.reduce_columns import reduce_columns
-from kernels.lang.reduce_rows import PART_COLUMNS, reduce_rows
+from kernels.pieces.fold import fold
+from kernels.pieces.reduce_columns import reduce_columns
+from kernels.pieces.reduce_rows import PART_COLUMNS, reduce_rows
 from kernels.rules import round_up
 from kernels.tiling.reduction import CELL, EDGE, ReduceShape, ReduceTiling
 

@@ -27,8 +27,8 @@ from kernels.lang import (
     share_start,
     size_of,
 )
-from kernels.lang.curves import SIGMOID, SOFTPLUS, Bench, Curve, bench, curve
-from kernels.lang.stream import bring, close_stream, open_stream, release, room, send
+from kernels.pieces.curves import SIGMOID, SOFTPLUS, Bench, Curve, bench, curve
+from kernels.pieces.stream import bring, close_stream, open_stream, release, room, send
 from kernels.rules import item_bytes
 
 Array = npt.NDArray[Any]

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from kernels.lang import FP16, FP32, INT32, Operand, kernel, output, size_of
-from kernels.lang.parts import Assembly, assemble
-from kernels.lang.row import Part, row_of
+from kernels.pieces.parts import Assembly, assemble
+from kernels.pieces.row import Part, row_of
 from kernels.rules import item_bytes, require, require_dtype
 from kernels.tiling.rows import RowsShape, RowTiling
 

@@ -35,10 +35,10 @@ from kernels.lang import (
     vcadd,
     vector_dup,
 )
-from kernels.lang.broadcast import block_binary
 from kernels.lang.flat import EXP, LN, REC
-from kernels.lang.fold import LOWEST
-from kernels.lang.rowstream import (
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.fold import LOWEST
+from kernels.pieces.rowstream import (
     RowStream,
     bring_rows,
     close_rows,
@@ -48,7 +48,7 @@ from kernels.lang.rowstream import (
     row_unit,
     send_rows,
 )
-from kernels.lang.rowwise import (
+from kernels.pieces.rowwise import (
     LANES,
     LINE,
     Desk,
@@ -65,7 +65,7 @@ from kernels.lang.rowwise import (
     wide_arrays,
     widened,
 )
-from kernels.lang.stream import Stream, bring, close_stream, open_stream, release, room, send
+from kernels.pieces.stream import Stream, bring, close_stream, open_stream, release, room, send
 from kernels.tiling.rowwise import RowShape, RowTiling
 
 Array = npt.NDArray[Any]

@@ -42,10 +42,11 @@ from kernels.lang import (
     vcadd,
     vector_dup,
 )
-from kernels.lang.broadcast import block_binary
 from kernels.lang.flat import EXP, LN, REC
-from kernels.lang.fold import LOWEST
-from kernels.lang.rowstream import (
+from kernels.layer_norm import EIGHT, note, rows_of
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.fold import LOWEST
+from kernels.pieces.rowstream import (
     RowStream,
     bring_rows,
     close_rows,
@@ -55,7 +56,7 @@ from kernels.lang.rowstream import (
     row_unit,
     send_rows,
 )
-from kernels.lang.rowwise import (
+from kernels.pieces.rowwise import (
     LANES,
     LINE,
     Desk,
@@ -70,8 +71,7 @@ from kernels.lang.rowwise import (
     row_sums,
     wide_arrays,
 )
-from kernels.lang.stream import Stream, bring, close_stream, open_stream, release, room, send
-from kernels.layer_norm import EIGHT, note, rows_of
+from kernels.pieces.stream import Stream, bring, close_stream, open_stream, release, room, send
 from kernels.softmax import SOFTMAX, Lanes, add_piece, know_row, lanes_of_row, widened_pair
 from kernels.tiling.rowwise import RowShape, RowTiling
 

@@ -34,12 +34,12 @@ from kernels.lang import (
     size_of,
     use,
 )
-from kernels.lang.broadcast import repeated_row
-from kernels.lang.parts import Assembly, assemble
-from kernels.lang.row import Part, row_of
-from kernels.lang.rows import COMPACT_LIMIT, pitch_bytes, row_period
-from kernels.lang.rowstream import close_rows, open_rows, room_for_rows, row_unit, send_rows
-from kernels.lang.transpose import spread
+from kernels.pieces.broadcast import repeated_row
+from kernels.pieces.parts import Assembly, assemble
+from kernels.pieces.row import Part, row_of
+from kernels.pieces.rows import COMPACT_LIMIT, pitch_bytes, row_period
+from kernels.pieces.rowstream import close_rows, open_rows, room_for_rows, row_unit, send_rows
+from kernels.pieces.transpose import spread
 from kernels.rules import item_bytes, require_dtype
 from kernels.tiling.rows import RowsShape, RowTiling
 

@@ -50,13 +50,13 @@ from kernels.lang import (
     vor,
     vsel,
 )
-from kernels.lang.broadcast import block_binary
-from kernels.lang.counting import add_number, count_up
-from kernels.lang.fold import LOWEST
-from kernels.lang.rows import load_rows, pitch_bytes
-from kernels.lang.rowstream import RowStream, close_rows, open_rows, room_for_rows, row_unit, send_rows
-from kernels.lang.rowwise import Desk, Tile, desk, maximum_blocks, number_blocks
-from kernels.lang.turn import turn_32bit
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.counting import add_number, count_up
+from kernels.pieces.fold import LOWEST
+from kernels.pieces.rows import load_rows, pitch_bytes
+from kernels.pieces.rowstream import RowStream, close_rows, open_rows, room_for_rows, row_unit, send_rows
+from kernels.pieces.rowwise import Desk, Tile, desk, maximum_blocks, number_blocks
+from kernels.pieces.turn import turn_32bit
 from kernels.rules import item_bytes, require, require_dtype, round_up
 from kernels.tiling.flat import cores_for
 

@@ -43,10 +43,10 @@ from kernels.lang import (
     use,
 )
 from kernels.lang.buffers import room_in_ub
-from kernels.lang.parts import Assembly, assemble
-from kernels.lang.row import Levels, Part, far_row
-from kernels.lang.rows import pitch_bytes, row_period, row_tails, store_exact
-from kernels.lang.turn import (
+from kernels.pieces.parts import Assembly, assemble
+from kernels.pieces.row import Levels, Part, far_row
+from kernels.pieces.rows import pitch_bytes, row_period, row_tails, store_exact
+from kernels.pieces.turn import (
     RUN,
     Turn,
     View,

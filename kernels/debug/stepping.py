@@ -15,8 +15,8 @@ from kernels.lang.states import records_of
 
 MACHINERY = ("davinci_sim.*", "kernels.debug.*", "kernels.lang.kernel", "numba.*")
 """Modules that a step goes over."""
-LANGUAGE = "kernels.lang.*"
-"""The language's own building blocks: a step goes over them, too, unless it is asked to go deep."""
+SHARED = ("kernels.lang.*", "kernels.pieces.*")
+"""The language, and what families share: a step goes over them, too, unless it is asked to go deep."""
 
 
 class KernelDebugger(pdb.Pdb):
@@ -28,7 +28,7 @@ class KernelDebugger(pdb.Pdb):
 
     def __init__(self, deep: bool = False, **settings: Any) -> None:
         """Take the arguments of `pdb.Pdb`."""
-        super().__init__(skip=MACHINERY if deep else (*MACHINERY, LANGUAGE), **settings)
+        super().__init__(skip=MACHINERY if deep else (*MACHINERY, *SHARED), **settings)
         self.prompt = "(kernel) "
         self.was_left = False
 

@@ -20,10 +20,10 @@ def emits(function: F) -> F:
     mark_lines = not function.__module__.startswith(__package__ or "")
     parameters = [_parameter(each) for each in list(inspect.signature(function).parameters.values())[1:]]
     kinds = tuple(kind for _, _, kind in parameters)
-    rewritten = rewrite(function, mark_lines)[0]
+    rewritten: Any = rewrite(function, mark_lines)[0]
     rewritten.__annotations__ = function.__annotations__  # part of what names its machine code
     compiled: Any = apart(rewritten, kinds, allocates=False)
-    compiled.emits_parameters = parameters
+    compiled.emits_parameters, compiled.touches_core = parameters, rewritten.touches_core
     compiled.annotations = [each.annotation for each in inspect.signature(function).parameters.values()][1:]
     return cast(F, compiled)
 

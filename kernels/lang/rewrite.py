@@ -48,14 +48,15 @@ def rewrite(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..
     definition.decorator_list = []
     number = register_file(function)
     core, shown = definition.args.args[0].arg, SOURCES[number][0]
-    _Rewriter(function.__globals__, core, number << 16 if mark_lines else -1, shown).visit(definition)
+    rewriter = _Rewriter(function.__globals__, core, number << 16 if mark_lines else -1, shown)
+    rewriter.visit(definition)
     _erase_annotations(definition)
     tree = ast.Module(body=[definition], type_ignores=[])
     scope: dict[str, Any] = {}
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
     exec(compile(tree, filename, "exec"), function.__globals__, scope)
     made = scope[function.__name__]
-    made.tree = definition
+    made.tree, made.touches_core = definition, rewriter.touches_core
     made.__module__, made.__doc__, made.__qualname__ = (
         function.__module__,
         function.__doc__,
@@ -94,10 +95,12 @@ def _ends(_path: str, text: str) -> dict[tuple[int, str], int]:
 
 
 def register_file(function: Callable[..., Any]) -> int:
-    """Return the number of the file that a function stands in: a digest of its module's name."""
+    """Return the number of a function's file: a digest of its module's name, or the next that is free."""
     number = zlib.crc32(function.__module__.encode()) & 0xFFFF
     path = inspect.getsourcefile(function) or ""
-    SOURCES[number] = (shown_path(path), path)
+    entry = (shown_path(path), path)
+    while SOURCES.setdefault(number, entry) != entry:
+        number = (number + 1) & 0xFFFF
     return number
 
 
@@ -149,35 +152,42 @@ _MARKED = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return)
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Normalise calls; store the line before statements that call."""
+    """Normalise calls; store the line before statements that call what touches the core.
+
+    A function of numbers takes the core, too, to hand it on to its like, and touches it no more than they do.
+    """
 
     def __init__(self, scope: dict[str, Any], core: str, base: int, shown: str) -> None:
-        self.scope, self.core, self.base, self.shown, self.called = scope, core, base, shown, False
+        self.scope, self.core, self.base, self.shown = scope, core, base, shown
+        self.called = self.touches_core = False
 
     def visit(self, node: ast.AST) -> Any:
         """Put the line before a statement that calls."""
-        if (
-            isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return)
-            and self.base >= 0
-        ):
+        if isinstance(node, _MARKED) and self.base >= 0:
             self.called = False
             visited = super().visit(node)
             return [self._mark(node.lineno), visited] if self.called else visited
         if isinstance(node, ast.If | ast.While | ast.For) and self.base >= 0:
             head = node.iter if isinstance(node, ast.For) else node.test
-            calls = any(isinstance(part, ast.Call) and self._emits(part) for part in ast.walk(head))
+            calls = any(isinstance(part, ast.Call) and self._touches(part) for part in ast.walk(head))
             visited = super().visit(node)
             return [self._mark(node.lineno), visited] if calls else visited
         return super().visit(node)
 
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        self.touches_core |= node.id == self.core
+        return node
+
     def visit_Call(self, node: ast.Call) -> ast.Call:
-        self.generic_visit(node)
-        parameters = parameters_of(self._target(node.func))
+        parameters, touches = parameters_of(self._target(node.func)), self._touches(node)
+        of_numbers = parameters is not None and not touches
+        node.args[:] = node.args[:of_numbers] + [self.visit(each) for each in node.args[of_numbers:]]
+        node.keywords = [self.visit(each) for each in node.keywords]
+        self.called |= touches
         if parameters is None or not node.args:
             return node
         if any(isinstance(a, ast.Starred) for a in node.args) or any(k.arg is None for k in node.keywords):
             return node  # *operands: Python or Numba puts them in order
-        self.called = True
         given = dict(zip([name for name, _, _ in parameters], node.args[1:], strict=False))
         named = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
         wrong = _wrong_call(parameters, len(node.args) - 1, list(named))
@@ -207,8 +217,9 @@ class _Rewriter(ast.NodeTransformer):
                 f"  rule: {wrong[0]} is a whole number, {value} is none\n  next: divide with //"
             )
 
-    def _emits(self, call: ast.Call) -> bool:
-        return parameters_of(self._target(call.func)) is not None
+    def _touches(self, call: ast.Call) -> bool:
+        target = self._target(call.func)
+        return parameters_of(target) is not None and getattr(target, "touches_core", True)
 
     def _target(self, callee: ast.expr) -> Any:
         if isinstance(callee, ast.Name):

@@ -6,8 +6,8 @@ from typing import ClassVar, Self
 
 from davinci_sim.platforms import Platform
 from kernels.lang import FP16, Shape, Tiling
-from kernels.lang.attention import EDGE, SUM_ROWS
-from kernels.lang.identity import ONE_BYTES
+from kernels.pieces.attention import EDGE, SUM_ROWS
+from kernels.pieces.identity import ONE_BYTES
 from kernels.rules import require, require_dtype, round_up
 
 MOST_DEPTH = 256

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from davinci_sim.isa.fields import FP16, FP32
 from davinci_sim.platforms import Platform
-from kernels.lang.channels import CUT, SMALL_IMAGE
 from kernels.lang.kernel import Operand, output
 from kernels.lang.shapes import Shape, Tiling
+from kernels.pieces.channels import CUT, SMALL_IMAGE
 from kernels.rules import item_bytes, require, require_dtype, round_up
 
 Array = npt.NDArray[Any]

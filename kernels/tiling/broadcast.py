@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby, zip_longest
 
 from davinci_sim.errors import ShapeMismatch
-from kernels.lang.broadcast import AXES, COLUMN, NUMBER, ROW, SAME
+from kernels.pieces.broadcast import AXES, COLUMN, NUMBER, ROW, SAME
 
 MOST_AXES = 5
 BOTH, ONLY_A, ONLY_B = range(3)

@@ -8,7 +8,7 @@ from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32, INT8
 from davinci_sim.platforms import Platform
 from kernels.lang.shapes import Shape
-from kernels.lang.window import SKIP_WIDTH
+from kernels.pieces.window import SKIP_WIDTH
 
 EDGE, FRACTAL_BYTES, BLOCK_BYTES, ACCUMULATOR_BYTES = 16, 512, 32, 1024
 MAX_STRIDE, MAX_FILTER = 63, 255

@@ -9,8 +9,8 @@ from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
-from kernels.lang.pooling import LANES, MAX_BLOCKS
 from kernels.lang.shapes import Shape, Tiling
+from kernels.pieces.pooling import LANES, MAX_BLOCKS
 from kernels.rules import require
 from kernels.tiling.conv2d_shape import BLOCK_BYTES, ceil_div, groups
 

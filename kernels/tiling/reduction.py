@@ -6,8 +6,8 @@ from typing import ClassVar, Self
 
 from davinci_sim.isa.fields import FP16, FP32
 from davinci_sim.platforms import Platform
-from kernels.lang.reduce_rows import TILE_LANES
 from kernels.lang.shapes import Shape, Tiling
+from kernels.pieces.reduce_rows import TILE_LANES
 from kernels.rules import item_bytes, require, require_dtype, round_up
 
 BLOCK, LANES, EDGE = 32, 64, 16

@@ -18,6 +18,7 @@ from davinci_sim.errors import BadShape, BadTiling, DavinciError, Deadlock, Ille
 from davinci_sim.isa import state as st
 from davinci_sim.platforms import platform
 from davinci_sim.platforms.figure import assumed
+from kernels import find
 from kernels.lang import (
     FP32,
     INT8,
@@ -50,6 +51,8 @@ from kernels.lang import (
 )
 from kernels.lang.kernel import KERNELS
 from kernels.lang.rewrite import rewritten
+from kernels.pieces.stream import bring
+from kernels.pieces.turn import turn_of
 
 CHIP = platform("ascend910a")
 RIGHT, NO_ROOM, WRONG_SPACE, WRONG_TYPE, TOO_MANY_SLOTS, NEVER_FREED, NEVER_CLOSED = range(7)
@@ -379,3 +382,20 @@ def test_the_language_exports_what_it_lists():
     assert block_dim is lang.block_dim
     assert block_idx is lang.block_idx
     assert flat_scale is lang.flat_scale
+
+
+def test_what_only_computes_works_on_the_host_without_a_core():
+    """No line is stored for it: a tiling may ask what the kernel will."""
+    shape = find("transpose").shape_type(c=33, d=70, a=1, b=1, perm=1)
+    assert (turn_of(None, shape).j, turn_of(None, shape).i0) == (70, 33)
+    assert turn_of.touches_core is False
+    assert bring.touches_core is True
+
+
+def test_pieces_show_their_lines():
+    """What families share is no part of the language: its records point into it."""
+    swish = find("swish")
+    program = swish.program(swish.shape_type(n=4096), CHIP)
+    sources = {program.source(index).partition(":")[0] for index in range(len(program))}
+    assert "kernels/pieces/stream.py" in sources
+    assert not any(source.startswith("kernels/lang") for source in sources)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import kernels
 from davinci_sim.errors import ShapeMismatch
-from kernels.lang.broadcast import AXES, COLUMN, NUMBER, ROW, SAME
+from kernels.pieces.broadcast import AXES, COLUMN, NUMBER, ROW, SAME
 from kernels.tiling.broadcast import binary_axes, merged
 from tests.kernels.equality import differences, engines_agree, memory_share, shape_of
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from davinci_sim.isa import FP16, FP32, l0c_to_ub, vadd, vmul
 from kernels.lang.buffers import UB, alloc
-from kernels.lang.convolution import ACCUMULATOR, Buffers, Step, Tensors
-from kernels.lang.convolution_plan import Plan, first_image, images_of, rows_of, tile_fractals
-from kernels.lang.convolution_store import write
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, flat_convert, flat_dup
-from kernels.lang.fold import fold
 from kernels.lang.queues import MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.window import move_planes
+from kernels.pieces.convolution import ACCUMULATOR, Buffers, Step, Tensors
+from kernels.pieces.convolution_plan import Plan, first_image, images_of, rows_of, tile_fractals
+from kernels.pieces.convolution_store import write
+from kernels.pieces.fold import fold
+from kernels.pieces.window import move_planes
 
 LANES, SUM_BYTES, GROUP_BYTES, MAX_REPEAT = 64, 256, 64, 255
 

@@ -1,6 +1,6 @@
 """Rows of a matrix through UB: tiles of whole rows come, one result of the same shape leaves exactly.
 
-As `kernels.lang.stream`, but every row begins at a block in UB. Rows that are no whole number of blocks are
+As `kernels.pieces.stream`, but every row begins at a block in UB. Rows that are no whole number of blocks are
 written without a byte more: their ends are gathered and written apart, those shorter than a block packed.
 """
 
@@ -10,7 +10,7 @@ from davinci_sim.isa import data_move
 from kernels.lang.buffers import UB, alloc, block_dim
 from kernels.lang.emits import emits
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.rows import (
+from kernels.pieces.rows import (
     compact,
     compact_scratch_bytes,
     load_rows,

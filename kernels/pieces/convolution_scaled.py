@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 from davinci_sim.isa import FP16, FP32, INT32, data_move, l0c_to_ub, vmul
 from kernels.lang.buffers import UB, alloc
-from kernels.lang.convolution import ACCUMULATOR, Buffers, Step, Tensors
-from kernels.lang.convolution_plan import Plan, tile_fractals
-from kernels.lang.convolution_store import BiasRoom, load_bias, write
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_convert
 from kernels.lang.queues import MTE2, V, close, fill, filled, free, queue, use
+from kernels.pieces.convolution import ACCUMULATOR, Buffers, Step, Tensors
+from kernels.pieces.convolution_plan import Plan, tile_fractals
+from kernels.pieces.convolution_store import BiasRoom, load_bias, write
 
 LANES, LANES_BYTES, GROUP_BYTES, MAX_REPEAT = 64, 256, 64, 255
 

@@ -10,7 +10,7 @@ from davinci_sim.isa import FP32, UINT16, data_move, vadds, vmuls, vor
 from kernels.lang.buffers import UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.queues import MTE2, V, close, fill, filled, free, queue, use
-from kernels.lang.transpose import transpose_16bit
+from kernels.pieces.transpose import transpose_16bit
 
 BLOCK, EDGE, FRACTAL = 32, 16, 512
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from davinci_sim.isa import FP32, INT8
 from kernels.lang.buffers import block_idx
 from kernels.lang.emits import emits
-from kernels.lang.window import Rows, Window, forward_window
+from kernels.pieces.window import Rows, Window, forward_window
 
 FRACTAL = 512
 

@@ -11,9 +11,9 @@ from davinci_sim.isa import FP32, data_move, vcadd, vector_dup
 from kernels.lang.buffers import UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MUL, flat_binary, flat_scale
-from kernels.lang.fold import fold
 from kernels.lang.queues import MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.update import UNIT
+from kernels.pieces.fold import fold
+from kernels.pieces.update import UNIT
 
 PARTS, LANES = 64, 8
 NUMBERS = PARTS * LANES

@@ -3,9 +3,9 @@
 from typing import Any
 
 from davinci_sim.isa import FP32, INT32, vadds, vector_dup
-from kernels.lang.broadcast import block_binary
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MAX_REPEAT
+from kernels.pieces.broadcast import block_binary
 
 EIGHT, LANES, LINE = 8, 64, 256
 EXACT = 1 << 12

@@ -23,11 +23,11 @@ from davinci_sim.isa import (
     vrec,
     vsub,
 )
-from kernels.lang.attention import EDGE, FRACTAL, SUM_ROWS, store_columns, whole
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup, flat_unary
 from kernels.lang.queues import fill, filled, free, use
-from kernels.lang.transpose import transpose_16bit
+from kernels.pieces.attention import EDGE, FRACTAL, SUM_ROWS, store_columns, whole
+from kernels.pieces.transpose import transpose_16bit
 
 BLOCK, LINE, LANES, HALF_LANES = 32, 256, 64, 128
 MOST_ROWS = 255 * 8

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from davinci_sim.isa import data_move
 from kernels.lang.emits import emits
-from kernels.lang.rows import BLOCK, load_rows
-from kernels.lang.transpose import transpose_16bit, transpose_32bit
+from kernels.pieces.rows import BLOCK, load_rows
+from kernels.pieces.transpose import transpose_16bit, transpose_32bit
 
 RUN = 128
 """Columns of four bytes that two passes transpose at a time: 16 runs of whole blocks."""

@@ -7,11 +7,11 @@ Parts of small images are whole images, of which a tile takes several.
 from typing import Any, NamedTuple
 
 from davinci_sim.isa import FP16, FP32, data_move, vadd, vmax, vmul, vsub
-from kernels.lang.broadcast import BLOCK
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MAX, MAX_REPEAT, SUB, flat_convert, flat_dup, size_of
-from kernels.lang.fold import fold
-from kernels.lang.window import move_planes
+from kernels.pieces.broadcast import BLOCK
+from kernels.pieces.fold import fold
+from kernels.pieces.window import move_planes
 
 C0, LINE, LANES, POSITIONS = 16, 256, 64, 4
 SMALL_IMAGE, CUT = 512, 64

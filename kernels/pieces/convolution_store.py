@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 from davinci_sim.isa import FP32, broadcast_ub_to_l0c, data_move, l0c_to_ub
 from kernels.lang.buffers import UB, alloc
-from kernels.lang.convolution import ACCUMULATOR, BLOCK, SLOTS, Buffers, Step, Tensors
-from kernels.lang.convolution_plan import Plan, first_image, images_of, rows_of, tile_fractals, tile_rows
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, flat_binary, flat_dup
 from kernels.lang.queues import MTE2, M, V, close, fill, filled, filling, free, queue, use
-from kernels.lang.window import move_planes
+from kernels.pieces.convolution import ACCUMULATOR, BLOCK, SLOTS, Buffers, Step, Tensors
+from kernels.pieces.convolution_plan import Plan, first_image, images_of, rows_of, tile_fractals, tile_rows
+from kernels.pieces.window import move_planes
 
 
 class BiasRoom(NamedTuple):

@@ -13,7 +13,7 @@ from kernels.lang.buffers import UB, alloc, block_dim, block_idx, room_in_ub, sh
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup, size_of
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.row import (
+from kernels.pieces.row import (
     CONSTANT,
     INDEXED,
     Part,
@@ -28,8 +28,8 @@ from kernels.lang.row import (
     part_at,
     widest_part,
 )
-from kernels.lang.rows import pitch_bytes, row_period, store_blocks
-from kernels.lang.transpose import transpose_16bit
+from kernels.pieces.rows import pitch_bytes, row_period, store_blocks
+from kernels.pieces.transpose import transpose_16bit
 
 BLOCK, SHARE_BYTES = 32, 512
 PACKED_BYTES = 128

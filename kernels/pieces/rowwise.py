@@ -8,12 +8,12 @@ pieces of 64 columns an instruction goes down the rows, one piece at a time; wit
 from typing import Any, NamedTuple
 
 from davinci_sim.isa import FP16, FP32, UINT16, data_move, vadd, vcadd, vmax, vmul, vor, vsub
-from kernels.lang.broadcast import Lanes, block_binary, strided_binary
 from kernels.lang.buffers import FAST_BYTES, UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MAX, MAX_REPEAT, MUL, SUB, flat_binary, flat_convert, flat_dup, size_of
-from kernels.lang.fold import LOWEST, fold
-from kernels.lang.transpose import spread, transpose_16bit, transpose_32bit
+from kernels.pieces.broadcast import Lanes, block_binary, strided_binary
+from kernels.pieces.fold import LOWEST, fold
+from kernels.pieces.transpose import spread, transpose_16bit, transpose_32bit
 
 BLOCK, LINE, LANES, EDGE = 32, 256, 64, 16
 LOWEST_FP16 = -65504.0

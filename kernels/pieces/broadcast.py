@@ -11,7 +11,7 @@ from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, DIV, MAX, MAX_REPEAT, MUL, SUB, flat_binary, size_of
 from kernels.lang.lacking import VDIV, lacks
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.rows import (
+from kernels.pieces.rows import (
     COMPACT_LIMIT,
     compact,
     compact_scratch_bytes,
@@ -19,7 +19,7 @@ from kernels.lang.rows import (
     pitch_bytes,
     row_period,
 )
-from kernels.lang.transpose import spread
+from kernels.pieces.transpose import spread
 
 SAME, NUMBER, ROW, COLUMN, AXES = range(5)
 BLOCK, REPEAT = 32, 256

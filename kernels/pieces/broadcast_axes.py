@@ -7,13 +7,13 @@ lacks the columns); a run is some rows of a plane, or a piece of long rows.
 from typing import Any, NamedTuple
 
 from davinci_sim.isa import data_move, vadd, vdiv, vmax, vmin, vmul, vrec, vsub
-from kernels.lang.broadcast import BLOCK, MAX_PITCH, MAX_ROWS, REPEAT, Lanes
 from kernels.lang.buffers import UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, DIV, MAX, MAX_REPEAT, MUL, SUB, size_of
 from kernels.lang.lacking import VDIV, lacks
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.rows import (
+from kernels.pieces.broadcast import BLOCK, MAX_PITCH, MAX_ROWS, REPEAT, Lanes
+from kernels.pieces.rows import (
     compact,
     compact_scratch_bytes,
     load_rows,
@@ -22,7 +22,7 @@ from kernels.lang.rows import (
     row_tails,
     store_exact,
 )
-from kernels.lang.transpose import spread
+from kernels.pieces.transpose import spread
 
 FULL, ROWS, COLUMNS = range(3)
 PACK_LIMIT = 768

@@ -10,9 +10,9 @@ from davinci_sim.isa import FP32, data_move
 from kernels.lang.buffers import UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
 from kernels.lang.flat import MAX_REPEAT, flat_dup, size_of
-from kernels.lang.fold import fold, fold_lanes, start_of
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.reduce_rows import (
+from kernels.pieces.fold import fold, fold_lanes, start_of
+from kernels.pieces.reduce_rows import (
     BLOCK,
     EDGE,
     LANES,
@@ -23,7 +23,7 @@ from kernels.lang.reduce_rows import (
     part_start,
     widened,
 )
-from kernels.lang.rows import (
+from kernels.pieces.rows import (
     compact,
     compact_scratch_bytes,
     load_rows,

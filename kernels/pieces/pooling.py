@@ -16,7 +16,7 @@ from kernels.lang.buffers import UB, alloc, block_dim, block_idx
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup
 from kernels.lang.queues import fill, filled
-from kernels.lang.window import move_planes
+from kernels.pieces.window import move_planes
 
 BLOCK, LANES, MAX_BLOCKS, C0 = 32, 8, 255, 16
 

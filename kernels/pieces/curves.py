@@ -7,7 +7,6 @@ reach a product with zero, exponentials may overflow to infinity where their rec
 from typing import Any, NamedTuple
 
 from davinci_sim.isa import FP16, FP32, vector_dup
-from kernels.lang.broadcast import block_binary
 from kernels.lang.buffers import UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.flat import (
@@ -26,7 +25,8 @@ from kernels.lang.flat import (
     size_of,
 )
 from kernels.lang.lacking import VEXP, lacks
-from kernels.lang.where import BITS_BYTES, GREATER, LESS, NOT_LESS, Pick, where
+from kernels.pieces.broadcast import block_binary
+from kernels.pieces.where import BITS_BYTES, GREATER, LESS, NOT_LESS, Pick, where
 
 (
     RELU6, HSIGMOID, HSWISH, LEAKY_RELU, RELU6_SLOPE, HSIGMOID_SLOPE, HSWISH_SLOPE, LEAKY_RELU_SLOPE,

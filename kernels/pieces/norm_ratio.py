@@ -6,8 +6,8 @@ from davinci_sim.isa import FP32, data_move, vcmpv_gt, vector_dup, vsel
 from kernels.lang.buffers import UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.flat import DIV, MIN, SQRT, flat_binary, flat_unary
-from kernels.lang.numbers import full_block, number_place
-from kernels.lang.partial import LANES, NUMBERS, total
+from kernels.pieces.numbers import full_block, number_place
+from kernels.pieces.partial import LANES, NUMBERS, total
 
 BLOCK, SUMS_BYTES = 32, NUMBERS * 4
 

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 from davinci_sim.isa import load2d, mmad, set_2d
 from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc
-from kernels.lang.convolution_plan import (
+from kernels.lang.emits import emits
+from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, filling, free, queue, use, using
+from kernels.pieces.convolution_plan import (
     Plan,
     first_image,
     images_of,
@@ -18,9 +20,7 @@ from kernels.lang.convolution_plan import (
     tile_fractals,
     tile_rows,
 )
-from kernels.lang.emits import emits
-from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, filling, free, queue, use, using
-from kernels.lang.window import Patch, fetch_rows, move_planes, unfold
+from kernels.pieces.window import Patch, fetch_rows, move_planes, unfold
 
 FRACTAL, BLOCK, ACCUMULATOR = 512, 32, 1024
 SLOTS = 2

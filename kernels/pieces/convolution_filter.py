@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from davinci_sim.isa import FP32, data_move, l0c_to_ub, load2d, mmad, set_2d, vector_dup, vmul
 from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc, block_idx
-from kernels.lang.convolution_plan import Share, dense_parts, image_rows
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup
 from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, free, is_fresh, queue, use
-from kernels.lang.window import (
+from kernels.pieces.convolution_plan import Share, dense_parts, image_rows
+from kernels.pieces.window import (
     Patch,
     Rows,
     Window,

@@ -11,11 +11,11 @@ from davinci_sim.isa import FP16, FP32, data_move, vcadd
 from kernels.lang.buffers import UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MAX_REPEAT, flat_convert, flat_dup, flat_scale, size_of
-from kernels.lang.fold import ADD_HALF, fold, fold_lanes, start_of
 from kernels.lang.lacking import VAXPY_MIXED, lacks
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.lang.rows import load_rows, pitch_bytes, store_blocks
-from kernels.lang.transpose import transpose_32bit
+from kernels.pieces.fold import ADD_HALF, fold, fold_lanes, start_of
+from kernels.pieces.rows import load_rows, pitch_bytes, store_blocks
+from kernels.pieces.transpose import transpose_32bit
 
 BLOCK, LINE, LANES, EDGE, CELL = 32, 256, 64, 16, 8
 TILE_LANES = 8192

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from davinci_sim.isa import data_move, gather_rows, pipe_barrier
 from kernels.lang.emits import emits
 from kernels.lang.queues import MTE2
-from kernels.lang.rows import load_rows, pitch_bytes
+from kernels.pieces.rows import load_rows, pitch_bytes
 
 BLOCK = 32
 CONSTANT = -1

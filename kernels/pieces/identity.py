@@ -3,10 +3,10 @@
 from typing import Any
 
 from davinci_sim.isa import FP16, data_move, load2d, vector_dup
-from kernels.lang.attention import BLOCK, EDGE, FRACTAL
 from kernels.lang.buffers import UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.queues import fill, filled, free, use
+from kernels.pieces.attention import BLOCK, EDGE, FRACTAL
 
 ONE_BYTES = 4 * FRACTAL
 

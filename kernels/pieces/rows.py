@@ -8,7 +8,7 @@ from typing import Any
 
 from davinci_sim.isa import data_move
 from kernels.lang.emits import emits
-from kernels.lang.transpose import transpose_16bit
+from kernels.pieces.transpose import transpose_16bit
 
 BLOCK, MAX_BURSTS, MAX_GAP = 32, 4095, 65535
 COMPACT_LIMIT = 1792

@@ -7,7 +7,9 @@ each other by phases, and a phase may have none.
 
 from typing import Any, NamedTuple
 
-from kernels.lang.convolution import (
+from kernels.lang.emits import emits
+from kernels.lang.queues import fill, filled, free, use
+from kernels.pieces.convolution import (
     Buffers,
     Step,
     Tensors,
@@ -18,10 +20,8 @@ from kernels.lang.convolution import (
     place_weights,
     weight_place,
 )
-from kernels.lang.convolution_plan import Plan, phase_plan, tile_fractals
-from kernels.lang.convolution_store import open_rows, spread, write_rows
-from kernels.lang.emits import emits
-from kernels.lang.queues import fill, filled, free, use
+from kernels.pieces.convolution_plan import Plan, phase_plan, tile_fractals
+from kernels.pieces.convolution_store import open_rows, spread, write_rows
 
 
 class Piece(NamedTuple):
