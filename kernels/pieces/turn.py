@@ -98,6 +98,19 @@ def dropped(core: Any, v: View) -> Any:
 
 
 @emits
+def last_run(core: Any, v: View) -> int:
+    """Return the elements that are contiguous in x and at the end of y."""
+    n, s = v.n0, v.s0
+    if v.axes > 1:
+        n, s = v.n1, v.s1
+    if v.axes > 2:
+        n, s = v.n2, v.s2
+    if v.axes > 3:
+        n, s = v.n3, v.s3
+    return n if s == 1 else 1
+
+
+@emits
 def turn_of(core: Any, shape: Any) -> Any:
     """Return how x[a, b, c, d] becomes y; what is one contiguous copy has no j and no inner axis."""
     v = View(0, 1, 0, 1, 0, 1, 0, 1, 0)
@@ -117,19 +130,6 @@ def turn_of(core: Any, shape: Any) -> Any:
     i1, si1 = (v.n1, v.s1) if inner > 1 else (1, 0)
     i0, si0 = (v.n0, v.s0) if inner > 0 else (1, 0)
     return Turn(o0, so0, o1, so1, j, i0, si0, i1, si1, i2, si2, item)
-
-
-@emits
-def last_run(core: Any, v: View) -> int:
-    """Return the elements that are contiguous in x and at the end of y."""
-    n, s = v.n0, v.s0
-    if v.axes > 1:
-        n, s = v.n1, v.s1
-    if v.axes > 2:
-        n, s = v.n2, v.s2
-    if v.axes > 3:
-        n, s = v.n3, v.s3
-    return n if s == 1 else 1
 
 
 @emits
