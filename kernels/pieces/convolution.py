@@ -8,10 +8,11 @@ comes in chunks of channel groups, each together with its weights, so that the c
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import load2d, mmad, set_2d
+from davinci_sim.isa import load2d, mmad
 from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, filling, free, queue, use, using
+from kernels.pieces.convolution_mixed import Channels, Landing, place_mixed, unfold_mixed
 from kernels.pieces.convolution_plan import (
     Plan,
     first_image,
@@ -24,7 +25,6 @@ from kernels.pieces.window import Patch, fetch_rows, move_planes, unfold
 
 FRACTAL, BLOCK, ACCUMULATOR = 512, 32, 1024
 SLOTS = 2
-MAX_FILL = 32767
 
 
 class Tensors(NamedTuple):
@@ -51,6 +51,7 @@ class Buffers(NamedTuple):
     u: int
     u_slot: int
     stage: int
+    landing: Landing
     qx: int
     qw: int
     qa: int
@@ -81,8 +82,6 @@ class Step(NamedTuple):
 def open_pipeline(core: Any, p: Plan) -> Any:
     """Hand out the buffers and open the queues."""
     x_slot = p.map_groups * most_map_blocks(core, p) * BLOCK
-    if p.images > 1:
-        x_slot = (x_slot + 2 * FRACTAL - 1) // FRACTAL * FRACTAL  # zeros come by whole fractals
     w_slot = p.chunk * p.filter.h * p.filter.w * p.n0 * FRACTAL
     x = alloc(core, L1, p.map_slots * x_slot, p.map_slots)
     w = alloc(
@@ -99,13 +98,28 @@ def open_pipeline(core: Any, p: Plan) -> Any:
     if p.phases > 1:
         stage = alloc(core, UB, u_slot)
         u_slot = p.n0 * p.images * p.rows * p.width * p.unit * BLOCK
+    elif p.mixed:
+        stage = alloc(core, UB, u_slot)
     u = alloc(core, UB, SLOTS * u_slot, SLOTS)
-    qx, qw = queue(core, MTE2, MTE1, p.map_slots), queue(core, MTE2, MTE1, SLOTS)
+    landing = open_landing(core, p)
+    qx = queue(core, MTE3 if p.mixed else MTE2, MTE1, p.map_slots)
+    qw = queue(core, MTE2, MTE1, SLOTS)
     qa, qb = queue(core, MTE1, M, SLOTS), queue(core, MTE1, M, SLOTS)
     qc, qu = queue(core, M, V, SLOTS), queue(core, V, MTE3, SLOTS)
     return Buffers(
-        x, x_slot, w, w_slot, a, a_slot, b, b_slot, c, c_slot, u, u_slot, stage, qx, qw, qa, qb, qc, qu
-    )
+        x, x_slot, w, w_slot, a, a_slot, b, b_slot, c, c_slot, u, u_slot, stage, landing, qx, qw, qa, qb, qc,
+        qu,
+    )  # fmt: skip
+
+
+@emits
+def open_landing(core: Any, p: Plan) -> Any:
+    """Hand out room in UB for images whose rows will take turns; there is none where they do not."""
+    if p.mixed == 0:
+        return Landing(0, 0, 0, 0)
+    slot = p.chunk * most_map_blocks(core, p) * BLOCK
+    at = alloc(core, UB, SLOTS * slot, SLOTS)
+    return Landing(at, slot, queue(core, MTE2, MTE3, SLOTS), queue(core, MTE3, MTE1, SLOTS))
 
 
 @emits
@@ -117,6 +131,9 @@ def close_pipeline(core: Any, b: Buffers) -> None:
     close(core, b.qa)
     close(core, b.qw)
     close(core, b.qx)
+    if b.landing.slot > 0:
+        close(core, b.landing.placed)
+        close(core, b.landing.q)
 
 
 @emits
@@ -126,65 +143,54 @@ def chunks_of(core: Any, p: Plan) -> int:
 
 
 @emits
-def place_map(core: Any, p: Plan, t: Tensors, dst: int, tile: int, group: int, count: int) -> None:
-    """Bring `count` channel groups of a tile's rows to L1."""
-    rows, image = tile_rows(core, p, tile), first_image(core, p, tile)
-    if p.images == 1:
-        plane = image * p.map_there + p.map_first + group
-        fetch_rows(core, dst, t.source, plane, count, p.window, rows)
-        return
-    if p.pitch > p.window.h and (p.map_groups < p.groups or tile - p.first < p.map_slots):
-        clear(core, dst, count * rows.h * p.window.w)
-    plane_blocks, images = p.window.h * p.window.w, images_of(core, p, tile)
-    src = t.source + (image * p.map_there + p.map_first + group) * plane_blocks * BLOCK
-    tall, apart, there = rows.h * p.window.w, p.pitch * p.window.w, p.map_there * plane_blocks
-    if count < images:
-        for i in range(count):
-            to, start = dst + i * tall * BLOCK, src + i * plane_blocks * BLOCK
-            move_planes(core, to, start, images, plane_blocks, apart, there)
+def place_map(core: Any, p: Plan, t: Tensors, b: Buffers, dst: int, tile: int, c: Channels) -> None:
+    """Bring channel groups of a tile's rows to their place in a slot of L1."""
+    rows, images, size = tile_rows(core, p, tile), images_of(core, p, tile), p.window.h * p.window.w
+    plane, apart = first_image(core, p, tile) * p.map_there + p.map_first + c.first, p.map_there * size
+    src, tall = t.source + plane * size * BLOCK, rows.h * p.window.w
+    to = dst + c.before * tall * BLOCK
+    if p.mixed:
+        place_mixed(core, b.landing, dst, src, apart, p.window, images, c)
+    elif p.images == 1:
+        fetch_rows(core, to, t.source, plane, c.count, p.window, rows)
+    elif c.count < images:
+        for i in range(c.count):
+            move_planes(core, to + i * tall * BLOCK, src + i * size * BLOCK, images, size, size, apart)
     else:
         for i in range(images):
-            move_planes(
-                core,
-                dst + i * apart * BLOCK,
-                src + i * there * BLOCK,
-                count,
-                plane_blocks,
-                tall,
-                plane_blocks,
-            )
-
-
-@emits
-def clear(core: Any, dst: int, blocks: int) -> None:
-    """Fill at least so many blocks of 32 bytes in L1 with zeros: rows between images stay so."""
-    fractals = (blocks * BLOCK + FRACTAL - 1) // FRACTAL
-    for done in range(0, fractals, MAX_FILL):
-        set_2d(core, dst + done * FRACTAL, min(MAX_FILL, fractals - done))
+            move_planes(core, to + i * size * BLOCK, src + i * apart * BLOCK, c.count, size, tall, size)
 
 
 @emits
 def fetch_tile(core: Any, p: Plan, t: Tensors, b: Buffers, tile: int) -> None:
     """Bring a whole tile of the map to L1 if it is there as a whole."""
     if tile < p.last and p.map_groups == p.groups:
-        place_map(core, p, t, b.x + fill(core, b.qx) * b.x_slot, tile, 0, p.groups)
+        dst, at_once = b.x + fill(core, b.qx) * b.x_slot, p.chunk if p.mixed else p.groups
+        for first in range(0, p.groups, at_once):
+            count = min(at_once, p.groups - first)
+            place_map(core, p, t, b, dst, tile, Channels(first, count, first, p.groups))
         filled(core, b.qx)
 
 
 @emits
 def fetch_chunk(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
     """Bring a chunk of the map to L1: to a slot of its own, or to its place in the first tile."""
-    group = s.chunk * p.chunk
-    count = min(p.chunk, p.groups - group)
+    first = s.chunk * p.chunk
+    count = min(p.chunk, p.groups - first)
     if p.map_groups < p.groups:
-        place_map(core, p, t, b.x + fill(core, b.qx) * b.x_slot, s.tile, group, count)
+        dst = b.x + fill(core, b.qx) * b.x_slot
+        place_map(core, p, t, b, dst, s.tile, Channels(first, count, 0, count))
         filled(core, b.qx)
     elif s.tile == p.first and s.n == p.n_start and s.m == 0:
         if s.chunk == 0:
             fill(core, b.qx)
-        there = filling(core, b.qx) * b.x_slot + group * tile_rows(core, p, s.tile).h * p.window.w * BLOCK
-        place_map(core, p, t, b.x + there, s.tile, group, count)
-        if group + count == p.groups:
+        dst = b.x + filling(core, b.qx) * b.x_slot
+        if p.mixed:
+            fill(core, b.landing.placed)
+        place_map(core, p, t, b, dst, s.tile, Channels(first, count, first, p.groups))
+        if p.mixed:
+            filled(core, b.landing.placed)
+        if first + count == p.groups:
             filled(core, b.qx)
 
 
@@ -300,9 +306,19 @@ def take_weights(core: Any, p: Plan, b: Buffers, s: Step) -> int:
 
 
 @emits
+def take_placed(core: Any, p: Plan, b: Buffers) -> None:
+    """Wait for a chunk of the first tile where it does not come with its weights: MTE3 places it."""
+    if p.mixed:
+        use(core, b.landing.placed)
+        free(core, b.landing.placed)
+
+
+@emits
 def take_map(core: Any, p: Plan, b: Buffers, s: Step) -> int:
     """Wait for the part of the map that a step needs; return where it is."""
     if p.map_groups == p.groups:
+        if p.phases == 1 and s.tile == p.first and s.n == p.n_start and s.m == 0:
+            take_placed(core, p, b)
         return int(b.x + using(core, b.qx) * b.x_slot)
     return int(b.x + use(core, b.qx) * b.x_slot)
 
@@ -348,7 +364,12 @@ def multiply_block(core: Any, p: Plan, b: Buffers, s: Step, o: Operands, patch: 
         depth = patch.elements * (i + 1) // pieces - done
         a = b.a + fill(core, b.qa) * b.a_slot
         piece = Patch(patch.m, patch.positions, patch.k + done, depth)
-        unfold(core, a, o.source, p.window, tile_rows(core, p, s.tile), piece, p.dtype)
+        if p.mixed:
+            groups = p.groups if p.map_groups == p.groups else min(p.chunk, p.groups - s.chunk * p.chunk)
+            images = images_of(core, p, s.tile)
+            unfold_mixed(core, a, o.source, p.window, images, groups, piece, p.dtype)
+        else:
+            unfold(core, a, o.source, p.window, tile_rows(core, p, s.tile), piece, p.dtype)
         filled(core, b.qa)
         use(core, b.qa)
         starts = o.accumulate == 0 and s.chunk == 0 and patch.k + done == 0

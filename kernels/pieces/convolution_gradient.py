@@ -18,6 +18,7 @@ from kernels.pieces.convolution import (
     fetch_tile,
     multiply,
     place_weights,
+    take_placed,
     weight_place,
 )
 from kernels.pieces.convolution_plan import Plan, phase_plan, tile_fractals
@@ -51,6 +52,8 @@ def take_first(core: Any, p: Plan, t: Tensors, b: Buffers, n: int, chunk: int) -
     fetch_first(core, p, t, b, n + p.n0 if is_last else n, 0 if is_last else chunk + 1)
     use(core, b.qw)
     free(core, b.qw)
+    if n == p.n_start and p.map_groups == p.groups:
+        take_placed(core, p, b)
 
 
 @emits

@@ -1,8 +1,8 @@
 """What one core does of a convolution: its share, its tiles, and what a tile sees of the map.
 
-A tile is some rows of one result image, or several whole images. These lie in L1 one below the other,
-`pitch` rows from image to image, with rows of zeros between them where windows reach beyond an image: to the
-cube they are one tall image, and no more than its last fractal of positions is ragged.
+A tile is some rows of one result image, or several whole images: to the cube they are one tall image, and no
+more than its last fractal of positions is ragged. Where no window reaches beyond an image they lie in L1 one
+below the other, otherwise `mixed`: first row 0 of each image, then row 1 of each, and so on.
 
 The gradient to the input of a convolution with a stride is cut into stride x stride phases: the rows and
 columns of dx that lie `stride` apart see the same elements of the filter, and they see dy at distance one. A
@@ -75,8 +75,7 @@ class Plan(NamedTuple):
     relu: int
     n: int
     images: int
-    pitch: int
-    apart: int  # result rows from image to image of a tall one
+    mixed: int  # 1: rows of the images of a tile take turns
     rows: int
     row_tiles: int
     m0: int
@@ -127,9 +126,12 @@ class Problem(NamedTuple):
 
 @emits
 def plan_of(
-    core: Any, window: Window, taps: Taps, problem: Problem, pitch: int, apart: int, shape: Any, tiling: Any
+    core: Any, window: Window, taps: Taps, problem: Problem, pitch: int, shape: Any, tiling: Any
 ) -> Any:
-    """Return the plan of this core for a window over a problem's channel groups."""
+    """Return the plan of this core for a window over a problem's channel groups.
+
+    Images below each other would have to lie `pitch` rows apart for windows not to see two of them.
+    """
     height, width = (shape.h, shape.w) if problem.mirrored else (window.oh, window.ow)
     rows = min((tiling.rows + problem.phases - 1) // problem.phases * problem.phases, height)
     row_tiles = (height + rows - 1) // rows
@@ -139,6 +141,8 @@ def plan_of(
     if problem.splits > 0:  # a tile is of one split
         stacks = stacks and shape.n % (problem.splits * tiling.images) == 0
     images = min(tiling.images, shape.n) if stacks else 1
+    tall = (height + problem.phases - 1) // problem.phases * window.stride_h
+    mixed = 1 if images > 1 and pitch > min(window.h, tall) else 0
     tiles = (shape.n + images - 1) // images * row_tiles
     first, last = tiles * part // tiling.tile_cores, tiles * (part + 1) // tiling.tile_cores
     if problem.splits > 0:
@@ -159,7 +163,7 @@ def plan_of(
         problem.groups, problem.results, problem.map_there, problem.results_there, problem.weights_there,
         problem.map_first, problem.result_first, problem.phases, problem.mirrored,
         2 if shape.out_dtype == FP32 else 1, problem.relu,
-        shape.n, images, pitch, apart, rows, row_tiles, tiling.m0, tiling.n0, tiling.k0, tiling.kb,
+        shape.n, images, mixed, rows, row_tiles, tiling.m0, tiling.n0, tiling.k0, tiling.kb,
         min(tiling.chunk, map_groups), map_groups, 1 if single else 2, tiling.weight_slots - 1, first,
         last if n_start < n_end else first, n_start, n_end,
         (problem.results + tiling.channel_cores - 1) // tiling.channel_cores, shape.dtype,
@@ -215,9 +219,9 @@ def forward_plan(core: Any, shape: Any, tiling: Any, part: int, relu: int, split
         there, results, share.outputs, part * share.inputs, part * share.outputs, 1, 0, relu,
         splits,
     )  # fmt: skip
-    apart = image_rows(core, window)
     taps = Taps(0, 0, 0, 0, 1, 0, window.ow)
-    return plan_of(core, window, taps, problem, apart * window.stride_h, apart, shape, tiling)
+    pitch = image_rows(core, window) * window.stride_h
+    return plan_of(core, window, taps, problem, pitch, shape, tiling)
 
 
 @emits
@@ -239,7 +243,7 @@ def backward_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
     below = (shape.h - 1 + shape.pad) // shape.stride + 1 - window.h
     pitch = max((shape.h + shape.stride - 1) // shape.stride, window.h + max(0, above, below))
     taps = Taps(0, 0, 0, 0, 1, 0, shape.w)
-    return phase_plan(core, plan_of(core, window, taps, problem, pitch, pitch, shape, tiling), 0)
+    return phase_plan(core, plan_of(core, window, taps, problem, pitch, shape, tiling), 0)
 
 
 @emits
@@ -281,7 +285,7 @@ def phase_plan(core: Any, p: Plan, phase: int) -> Any:
     return Plan(
         window, taps, f, p.height, p.width, p.groups, p.results, p.map_there, p.results_there,
         p.weights_there, p.map_first, p.result_first, p.phases, p.mirrored, p.unit, p.relu, p.n, p.images,
-        p.pitch, p.apart, p.rows, p.row_tiles, p.m0, p.n0, p.k0, p.kb, p.chunk, p.map_groups, p.map_slots,
+        p.mixed, p.rows, p.row_tiles, p.m0, p.n0, p.k0, p.kb, p.chunk, p.map_groups, p.map_slots,
         p.streams, p.first, p.last, p.n_start, p.n_end, p.most_results,
         p.dtype, p.edge,
     )  # fmt: skip
@@ -307,6 +311,15 @@ def rows_of(core: Any, p: Plan, tile: int) -> int:
 
 
 @emits
+def tall_rows(core: Any, p: Plan, tile: int) -> int:
+    """Return how many rows of the result a tile gives in this phase, those of all its images."""
+    rows, images = rows_of(core, p, tile), images_of(core, p, tile)
+    if p.mixed:
+        return int(rows * images)
+    return int(rows + (images - 1) * ((p.height + p.phases - 1) // p.phases))
+
+
+@emits
 def tile_rows(core: Any, p: Plan, tile: int) -> Any:
     """Return the rows of the result of a tile, and what they see of the map."""
     w = p.window
@@ -318,9 +331,9 @@ def tile_rows(core: Any, p: Plan, tile: int) -> Any:
         reach = (p.filter.h - 1) * p.filter.dilation - p.filter.pad
         start = min(w.h - 1, max(0, (before - reach + p.phases - 1) // p.phases))
         end = max(start + 1, min(w.h, (before + left - 1 + p.filter.pad) // p.phases + 1))
-    h, length = end - start, count + (images_of(core, p, tile) - 1) * p.apart
+    h, length = end - start, tall_rows(core, p, tile)
     if p.images > 1:
-        h = (p.images - 1) * p.pitch + w.h
+        h = images_of(core, p, tile) * w.h
     skip, pad_top = max(0, above - start), max(0, start - above)
     pad_bottom = max(0, (skip + length - 1) * w.stride_h + span + 1 - h - pad_top)
     return Rows(before // p.phases, length, start, h, pad_top, pad_bottom, skip)
@@ -332,14 +345,14 @@ def tile_fractals(core: Any, p: Plan, tile: int) -> int:
     rows = rows_of(core, p, tile)
     if rows < 1 or p.taps.columns < 1 or p.window.kh * p.window.kw == 0:
         return 0
-    return int(((rows + (images_of(core, p, tile) - 1) * p.apart) * p.window.ow + 15) // 16)
+    return int((tall_rows(core, p, tile) * p.window.ow + 15) // 16)
 
 
 @emits
 def most_map_blocks(core: Any, p: Plan) -> int:
     """Return the most blocks of 32 bytes that a channel group of a tile takes in L1."""
     if p.images > 1:
-        return int(((p.images - 1) * p.pitch + p.window.h) * p.window.w)
+        return int(p.images * p.window.h * p.window.w)
     rows = (p.rows - 1) * p.window.stride_h + (p.window.kh - 1) * p.window.dilation + 1
     if p.phases > 1:
         rows = (p.rows - 1 + (p.filter.h - 1) * p.filter.dilation) // p.phases + 1

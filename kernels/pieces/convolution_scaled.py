@@ -6,10 +6,10 @@ from davinci_sim.isa import FP16, FP32, INT32, data_move, l0c_to_ub, vmul
 from kernels.lang.buffers import UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_convert
-from kernels.lang.queues import MTE2, V, close, fill, filled, free, queue, use
+from kernels.lang.queues import MTE2, V, close, free, queue, use
 from kernels.pieces.convolution import ACCUMULATOR, Buffers, Step, Tensors
 from kernels.pieces.convolution_plan import Plan, tile_fractals
-from kernels.pieces.convolution_store import BiasRoom, load_bias, write
+from kernels.pieces.convolution_store import BiasRoom, load_bias, open_results, write_results
 
 LANES, LANES_BYTES, GROUP_BYTES, MAX_REPEAT = 64, 256, 64, 255
 
@@ -63,9 +63,5 @@ def store_scaled(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, z: Scales)
             values = z.wide + n * fractals * ACCUMULATOR + done * LANES_BYTES
             repeat = min(MAX_REPEAT, fractals * 4 - done)
             vmul(core, values, values, lanes, repeat, FP32, LANES, 1, 1, 1, 8, 8, 0)
-    u = b.u + fill(core, b.qu) * b.u_slot
-    flat_convert(core, u, FP16, z.wide, FP32, fractals * columns * 256)
-    filled(core, b.qu)
-    use(core, b.qu)
-    write(core, p, t, u, s, columns, fractals)
-    free(core, b.qu)
+    flat_convert(core, open_results(core, p, b), FP16, z.wide, FP32, fractals * columns * 256)
+    write_results(core, p, t, b, s)

@@ -13,8 +13,8 @@ from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, flat_convert, flat_dup
 from kernels.lang.queues import MTE3, V, close, fill, filled, free, queue, use
 from kernels.pieces.convolution import ACCUMULATOR, Buffers, Step, Tensors
-from kernels.pieces.convolution_plan import Plan, first_image, images_of, rows_of, tile_fractals
-from kernels.pieces.convolution_store import write
+from kernels.pieces.convolution_plan import Plan, first_image, tall_rows, tile_fractals
+from kernels.pieces.convolution_store import open_results, write_results
 from kernels.pieces.fold import fold
 from kernels.pieces.window import move_planes
 
@@ -78,24 +78,17 @@ def measure(core: Any, lanes: int, values: int, positions: int, scratch: int) ->
 def store_measured(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, z: Statistics) -> None:
     """Bring one output tile from L0C through UB to GM, and add it to the sums."""
     columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
-    u = b.u + fill(core, b.qu) * b.u_slot
+    u = open_results(core, p, b)
     wide = u if p.unit == 2 else z.wide
     l0c_to_ub(core, wide, b.c + use(core, b.qc) * b.c_slot, 1, fractals * columns)
     free(core, b.qc)
-    for i in range(images_of(core, p, s.tile)):
-        first = i * p.apart * p.window.ow
-        start, end = max(first, s.m * 16), first + rows_of(core, p, s.tile) * p.window.ow
-        positions = min(end, (s.m + fractals) * 16) - start
-        for n in range(columns if positions > 0 else 0):
-            lanes = z.lanes + (s.n - p.n_start + n) * 2 * SUM_BYTES
-            values = wide + (n * fractals * 16 + start - s.m * 16) * GROUP_BYTES
-            measure(core, lanes, values, positions, z.scratch)
+    positions = min(tall_rows(core, p, s.tile) * p.window.ow - s.m * 16, fractals * 16)
+    for n in range(columns):
+        lanes = z.lanes + (s.n - p.n_start + n) * 2 * SUM_BYTES
+        measure(core, lanes, wide + n * fractals * 16 * GROUP_BYTES, positions, z.scratch)
     if p.unit == 1:
         flat_convert(core, u, FP16, wide, FP32, fractals * columns * 256)
-    filled(core, b.qu)
-    use(core, b.qu)
-    write(core, p, t, u, s, columns, fractals)
-    free(core, b.qu)
+    write_results(core, p, t, b, s)
 
 
 @emits

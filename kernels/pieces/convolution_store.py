@@ -8,7 +8,16 @@ from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, flat_binary, flat_dup
 from kernels.lang.queues import MTE2, M, V, close, fill, filled, filling, free, queue, use
 from kernels.pieces.convolution import ACCUMULATOR, BLOCK, SLOTS, Buffers, Step, Tensors
-from kernels.pieces.convolution_plan import Plan, first_image, images_of, rows_of, tile_fractals, tile_rows
+from kernels.pieces.convolution_mixed import Piece, separate, write_separated
+from kernels.pieces.convolution_plan import (
+    Plan,
+    first_image,
+    images_of,
+    rows_of,
+    tall_rows,
+    tile_fractals,
+    tile_rows,
+)
 from kernels.pieces.window import move_planes
 
 
@@ -25,13 +34,38 @@ class BiasRoom(NamedTuple):
 def store(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
     """Bring one output tile from L0C through UB to GM: only the positions that exist."""
     columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
-    u = b.u + fill(core, b.qu) * b.u_slot
+    u = open_results(core, p, b)
     c = b.c + use(core, b.qc) * b.c_slot
     l0c_to_ub(core, u, c, 1, fractals * columns, to_fp16=2 - p.unit, relu=p.relu)
     free(core, b.qc)
-    filled(core, b.qu)
-    use(core, b.qu)
-    write(core, p, t, u, s, columns, fractals)
+    write_results(core, p, t, b, s)
+
+
+@emits
+def open_results(core: Any, p: Plan, b: Buffers) -> int:
+    """Wait for room for a piece of the result in UB; return where it is to be put."""
+    u = b.u + fill(core, b.qu) * b.u_slot
+    return int(b.stage if p.mixed else u)
+
+
+@emits
+def write_results(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
+    """Write a piece of the result that is in UB to GM."""
+    columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
+    if p.mixed:
+        width, first = p.window.ow, s.m * 16
+        count = min(fractals * 16, tall_rows(core, p, s.tile) * width - first)
+        images, u = images_of(core, p, s.tile), b.u + filling(core, b.qu) * b.u_slot
+        piece = Piece(first, count, fractals * 16, columns, images, width, p.unit)
+        separate(core, u, b.stage, piece)
+        filled(core, b.qu)
+        group = first_image(core, p, s.tile) * p.results_there + p.result_first + s.n
+        plane = p.height * width
+        dst = t.result + group * plane * p.unit * BLOCK
+        write_separated(core, dst, b.u + use(core, b.qu) * b.u_slot, piece, plane, p.results_there * plane)
+    else:
+        filled(core, b.qu)
+        write(core, p, t, b.u + use(core, b.qu) * b.u_slot, s, columns, fractals)
     free(core, b.qu)
 
 
@@ -42,16 +76,16 @@ def write(core: Any, p: Plan, t: Tensors, u: int, s: Step, columns: int, fractal
     images, length = images_of(core, p, s.tile), rows_of(core, p, s.tile) * width
     group = first_image(core, p, s.tile) * p.results_there + p.result_first + s.n
     result = t.result + (group * plane + rows.first * width) * p.unit * BLOCK
-    apart, there, block = p.apart * width, fractals * 16, p.unit * BLOCK
-    if columns < images and there >= (images - 1) * apart + length:  # whole images: all of a column at once
+    there, block = fractals * 16, p.unit * BLOCK
+    if columns < images and there >= images * length:  # whole images: all of a column at once
         for n in range(columns):
             move_planes(
                 core, result + n * plane * block, u + n * there * block, images, length * p.unit,
-                p.results_there * plane * p.unit, apart * p.unit,
+                p.results_there * plane * p.unit, length * p.unit,
             )  # fmt: skip
         return
     for i in range(images):
-        first = i * apart  # of the tall image's positions
+        first = i * length  # of the tall image's positions
         start, end = max(first, s.m * 16), min(first + length, s.m * 16 + there)
         if start < end:
             move_planes(
@@ -78,11 +112,13 @@ def spread(core: Any, p: Plan, b: Buffers, s: Step) -> None:
     free(core, b.qc)
     u, width = b.u + filling(core, b.qu) * b.u_slot, p.window.ow
     images, rows, taps = images_of(core, p, s.tile), rows_of(core, p, s.tile), p.taps
-    for line in range(s.m * 16 // width, min(((s.m + fractals) * 16 + width - 1) // width, images * p.apart)):
-        row, first = line % p.apart, line * width + taps.skip
+    tall = (p.height + p.phases - 1) // p.phases
+    for line in range(s.m * 16 // width, min(((s.m + fractals) * 16 + width - 1) // width, images * tall)):
+        image, row = (line % images, line // images) if p.mixed else (line // tall, line % tall)
+        first = line * width + taps.skip
         start, end = max(first, s.m * 16), min(first + taps.columns, (s.m + fractals) * 16)
         if row < rows and start < end:
-            place = (line // p.apart * p.rows + row * p.phases + taps.row) * p.width
+            place = (image * p.rows + row * p.phases + taps.row) * p.width
             place += taps.column + (start - first) * p.phases
             for n in range(columns):
                 data_move(

@@ -25,9 +25,9 @@ from kernels.tiling.conv2d_shape import (
 )
 
 SLOTS = 2
-UB_BUFFERS = 4  # results, stage, bias and its padded copy: each may begin behind a gap
+UB_BUFFERS = 5  # results, stage, landing images, bias and its padded copy: each may begin behind a gap
 SCALE_BYTES = 512  # of a channel group
-STATISTICS_BUFFERS, STATISTICS_BYTES = 8, 640  # of a channel group: lanes, and sums on their way out
+STATISTICS_BUFFERS, STATISTICS_BYTES = 9, 640  # of a channel group: lanes, and sums on their way out
 CHUNK_BYTES = 65536
 """Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
 FLAG_CYCLES = 4
@@ -39,6 +39,8 @@ Estimates only rank tilings; this and the next one were found on ResNet-50's lay
 """
 UNHIDDEN = 0.4
 """The share of a load that shows where it is not begun ahead."""
+MOST_PADDING = 255
+"""Rows of padding that load3d takes; they are as many times more as images have rows that take turns."""
 RANKED = 12
 """So many of the best estimates are worth a simulation."""
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
@@ -142,6 +144,9 @@ def ub_bytes(p: Problem, t: ConvTiling) -> int:
     used = SLOTS * piece
     if p.phases > 1:
         used = piece + SLOTS * t.n0 * t.images * rows_of(p, t) * p.ow * p.position_bytes
+    elif t.images > 1 and p.mixes:
+        used += piece
+    used += SLOTS * p.landing_bytes(t.chunk, t.images)
     if p.is_scaled:
         used += t.m0 * t.n0 * ACCUMULATOR_BYTES + ceil_div(p.results, t.channel_cores) * SCALE_BYTES
     if p.splits:
@@ -154,6 +159,8 @@ def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
     """Tell whether every buffer of a tiling has room, and its images can be stacked."""
     if t.images > 1 and (rows_of(p, t) < p.oh or p.skips_rows):
         return False
+    if t.images > 1 and p.mixes and t.images * (p.kh - 1) * p.dilation > MOST_PADDING:
+        return False
     if t.images > 1 and p.splits and p.images % (p.splits * t.images):
         return False
     if p.splits and t.tile_cores > p.splits:
@@ -162,7 +169,6 @@ def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
     columns = ceil_div(ceil_div(p.results, t.channel_cores), t.n0)
     chunks = columns * ceil_div(p.groups, t.chunk) if t.weight_slots == 1 else SLOTS
     map_bytes = t.map_groups * p.map_rows(rows_of(p, t), t.images) * p.w * BLOCK_BYTES
-    map_bytes += 2 * FRACTAL_BYTES if t.images > 1 else 0  # zeros come by whole fractals
     slots = 1 if t.map_groups >= p.groups and tiles_of(p, t) <= t.tile_cores else SLOTS
     l1 = chunks * chunk_bytes + slots * map_bytes
     return (
@@ -210,7 +216,8 @@ def _cuts(
     in_m = max((p.positions(phase, rows, images) for phase in cut), default=1)
     l0a, l0b = (int(b) // SLOTS // FRACTAL_BYTES for b in (platform.l0a_bytes, platform.l0b_bytes))
     limit = int(platform.l0c_bytes) // ACCUMULATOR_BYTES // SLOTS
-    ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes) // (4 if p.splits or p.is_scaled else 1)
+    shares = 4 if p.splits or p.is_scaled else 2 if images > 1 and p.mixes else 1
+    ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes) // shares
     most = min(l0a, (limit if p.phases > 1 else min(limit, ub)) // n0)
     kernel = max((phase.elements for phase in cut), default=1)
     tiles = ceil_div(p.images, images) * ceil_div(p.oh, rows)
@@ -218,6 +225,8 @@ def _cuts(
     chunk = max(1, min(p.groups, CHUNK_BYTES // (p.kh * p.kw * n0 * FRACTAL_BYTES)))
     factors = (1 / 2, 1) if p.phases == 1 else (1, 2, 4, 8)  # a phase takes few elements of the filter
     chunks = {even(p.groups, max(1, int(chunk * factor))) for factor in factors}
+    if images > 1 and p.mixes:
+        chunks |= {1}  # small ones land in UB
     pieces = {even(in_m, most // more) for more in (1, 2, 4) if most // more > 0}
     for m0, width in product(pieces, chunks):
         kb = even(width * kernel, max(1, l0b // n0))
@@ -310,12 +319,12 @@ def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Lo
     burst, size = rows * p.w * BLOCK_BYTES, p.groups * rows * t.images * p.w * BLOCK_BYTES
     moves = chunks * min(t.images, ceil_div(p.groups, chunks))
     is_whole = t.images == 1 and rows == p.h
+    if t.images > 1 and p.mixes:  # channel groups of an image lie behind each other
+        moves, burst = ceil_div(p.groups, t.chunk), min(t.chunk, p.groups) * burst
     if p.skips_rows:
         moves, burst = chunks if is_whole else p.groups, p.w * BLOCK_BYTES * p.stride
     apart = 0 if is_whole and not p.skips_rows else burst
     slower = slots_per_block(size if is_whole and t.images == 1 else burst) * slowdown(platform, apart)
-    if t.images > 1 and p.pitch > p.h:  # rows of zeros come first
-        slower += int(platform.gm_to_l1_bytes_per_cycle) / int(platform.load2d_l0a_bytes_per_cycle)
     return Loads(size * slower, moves * int(platform.gm_to_l1_head_cycles))
 
 
@@ -334,6 +343,9 @@ def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
     pieces = ceil_div(positions, t.m0)
     burst = (rows * p.ow if pieces == 1 else t.m0 * EDGE) * p.position_bytes
     moves = ceil_div(share, t.n0) * (min(t.n0, t.images) if pieces == 1 else max(pieces, t.images))
+    if t.images > 1 and p.mixes and p.phases == 1:
+        burst = rows * p.ow * p.position_bytes * t.n0 if pieces == 1 else burst // t.images
+        moves = ceil_div(share, t.n0) * (1 if pieces == 1 else pieces * t.images)
     slower = slots_per_block(burst) * slowdown(platform, burst, p.oh * p.ow * p.position_bytes)
     return Loads(size * slower, moves * int(platform.gm_write_head_cycles))
 
@@ -377,6 +389,8 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
             5 if p.splits else 4 if p.is_scaled else 1
         )  # squares, two sums, rounding; conversions, scaling
         drain += passes * in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
+        if t.images > 1 and p.mixes and p.phases == 1:  # each image's rows are put together
+            drain += in_m * EDGE * share * p.position_bytes / int(platform.ub_to_ub_bytes_per_cycle)
     if p.phases > 1:
         lines = t.images * rows_of(p, t) * p.phases * share
         drain += lines * (p.ow * p.position_bytes / p.phases / int(platform.ub_to_ub_bytes_per_cycle) + 2)

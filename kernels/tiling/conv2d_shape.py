@@ -270,14 +270,24 @@ class Problem:
             return min(self.h, (rows - 1 + reach) // self.phases + 1)
         return min(self.h, (rows - 1) * self.row_stride + reach + 1)
 
+    @property
+    def mixes(self) -> bool:
+        """Whether rows of several images take turns: windows of images below each other would see two."""
+        return self.pitch > min(self.h, ceil_div(self.oh, self.phases) * self.row_stride)
+
     def map_rows(self, rows: int, images: int) -> int:
         """Return the most rows of a tile of the map in L1."""
-        return self.rows_seen(rows) if images == 1 else (images - 1) * self.pitch + self.h
+        return self.rows_seen(rows) if images == 1 else images * self.h
+
+    def landing_bytes(self, chunk: int, images: int) -> int:
+        """Return what `chunk` channel groups of images whose rows will take turns need in UB, per slot."""
+        return chunk * images * self.h * self.w * BLOCK_BYTES if images > 1 and self.mixes else 0
 
     def positions(self, phase: Phase, rows: int, images: int) -> int:
         """Return the fractals of positions of a tile in one phase."""
-        there = ceil_div(rows - phase.row, self.phases) + (images - 1) * self.pitch // self.row_stride
-        return ceil_div(there * phase.columns, EDGE)
+        there = ceil_div(rows - phase.row, self.phases)
+        last = ceil_div(rows, self.phases) if not self.mixes else there
+        return ceil_div((there + (images - 1) * last) * phase.columns, EDGE)
 
     def cut(self) -> tuple[Phase, ...]:
         """Return the phases that see elements of the filter."""
