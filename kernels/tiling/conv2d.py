@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import nsmallest
 from itertools import product
+from math import gcd
 from typing import Any, NamedTuple, Self
 
 from davinci_sim.platforms import Platform
@@ -41,6 +42,8 @@ UNHIDDEN = 0.4
 """The share of a load that shows where it is not begun ahead."""
 MOST_PADDING = 255
 """Rows of padding that load3d takes; they are as many times more as images have rows that take turns."""
+WHOLE_FRACTALS = (1, 2, 3, 4, 6, 8)
+"""Tiles of so many times the rows whose positions fill fractals are tried."""
 RANKED = 12
 """So many of the best estimates are worth a simulation."""
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
@@ -138,6 +141,16 @@ def tiles_of(p: Problem, t: ConvTiling) -> int:
     return ceil_div(p.images, t.images) * ceil_div(p.oh, rows_of(p, t))
 
 
+def tiles_of_core(p: Problem, t: ConvTiling) -> tuple[tuple[float, ConvTiling], ...]:
+    """Return how many tiles a core has at most; of whole images the last ones, with fewer rows, apart."""
+    most, of_image = ceil_div(tiles_of(p, t), t.tile_cores), ceil_div(p.oh, rows_of(p, t))
+    left = p.oh % rows_of(p, t)
+    if left == 0 or most % of_image:
+        return ((most, t),)
+    images = most // of_image
+    return (images * (of_image - 1), t), (images, replace(t, rows=left))
+
+
 def ub_bytes(p: Problem, t: ConvTiling) -> int:
     """Return what the results take in UB, with room for a bias."""
     piece = t.m0 * t.n0 * EDGE * p.position_bytes
@@ -198,8 +211,10 @@ def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
     cores = int(platform.ai_cores)
     group_cores = min(cores, p.parts)
     channel_cores = [c for c in CORE_SHARES if c <= min(cores // group_cores, p.results)]
-    heights = sorted({ceil_div(ceil_div(p.oh, k), p.phases) * p.phases for k in range(1, p.oh + 1)})
-    tiles = [(1, min(rows, p.oh)) for rows in heights]
+    heights = {ceil_div(ceil_div(p.oh, k), p.phases) * p.phases for k in range(1, p.oh + 1)}
+    whole = EDGE // gcd(ceil_div(p.ow, p.phases), EDGE) * p.phases  # rows that fill fractals
+    heights |= {whole * k for k in WHOLE_FRACTALS if whole * k < p.oh}
+    tiles = [(1, min(rows, p.oh)) for rows in sorted(heights)]
     if not p.skips_rows:
         tiles += [(images, p.oh) for images in (2, 4, 8, 16, 32) if images <= p.images]
     for shared, (images, rows), n0 in product(channel_cores, tiles, (1, 2, 4, 8, 16)):
@@ -212,7 +227,7 @@ def _cuts(
     p: Problem, platform: Platform, shared: tuple[int, int], tile: tuple[int, int], n0: int
 ) -> Iterator[ConvTiling]:
     """Yield what follows from shares of the cores, a tile and n0, with pieces as large as fit or a half."""
-    (images, rows), cut = tile, p.cut()
+    (images, rows), cut, share = tile, p.cut(), ceil_div(p.results, shared[1])
     in_m = max((p.positions(phase, rows, images) for phase in cut), default=1)
     l0a, l0b = (int(b) // SLOTS // FRACTAL_BYTES for b in (platform.l0a_bytes, platform.l0b_bytes))
     limit = int(platform.l0c_bytes) // ACCUMULATOR_BYTES // SLOTS
@@ -238,23 +253,30 @@ def _cuts(
             if fits(p, made, platform):
                 yield made
                 break
+        if p.phases == 1 and made.map_groups > width and m0 >= in_m and n0 >= share:
+            passes_once = replace(made, map_groups=width, weight_slots=1)
+            if fits(p, passes_once, platform):
+                yield passes_once
 
 
-def together(pipes: Sequence[float], reads: float, memory: float) -> float:
+def together(pipes: Sequence[float]) -> float:
     """Return the time of pipes that are busy so long: those that are so nearly all the time make others wait.
 
-    Loads take at least what device memory takes. They have deep buffers: pipes share time with them as the
-    norm says.
-
-    >>> round(together([100.0, 50.0], 0.0, 0.0), 6)
+    >>> round(together([100.0, 50.0]), 6)
     102.5
     """
     longest = max(pipes)
     shares = [cycles / longest for cycles in pipes]
     waiting = sum(HINDRANCE * share + CROWDING * max(0.0, share - CROWDED) for share in shares)
-    computing = longest * (1 + waiting - HINDRANCE - CROWDING * (1 - CROWDED))
-    loading = max(reads, memory) + HINDRANCE * min(reads, memory)
-    return overlapped(computing, loading)
+    return longest * (1 + waiting - HINDRANCE - CROWDING * (1 - CROWDED))
+
+
+def loaded(computing: float, reads: float, memory: float) -> float:
+    """Return the time of pipes and of loads beside them, which take at least what device memory takes.
+
+    Loads have deep buffers: they share time with pipes as the norm says.
+    """
+    return overlapped(computing, max(reads, memory) + HINDRANCE * min(reads, memory))
 
 
 class Loads(NamedTuple):
@@ -270,7 +292,8 @@ class Loads(NamedTuple):
 
 def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     """Estimate cycles: the start, what fills the pipeline, the pipes of a core together, the last store."""
-    parts, tiles = ceil_div(p.parts, t.group_cores), ceil_div(tiles_of(p, t), t.tile_cores)
+    parts, kinds = ceil_div(p.parts, t.group_cores), tiles_of_core(p, t)
+    tiles = sum(count for count, _ in kinds)
     columns, chunks, cut = (
         ceil_div(ceil_div(p.results, t.channel_cores), t.n0),
         ceil_div(p.groups, t.chunk),
@@ -282,17 +305,21 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     whole, chunked = (_map_loads(p, t, platform, count).cycles(path) for count in (1, chunks))
     reads = tiles * (whole if t.map_groups >= p.groups else chunked * passes * columns)
     reads += weights * (1 if t.weight_slots == 1 else tiles * passes)
-    store = _stores(p, t, platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
-    busy = [parts * tiles * cycles for cycles in (*_computing(p, t, platform), store)]
-    working = together(busy, parts * reads, _memory_cycles(p, t, platform))
+    computing = parts * sum(count * together(_busy(p, each, platform)) for count, each in kinds)
+    working = loaded(computing, parts * reads, _memory_cycles(p, t, platform))
     hbm = int(platform.hbm_bytes_per_cycle)
     first = max(weights / columns + chunked, _distinct(p, t, columns) / hbm)
     filling = first / chunks
-    if p.phases > 1 and t.weight_slots > 1:  # fetched when they are needed, not ahead
-        working += UNHIDDEN * weights * parts * tiles * passes
+    if p.phases > 1:  # what passes through L1 is fetched when it is needed, not ahead
+        passing = weights if t.weight_slots > 1 else 0.0
+        passing += chunked * columns if t.map_groups < p.groups else 0.0
+        working += UNHIDDEN * passing * parts * tiles * passes
     each = working / (parts * tiles)  # the second tile of the map comes behind all of the first
-    second = first + max(whole, _distinct(p, t, 0) / hbm) - each if tiles > 1 else 0.0
+    second = first + max(whole, _distinct(p, t, 0) / hbm) - each
+    if tiles == 1 or t.map_groups < p.groups:
+        second = 0.0
     late = max(first - each / (pieces * columns), second) - filling
+    store = _stores(p, kinds[-1][1], platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
     last = store / (columns * pieces if p.phases == 1 else columns)
     return t.cores * int(platform.block_start_cycles) + filling + max(0.0, late) + working + last
 
@@ -311,6 +338,12 @@ def slowdown(platform: Platform, *distances_bytes: int) -> float:
     if any(distance % int(platform.gm_fast_align_bytes) for distance in distances_bytes):
         return 100 / int(platform.gm_unaligned_percent)
     return 1.0
+
+
+def _busy(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, ...]:
+    """Return the cycles that a tile takes on M, MTE1, V and MTE3."""
+    store = _stores(p, t, platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
+    return (*_computing(p, t, platform), store)
 
 
 def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Loads:
@@ -359,7 +392,7 @@ def _distinct(p: Problem, t: ConvTiling, columns: int) -> float:
 
 def _memory_cycles(p: Problem, t: ConvTiling, platform: Platform) -> float:
     """Return the cycles that device memory is busy: what is read, and what L2 cannot keep of the results."""
-    halo = p.rows_seen(rows_of(p, t)) * ceil_div(p.oh, rows_of(p, t)) / p.h if t.images == 1 else 1
+    halo = p.rows_seen(rows_of(p, t)) * p.oh / rows_of(p, t) / p.h if t.images == 1 else 1
     read = p.parts * p.groups * p.images * p.h * p.w * BLOCK_BYTES * max(1, min(halo, 1.2))
     written = p.parts * p.results * p.images * p.oh * p.ow * p.position_bytes
     spilled = min(written, max(0, read + written - int(platform.l2_bytes)))

@@ -12,7 +12,7 @@ from davinci_sim.isa.fields import FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
-from kernels.tiling.conv2d import CORE_SHARES, FLAG_CYCLES, RANKED, SLOTS, slowdown, together
+from kernels.tiling.conv2d import CORE_SHARES, FLAG_CYCLES, RANKED, SLOTS, loaded, slowdown, together
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
@@ -223,7 +223,7 @@ def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
     store = m * n * (ACCUMULATOR_BYTES / int(platform.ub_to_gm_bytes_per_cycle)) + blocks * head
     store *= 2 if side.parts > 1 else 1
     busy = [runs * work for work in (tiles * cube, tiles * loads, blocks * store / blocks)]
-    working = together(busy, runs * tiles * blocks * load, _memory_cycles(shape, platform))
+    working = loaded(together(busy), runs * tiles * blocks * load, _memory_cycles(shape, platform))
     filling = max(
         load, t.blocks(shape, platform) * (x_bytes + dy_bytes) / 2 / int(platform.hbm_bytes_per_cycle)
     )
