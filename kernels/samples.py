@@ -55,7 +55,8 @@ def shapes(kernel: Kernel, sizes: Mapping[str, Axes] = SMALL, options: int = MOS
     own = kernel.shape_type.SMALL if sizes is SMALL else kernel.shape_type.LARGE
     axes = {name: value for name, value in {**sizes[kind], **own}.items() if name in names}
     types = [name for name in names if name.endswith("dtype")]
-    chosen = [name for name in names if name in kernel.shape_type.OPTIONS]
+    varied = set(kernel.shape_type.OPTIONS) - set(kernel.shape_type.UNVARIED)
+    chosen = [name for name in names if name in varied]
     ranges = [range(len(DTYPE_NAMES))] * len(types) + [range(options)] * len(chosen)
     for values in product(*ranges):
         given = dict(zip((*types, *chosen), values, strict=True))

@@ -45,6 +45,8 @@ class Shape(Integers):
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     """Fields that may be 0 or are no axes."""
+    UNVARIED: ClassVar[tuple[str, ...]] = ()
+    """Options that samples leave at 0 unless they name them, and that are printed where they are not 0."""
     APART: ClassVar[tuple[str, ...]] = ()
     """Options that touch different parts of a kernel: samples vary one of them at a time."""
     SMALL: ClassVar[Mapping[str, int]] = {}
@@ -54,6 +56,11 @@ class Shape(Integers):
     """Small odd problems that the checks and the seeded bugs run on; none: the small one in every type."""
     NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ()
     """Problems of ResNet-50 at batch 32 and of BERT-Large at 12,288 tokens; none: LARGE, or by name."""
+
+    def __str__(self) -> str:
+        """Print as the command line takes it, without unvaried options of 0."""
+        names = (name for name in self.names() if name not in self.UNVARIED or getattr(self, name))
+        return ",".join(f"{name}={self._printed(name)}" for name in names)
 
     @classmethod
     def of(cls, kernel: str, axes: dict[str, int], dtype: str | None = None) -> Self:
