@@ -57,25 +57,32 @@ def conv2d_bias_reference(shape: Any, x: Array, w: Array, bias: Array) -> tuple[
 
 def conv2d_backward_input_reference(shape: Any, dy: Array, w: Array) -> tuple[Array]:
     """Return dx[n, c, h, w], accumulated in float32 and rounded once."""
-    s, p, d, g = shape.stride, shape.pad, shape.dilation, shape.groups
-    padded = np.zeros((shape.n, g, shape.c // g, shape.h + 2 * p, shape.w + 2 * p), np.float32)
+    s, d, g, (top, bottom, left, right) = shape.stride, shape.dilation, shape.groups, shape.pads
+    size = (shape.h + top + bottom, shape.w + left + right)
+    padded = np.zeros((shape.n, g, shape.c // g, *size), np.float32)
     wide = dy.astype(np.float32).reshape(shape.n, g, shape.o // g, shape.oh, shape.ow)
     weights = w.astype(np.float32).reshape(g, shape.o // g, shape.c // g, shape.kh, shape.kw)
     for i in range(shape.kh):
         for j in range(shape.kw):
             seen = padded[..., i * d :: s, j * d :: s][..., : shape.oh, : shape.ow]
             seen += np.einsum("ngohw,goc->ngchw", wide, weights[..., i, j], optimize=True)
-    dx = padded[..., p : p + shape.h, p : p + shape.w].reshape(shape.n, shape.c, shape.h, shape.w)
+    dx = padded[..., top : top + shape.h, left : left + shape.w]
+    dx = dx.reshape(shape.n, shape.c, shape.h, shape.w)
     return (dx.astype(np.float32 if shape.out_dtype == FP32 else np.float16),)
 
 
-def convolve(shape: Any, x: Array, w: Array) -> Array:
-    """Return y[n, o, oh, ow] float32."""
-    s, p, d, g = shape.stride, shape.pad, shape.dilation, shape.groups
-    padded = np.pad(x.astype(np.float32), ((0, 0), (0, 0), (p, p), (p, p)))
-    padded = padded.reshape(shape.n, g, shape.c // g, *padded.shape[2:])
-    weights = w.astype(np.float32).reshape(g, shape.o // g, shape.c // g, shape.kh, shape.kw)
-    y = np.zeros((shape.n, g, shape.o // g, shape.oh, shape.ow), np.float32)
+def padded_groups(shape: Any, x: Array, dtype: npt.DTypeLike = np.float32) -> Array:
+    """Return x with its padding, as [n, group, channel, row, column]."""
+    top, bottom, left, right = shape.pads
+    padded = np.pad(x.astype(dtype), ((0, 0), (0, 0), (top, bottom), (left, right)))
+    return padded.reshape(shape.n, shape.groups, shape.c // shape.groups, *padded.shape[2:])
+
+
+def convolve(shape: Any, x: Array, w: Array, dtype: npt.DTypeLike = np.float32) -> Array:
+    """Return y[n, o, oh, ow], its products and sums of a type."""
+    s, d, g, padded = shape.stride, shape.dilation, shape.groups, padded_groups(shape, x, dtype)
+    weights = w.astype(dtype).reshape(g, shape.o // g, shape.c // g, shape.kh, shape.kw)
+    y = np.zeros((shape.n, g, shape.o // g, shape.oh, shape.ow), dtype)
     for i in range(shape.kh):
         for j in range(shape.kw):
             seen = padded[..., i * d :: s, j * d :: s][..., : shape.oh, : shape.ow]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from davinci_sim.memory.dtypes import F16
 from davinci_sim.memory.layout import LAYOUTS
-from kernels.conv2d import weight_layout
+from kernels.conv2d import padded_groups, weight_layout
 from kernels.lang import FP16, FP32, Operand, fill, filled, kernel, output
 from kernels.pieces.convolution_filter import (
     clear_padding,
@@ -32,9 +32,7 @@ Array = npt.NDArray[Any]
 
 def conv2d_backward_filter_reference(shape: Any, x: Array, dy: Array) -> tuple[Array]:
     """Return dw_parts[splits, c1*kh*kw, o1, 16, 16] float32: FRACTAL_Z of the sum over a split's images."""
-    s, p, d, g = shape.stride, shape.pad, shape.dilation, shape.groups
-    padded = np.pad(x.astype(np.float32), ((0, 0), (0, 0), (p, p), (p, p)))
-    padded = padded.reshape(shape.n, g, shape.c // g, *padded.shape[2:])
+    s, d, g, padded = shape.stride, shape.dilation, shape.groups, padded_groups(shape, x)
     wide = dy.astype(np.float32).reshape(shape.n, g, shape.o // g, shape.oh, shape.ow)
     parts = []
     for split in range(shape.splits):

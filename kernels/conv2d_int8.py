@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.conv2d import weight_layout
+from kernels.conv2d import convolve, weight_layout
 from kernels.lang import FP16, FP32, INT8, Operand, barrier, fill, filled, kernel, output
 from kernels.pieces.convolution import (
     Step,
@@ -36,17 +36,8 @@ Array = npt.NDArray[Any]
 
 def conv2d_int8_reference(shape: Any, x: Array, w: Array, scale: Array) -> tuple[Array]:
     """Return y[n, o, oh, ow]: exact sums, rounded to float32, times scale[o], rounded to float16."""
-    s, p, d, g = shape.stride, shape.pad, shape.dilation, shape.groups
-    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (p, p), (p, p)))
-    padded = padded.reshape(shape.n, g, shape.c // g, *padded.shape[2:])
-    weights = w.astype(np.float64).reshape(g, shape.o // g, shape.c // g, shape.kh, shape.kw)
-    sums = np.zeros((shape.n, g, shape.o // g, shape.oh, shape.ow))
-    for i in range(shape.kh):
-        for j in range(shape.kw):
-            seen = padded[..., i * d :: s, j * d :: s][..., : shape.oh, : shape.ow]
-            sums += np.einsum("ngchw,goc->ngohw", seen, weights[..., i, j], optimize=True)
-    y = sums.reshape(shape.n, shape.o, shape.oh, shape.ow).astype(np.float32) * scale.reshape(1, -1, 1, 1)
-    return (y.astype(np.float16),)
+    sums = convolve(shape, x, w, np.float64).astype(np.float32)
+    return ((sums * scale.reshape(1, -1, 1, 1)).astype(np.float16),)
 
 
 def _operands(shape: QuantizedShape) -> tuple[Operand, ...]:

@@ -92,8 +92,9 @@ def multiply_piece(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, waits: i
 @emits
 def phase_at(core: Any, p: Plan, i: int) -> int:
     """Return the i-th phase: first the one that sees most of the filter, so that weights come behind work."""
-    start = p.phases - 1 - (p.filter.pad + p.phases - 1) % p.phases
-    return int((i // p.phases + start) % p.phases * p.phases + (i + start) % p.phases)
+    row = i // p.phases + p.phases - 1 - (p.filter.top + p.phases - 1) % p.phases
+    column = i + p.phases - 1 - (p.filter.left + p.phases - 1) % p.phases
+    return int(row % p.phases * p.phases + column % p.phases)
 
 
 @emits

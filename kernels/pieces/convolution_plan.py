@@ -24,7 +24,8 @@ class Filter(NamedTuple):
 
     h: int
     w: int
-    pad: int
+    top: int
+    left: int
     dilation: int
 
 
@@ -159,7 +160,9 @@ def plan_of(
     map_groups = min(tiling.map_groups, problem.groups)
     single = map_groups == problem.groups and tiles <= tiling.tile_cores
     return Plan(
-        window, taps, Filter(shape.kh, shape.kw, shape.pad, shape.dilation), height, width,
+        window, taps,
+        Filter(shape.kh, shape.kw, shape.pad + shape.more_top, shape.pad + shape.more_left, shape.dilation),
+        height, width,
         problem.groups, problem.results, problem.map_there, problem.results_there, problem.weights_there,
         problem.map_first, problem.result_first, problem.phases, problem.mirrored,
         2 if shape.out_dtype == FP32 else 1, problem.relu,
@@ -235,12 +238,9 @@ def backward_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
         0,
     )  # fmt: skip
     dy = forward_window(core, shape)
-    window = Window(
-        (shape.h + 2 * shape.pad - (shape.kh - 1) * shape.dilation - 1) // shape.stride + 1,
-        dy.ow, shape.h, shape.w, shape.kh, shape.kw, 1, 1, 1, 0, 0, 0, 0, 1,
-    )  # fmt: skip
-    above = ((shape.kh - 1) * shape.dilation - shape.pad + shape.stride - 1) // shape.stride
-    below = (shape.h - 1 + shape.pad) // shape.stride + 1 - window.h
+    window = Window(dy.oh, dy.ow, shape.h, shape.w, shape.kh, shape.kw, 1, 1, 1, 0, 0, 0, 0, 1)
+    above = ((shape.kh - 1) * shape.dilation - dy.pad_h + shape.stride - 1) // shape.stride
+    below = (shape.h - 1 + dy.pad_h) // shape.stride + 1 - window.h
     pitch = max((shape.h + shape.stride - 1) // shape.stride, window.h + max(0, above, below))
     taps = Taps(0, 0, 0, 0, 1, 0, shape.w)
     return phase_plan(core, plan_of(core, window, taps, problem, pitch, shape, tiling), 0)
@@ -271,8 +271,8 @@ def phase_plan(core: Any, p: Plan, phase: int) -> Any:
     """Return the plan of one of the phases of a gradient to the input."""
     w, f = p.window, p.filter
     row, column = phase // p.phases, phase % p.phases
-    v = taps_along(core, f.h, row, f.pad, f.dilation, p.phases)
-    h = taps_along(core, f.w, column, f.pad, f.dilation, p.phases)
+    v = taps_along(core, f.h, row, f.top, f.dilation, p.phases)
+    h = taps_along(core, f.w, column, f.left, f.dilation, p.phases)
     rows, columns = (p.height - row + p.phases - 1) // p.phases, (p.width - column + p.phases - 1) // p.phases
     skip, pad_left = max(0, -h.pad), max(0, h.pad)
     span = (h.count - 1) * h.dilation
@@ -328,9 +328,9 @@ def tile_rows(core: Any, p: Plan, tile: int) -> Any:
     above, span = before // p.phases * w.stride_h - w.pad_h, (w.kh - 1) * w.dilation
     start, end = max(0, above), min(w.h, above + (count - 1) * w.stride_h + span + 1)
     if p.phases > 1:  # what any phase sees
-        reach = (p.filter.h - 1) * p.filter.dilation - p.filter.pad
+        reach = (p.filter.h - 1) * p.filter.dilation - p.filter.top
         start = min(w.h - 1, max(0, (before - reach + p.phases - 1) // p.phases))
-        end = max(start + 1, min(w.h, (before + left - 1 + p.filter.pad) // p.phases + 1))
+        end = max(start + 1, min(w.h, (before + left - 1 + p.filter.top) // p.phases + 1))
     h, length = end - start, tall_rows(core, p, tile)
     if p.images > 1:
         h = images_of(core, p, tile) * w.h

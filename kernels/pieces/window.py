@@ -82,15 +82,16 @@ def move_planes(
 @emits
 def forward_window(core: Any, shape: Any) -> Any:
     """Return the window of a forward convolution; a filter of one row may skip the rows between its steps."""
-    dense_h = shape.h + 2 * shape.pad - (shape.kh - 1) * shape.dilation
-    dense_w = shape.w + 2 * shape.pad - (shape.kw - 1) * shape.dilation
+    top, left, right = shape.pad + shape.more_top, shape.pad + shape.more_left, shape.pad + shape.more_right
+    dense_h = shape.h + top + shape.pad + shape.more_bottom - (shape.kh - 1) * shape.dilation
+    dense_w = shape.w + left + right - (shape.kw - 1) * shape.dilation
     oh, ow = (dense_h - 1) // shape.stride + 1, (dense_w - 1) // shape.stride + 1
     h, stride_h, row_step = shape.h, shape.stride, shape.stride // shape.stride
     if shape.kh == 1 and shape.w >= SKIP_WIDTH:  # pad is 0 then: every window must see the image
         h, stride_h, row_step = oh, row_step, stride_h
     return Window(
-        h, shape.w, oh, ow, shape.kh, shape.kw, stride_h, shape.stride, shape.dilation, shape.pad, shape.pad,
-        shape.pad, shape.h, row_step,
+        h, shape.w, oh, ow, shape.kh, shape.kw, stride_h, shape.stride, shape.dilation, top, left, right,
+        shape.h, row_step,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import nsmallest
 from itertools import product
-from typing import ClassVar, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import FP32
@@ -37,7 +37,6 @@ class FilterShape(ConvShape):
 
     splits: int = 1
     out_dtype: int = FP32
-    OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
 
     def check(self, kernel: str) -> None:
         """Raise BadShape where a split has no image or the convolution is not legal."""

@@ -35,9 +35,13 @@ def groups(channels: int) -> int:
 
 @dataclass(frozen=True)
 class ConvShape(Shape):
-    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names."""
+    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names.
 
-    OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
+    Windows reach `pad` beyond the image on every side, and `more_top` ... beyond that on one.
+    """
+
+    UNVARIED: ClassVar[tuple[str, ...]] = ("more_top", "more_bottom", "more_left", "more_right")
+    OPTIONS: ClassVar[tuple[str, ...]] = ("pad", *UNVARIED)
     TYPES: ClassVar[tuple[int, tuple[int, ...]]] = (FP16, (FP16, FP32))
     """The type of the operands, and those of the result."""
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
@@ -48,6 +52,7 @@ class ConvShape(Shape):
         {"n": 4, "c": 128, "h": 10, "w": 10, "o": 130, "kh": 3, "kw": 3},
         {"n": 2, "c": 40, "h": 9, "w": 9, "o": 40, "kh": 3, "kw": 3, "pad": 1, "groups": 40},
         {"n": 2, "c": 24, "h": 7, "w": 7, "o": 48, "kh": 3, "kw": 3, "pad": 1, "stride": 2, "groups": 3},
+        {"n": 2, "c": 9, "h": 8, "w": 8, "o": 9, "kh": 3, "kw": 2, "stride": 2, "more_bottom": 2},
     )
     n: int
     c: int
@@ -60,8 +65,19 @@ class ConvShape(Shape):
     pad: int = 0
     dilation: int = 1
     groups: int = 1
+    more_top: int = 0
+    more_bottom: int = 0
+    more_left: int = 0
+    more_right: int = 0
     dtype: int = FP16
     out_dtype: int = FP16
+
+    @property
+    def pads(self) -> tuple[int, int, int, int]:
+        """Rows or columns of padding at the top, at the bottom, on the left, on the right."""
+        more = (self.more_top, self.more_bottom, self.more_left, self.more_right)
+        top, bottom, left, right = (self.pad + each for each in more)
+        return top, bottom, left, right
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -71,8 +87,8 @@ class ConvShape(Shape):
     @property
     def dense(self) -> tuple[int, int]:
         """Rows and columns of the result at stride 1."""
-        (eh, ew), both = self.extent, 2 * self.pad
-        return self.h + both - eh + 1, self.w + both - ew + 1
+        (eh, ew), (top, bottom, left, right) = self.extent, self.pads
+        return self.h + top + bottom - eh + 1, self.w + left + right - ew + 1
 
     @property
     def oh(self) -> int:
@@ -92,9 +108,11 @@ class ConvShape(Shape):
     @property
     def seen_bytes(self) -> int:
         """Bytes of x that windows see: where they are further apart than they are long, not all of them."""
-        rows = _seen(self.h, self.oh, self.kh, self)
+        top, _, left, _ = self.pads
+        rows = _seen(self.h, self.oh, self.kh, top, self)
+        columns = _seen(self.w, self.ow, self.kw, left, self)
         channels = ceil_div(self.c, EDGE * 2 if self.dtype == INT8 else EDGE)
-        return self.n * channels * rows * _seen(self.w, self.ow, self.kw, self) * BLOCK_BYTES
+        return self.n * channels * rows * columns * BLOCK_BYTES
 
     @property
     def skips_rows(self) -> bool:
@@ -108,23 +126,27 @@ class ConvShape(Shape):
                 f"kernel {kernel}: c={self.c}, o={self.o}, groups={self.groups}\n"
                 "  rule: groups divide the channels of both sides\n  next: pad the channels"
             )
-        eh, ew = self.extent
+        (eh, ew), (top, bottom, left, right) = self.extent, self.pads
         if min(self.dense) < 1:
             raise BadShape(
                 f"kernel {kernel}: the filter spans {eh} x {ew}, the padded image is "
-                f"{self.h + 2 * self.pad} x {self.w + 2 * self.pad}\n"
+                f"{self.h + top + bottom} x {self.w + left + right}\n"
                 "  rule: the filter must fit\n  next: raise pad"
             )
-        if not 0 <= self.pad < min(eh, ew):
+        given = ("pad", *(name for name in self.UNVARIED if getattr(self, name)))
+        if min(getattr(self, name) for name in given) < 0 or max(top, bottom) >= eh or max(left, right) >= ew:
+            stated = ", ".join(f"{name}={getattr(self, name)}" for name in given)
             raise BadShape(
-                f"kernel {kernel}: pad={self.pad}, the filter spans {eh} x {ew}\n"
+                f"kernel {kernel}: {stated}, the filter spans {eh} x {ew}\n"
                 "  rule: 0 <= pad < what the filter spans, so that windows see the image\n  next: lower pad"
             )
-        limits = (("stride", MAX_STRIDE), ("kh", MAX_FILTER), ("kw", MAX_FILTER), ("dilation", MAX_FILTER))
-        for name, limit in (*limits, ("pad", MAX_FILTER)):
-            if getattr(self, name) > limit:
+        limits = {"stride": MAX_STRIDE, "kh": MAX_FILTER, "kw": MAX_FILTER, "dilation": MAX_FILTER}
+        largest = {"pad": max(self.pads), **{name: getattr(self, name) for name in limits}}
+        for name, value in largest.items():
+            if value > limits.get(name, MAX_FILTER):
                 raise BadShape(
-                    f"kernel {kernel}: {name}={getattr(self, name)}\n  rule: load3d takes at most {limit}"
+                    f"kernel {kernel}: {name}={value}\n"
+                    f"  rule: load3d takes at most {limits.get(name, MAX_FILTER)}"
                 )
         operand, results = self.TYPES
         if self.dtype != operand or self.out_dtype not in results:
@@ -135,9 +157,9 @@ class ConvShape(Shape):
             )
 
 
-def _seen(size: int, outputs: int, elements: int, s: ConvShape) -> int:
+def _seen(size: int, outputs: int, elements: int, pad: int, s: ConvShape) -> int:
     """Return how many places of an axis the windows see."""
-    places = {i * s.stride - s.pad + k * s.dilation for i in range(outputs) for k in range(elements)}
+    places = {i * s.stride - pad + k * s.dilation for i in range(outputs) for k in range(elements)}
     return len(places & set(range(size)))
 
 
@@ -145,7 +167,7 @@ def _seen(size: int, outputs: int, elements: int, s: ConvShape) -> int:
 class ForwardShape(ConvShape):
     """A forward convolution; with `relu` = 1 what is negative is stored as 0."""
 
-    OPTIONS: ClassVar[tuple[str, ...]] = ("pad", "relu")
+    OPTIONS: ClassVar[tuple[str, ...]] = (*ConvShape.OPTIONS, "relu")
     relu: int = 0
 
     def check(self, kernel: str) -> None:
@@ -215,7 +237,8 @@ class Problem:
     row_stride: int
     stride: int
     dilation: int
-    pad: int
+    pad: int  # at the top
+    left: int
     phases: int
     mirrored: bool
     position_bytes: int
@@ -229,7 +252,7 @@ class Problem:
         parts, inputs, outputs = dense_parts(s)
         return cls(
             parts, s.n, inputs, h, s.w, outputs, s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation,
-            s.pad, 1, False, EDGE * (4 if s.out_dtype == FP32 else 2), splits,
+            s.pads[0], s.pads[2], 1, False, EDGE * (4 if s.out_dtype == FP32 else 2), splits,
             s.dtype == INT8,
         )  # fmt: skip
 
@@ -238,8 +261,8 @@ class Problem:
         """See dx as windows over dy."""
         parts, inputs, outputs = dense_parts(s)
         return cls(
-            parts, s.n, outputs, s.oh, s.ow, inputs, s.h, s.w, s.kh, s.kw, 1, 1, s.dilation, s.pad,
-            s.stride, True, EDGE * (4 if s.out_dtype == FP32 else 2),
+            parts, s.n, outputs, s.oh, s.ow, inputs, s.h, s.w, s.kh, s.kw, 1, 1, s.dilation,
+            s.pads[0], s.pads[2], s.stride, True, EDGE * (4 if s.out_dtype == FP32 else 2),
         )  # fmt: skip
 
     @property
@@ -293,8 +316,8 @@ class Problem:
         """Return the phases that see elements of the filter."""
         if self.phases == 1:
             return (Phase(0, self.kh * self.kw, self.ow),)
-        rows = [_elements(self.kh, place, self) for place in range(min(self.phases, self.oh))]
-        columns = [_elements(self.kw, place, self) for place in range(min(self.phases, self.ow))]
+        rows = [_elements(self.kh, place + self.pad, self) for place in range(min(self.phases, self.oh))]
+        columns = [_elements(self.kw, place + self.left, self) for place in range(min(self.phases, self.ow))]
         return tuple(
             Phase(row, along_h * along_w, ceil_div(self.ow - column, self.phases))
             for row, along_h in enumerate(rows)
@@ -304,8 +327,8 @@ class Problem:
 
 
 def _elements(length: int, place: int, p: Problem) -> int:
-    """Return how many elements of a filter's axis the places place, place + phases, ... see."""
-    return sum((place + p.pad - element * p.dilation) % p.phases == 0 for element in range(length))
+    """Return how many elements of a filter's axis the padded places place, place + phases, ... see."""
+    return sum((place - element * p.dilation) % p.phases == 0 for element in range(length))
 
 
 def dense_parts(s: ConvShape) -> tuple[int, int, int]:

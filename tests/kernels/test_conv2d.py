@@ -45,10 +45,14 @@ def windows(draw):
     pad = draw(st.integers(0, min(2, min(extent) - 1)))
     h, w = (max(1, e - 2 * pad) + draw(st.integers(0, 12)) for e in extent)
     groups = draw(st.sampled_from((1, 1, 2, 3, 7, 20)))
+    more = {}
+    if draw(st.booleans()):
+        axes = {"more_top": 0, "more_bottom": 0, "more_left": 1, "more_right": 1}
+        more = {side: draw(st.integers(0, min(2, extent[axis] - 1 - pad))) for side, axis in axes.items()}
     c, o = (groups * draw(st.integers(1, max(1, 40 // groups))) for _ in range(2))
     return {
         "n": draw(st.integers(1, 5)), "c": c, "h": h, "w": w, "o": o, "kh": kh, "kw": kw,
-        "stride": draw(st.integers(1, 4)), "pad": pad, "dilation": dilation, "groups": groups,
+        "stride": draw(st.integers(1, 4)), "pad": pad, "dilation": dilation, "groups": groups, **more,
     }  # fmt: skip
 
 
@@ -313,6 +317,37 @@ def test_padding_that_hides_the_image_is_refused():
         "kernel conv2d: pad=1, the filter spans 1 x 1\n"
         "  rule: 0 <= pad < what the filter spans, so that windows see the image\n  next: lower pad"
     )
+
+
+def test_padding_on_one_side_that_hides_the_image_is_refused():
+    with pytest.raises(BadShape) as refused:
+        shape_of(find("conv2d"), n=1, c=1, h=4, w=4, o=1, kh=3, kw=3, pad=1, more_bottom=1, more_left=2)
+    assert str(refused.value) == (
+        "kernel conv2d: pad=1, more_bottom=1, more_left=2, the filter spans 3 x 3\n"
+        "  rule: 0 <= pad < what the filter spans, so that windows see the image\n  next: lower pad"
+    )
+
+
+def test_each_side_has_its_own_padding():
+    """With a filter of one tap in a corner the result is the image, moved by what a side has more."""
+    kernel = find("conv2d")
+    shape = shape_of(kernel, n=1, c=1, h=4, w=4, o=1, kh=3, kw=3, pad=1, more_bottom=1, more_left=1)
+    x, w = np.arange(16, dtype=np.float16).reshape(1, 1, 4, 4), np.zeros((1, 1, 3, 3), np.float16)
+    w[..., 1, 2] = 1
+    y = run(kernel, shape, {"x": x, "w": w}, Chip(P))[0]["y"][0, 0]
+    assert y.shape == (5, 5)
+    assert np.array_equal(y, np.pad(x[0, 0], ((0, 1), (0, 1))))
+
+
+def test_padding_as_in_tensorflow_halves_an_even_image():
+    """SAME with stride 2 pads the bottom and the right alone; the time is that of padding all sides."""
+    kernel = find("conv2d")
+    axes = {"n": 8, "c": 64, "h": 28, "w": 28, "o": 64, "kh": 3, "kw": 3, "stride": 2}
+    both, one = shape_of(kernel, **axes, pad=1), shape_of(kernel, **axes, more_bottom=1, more_right=1)
+    assert (one.oh, one.ow) == (both.oh, both.ow) == (14, 14)
+    launches = [place(kernel, shape, None, Chip(P)) for shape in (both, one)]
+    times = [placed.chip.trace(placed.task).cycles for placed in launches]
+    assert abs(times[0] - times[1]) < 0.02 * times[0]
 
 
 def test_operands_of_another_type_are_refused():
