@@ -12,28 +12,20 @@ from kernels.lang import (
     FP16,
     FP32,
     INT32,
-    MTE2,
-    MTE3,
     UB,
     Operand,
     Shape,
-    V,
     alloc,
-    close,
     data_move,
     emits,
-    fill,
-    filled,
     flat_convert,
-    free,
     kernel,
     output,
-    queue,
     share_end,
     share_start,
     size_of,
-    use,
 )
+from kernels.pieces.stream import bring, close_stream, fast_tile, open_tiles, release, room, send
 from kernels.rules import item_bytes, require_dtype
 from kernels.tiling.flat import FlatTiling
 
@@ -128,24 +120,15 @@ def _cast_operands(shape: CastShape) -> tuple[Operand, ...]:
 def cast(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n] (out_dtype) = x[n] (dtype), to nearest even; integers saturate."""
     size, to_size = size_of(core, shape.dtype), size_of(core, shape.out_dtype)
-    unit, slots = FAST_BYTES // min(size, to_size), tiling.slots
-    tile = max(1, tiling.tile // unit) * unit
-    ub_x, ub_y = alloc(core, UB, slots * tile * size, slots), alloc(core, UB, slots * tile * to_size, slots)
+    unit, tile = FAST_BYTES // min(size, to_size), fast_tile(core, tiling.tile, min(size, to_size))
+    s = open_tiles(core, 1, tile, size, to_size, tiling.slots)
     scratch, half = alloc(core, UB, tile * 4), alloc(core, UB, tile * 4 if min(size, to_size) == 1 else 0)
-    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     end = share_end(core, shape.n, unit)
     for i in range(share_start(core, shape.n, unit), end, tile):
         n = min(tile, end - i)
-        taken = ub_x + fill(core, q_in) * tile * size
-        data_move(core, taken, x + i * size, 1, (n * size + 31) // 32)
-        filled(core, q_in)
-        use(core, q_in)
-        made = ub_y + fill(core, q_out) * tile * to_size
+        taken = bring(core, s, x, x, x, i, n)
+        made = room(core, s)
         convert(core, made, shape.out_dtype, taken, shape.dtype, n, scratch, half)
-        free(core, q_in)
-        filled(core, q_out)
-        use(core, q_out)
-        data_move(core, y + i * to_size, made, 1, (n * to_size + 31) // 32)
-        free(core, q_out)
-    close(core, q_out)
-    close(core, q_in)
+        release(core, s)
+        send(core, s, y, made, i, n)
+    close_stream(core, s)

@@ -8,34 +8,25 @@ import numpy.typing as npt
 
 from kernels.lang import (
     FAST_BYTES,
-    MTE2,
-    MTE3,
     UB,
     Operand,
-    V,
     alloc,
-    close,
-    data_move,
     emits,
-    fill,
-    filled,
-    free,
     kernel,
     output,
-    queue,
     share_end,
     share_start,
     size_of,
-    use,
     vcmpv_gt,
     vcmpv_ne,
     vector_dup,
     vsel,
 )
+from kernels.pieces.stream import bring, close_stream, open_stream, release, room, send
 from kernels.tiling.flat import FlatShape, FlatTiling
 
 Array = npt.NDArray[Any]
-LINE = 256
+BLOCK, LINE, MAX_REPEAT = 32, 256, 255
 
 
 @dataclass(frozen=True)
@@ -60,8 +51,8 @@ class Choice(NamedTuple):
 def choose(core: Any, dst: int, c: Any, positive: int, n: int, dtype: int) -> None:
     """Set dst[n] = x where test > 0 (`positive`) or test != 0, else y; whole repeats are computed."""
     lanes = LINE // size_of(core, dtype)
-    for done in range(0, n, 255 * lanes):
-        repeat = min(255, (n - done + lanes - 1) // lanes)
+    for done in range(0, n, MAX_REPEAT * lanes):
+        repeat = min(MAX_REPEAT, (n - done + lanes - 1) // lanes)
         at = done // lanes * LINE
         if positive != 0:
             vcmpv_gt(core, c.bits, c.test + at, c.zero, repeat, dtype, 1, 0, 8, 0)
@@ -76,37 +67,20 @@ def stream_choice(
     core: Any, test: int, x: int, y: int, z: int, positive: int, shape: Any, tiling: Any
 ) -> None:
     """Set z[n] = x[n] where the test holds, else y[n]; y is taken as zero when `positive`."""
-    size, slots = size_of(core, shape.dtype), tiling.slots
-    unit = FAST_BYTES // size
-    tile = max(1, tiling.tile // unit) * unit
-    pitch = tile * size
-    zero, bits = alloc(core, UB, 32), alloc(core, UB, 255 * 16)
-    ub_test, ub_x = alloc(core, UB, slots * pitch, slots), alloc(core, UB, slots * pitch, slots)
-    ub_y = zero if positive != 0 else alloc(core, UB, slots * pitch, slots)
-    ub_z = alloc(core, UB, slots * pitch, slots)
-    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
-    vector_dup(core, zero, 1, 0.0, shape.dtype, 32 // size)
+    size, dtype = size_of(core, shape.dtype), shape.dtype
+    s, unit = open_stream(core, 3 - positive, tiling.tile, size, tiling.slots, 1), FAST_BYTES // size
+    zero, bits = alloc(core, UB, BLOCK), alloc(core, UB, MAX_REPEAT * 16)
+    vector_dup(core, zero, 1, 0.0, dtype, BLOCK // size)
     end = share_end(core, shape.n, unit)
-    for i in range(share_start(core, shape.n, unit), end, tile):
-        count = min(tile, end - i)
-        blocks, taken = (count * size + 31) // 32, fill(core, q_in) * pitch
-        data_move(core, ub_test + taken, test + i * size, 1, blocks)
-        data_move(core, ub_x + taken, x + i * size, 1, blocks)
-        if positive == 0:
-            data_move(core, ub_y + taken, y + i * size, 1, blocks)
-        filled(core, q_in)
-        use(core, q_in)
-        made = ub_z + fill(core, q_out) * pitch
-        other = zero if positive != 0 else ub_y + taken
-        choice = Choice(ub_test + taken, ub_x + taken, other, 1 - positive, zero, bits)
-        choose(core, made, choice, positive, count, shape.dtype)
-        free(core, q_in)
-        filled(core, q_out)
-        use(core, q_out)
-        data_move(core, z + i * size, made, 1, blocks)
-        free(core, q_out)
-    close(core, q_out)
-    close(core, q_in)
+    for i in range(share_start(core, shape.n, unit), end, s.tile):
+        count = min(s.tile, end - i)
+        taken = bring(core, s, test, x, y, i, count)
+        made, other = room(core, s), zero if positive != 0 else taken + 2 * s.pitch
+        choice = Choice(taken, taken + s.pitch, other, 1 - positive, zero, bits)
+        choose(core, made, choice, positive, count, dtype)
+        release(core, s)
+        send(core, s, z, made, i, count)
+    close_stream(core, s)
 
 
 def _relu_grad_operands(shape: FlatShape) -> tuple[Operand, ...]:

@@ -9,25 +9,15 @@ import numpy.typing as npt
 
 from kernels.lang import (
     FAST_BYTES,
-    MTE2,
-    MTE3,
     UB,
     Operand,
-    V,
     alloc,
-    close,
-    data_move,
     emits,
-    fill,
-    filled,
-    free,
     kernel,
     output,
-    queue,
     share_end,
     share_start,
     size_of,
-    use,
     vcmpv_eq,
     vcmpv_ge,
     vcmpv_gt,
@@ -37,6 +27,7 @@ from kernels.lang import (
     vector_dup,
     vsel,
 )
+from kernels.pieces.stream import bring, close_stream, open_stream, release, room, send
 from kernels.tiling.flat import FlatShape, FlatTiling
 
 Array = npt.NDArray[Any]
@@ -86,33 +77,20 @@ def compare_tile(core: Any, op: int, made: int, a: int, b: int, bits: int, n: in
 @emits
 def stream_compare(core: Any, op: int, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
     """Compare this block's share, tile by tile."""
-    size, n, slots = size_of(core, shape.dtype), shape.n, tiling.slots
-    unit = FAST_BYTES // size
-    tile = max(1, tiling.tile // unit) * unit
-    pitch = tile * size + REPEAT  # a comparison reads whole repeats
-    ub_a, ub_b = alloc(core, UB, slots * pitch, slots), alloc(core, UB, slots * pitch, slots)
-    ub_c = alloc(core, UB, slots * pitch, slots)
+    size = size_of(core, shape.dtype)
+    s, unit = open_stream(core, 2, tiling.tile, size, tiling.slots, 1), FAST_BYTES // size
     bits = alloc(core, UB, ONES + 2 * BLOCK)
     for number in range(2):
         vector_dup(core, bits + ONES + number * BLOCK, 1, 1 - number, shape.dtype, BLOCK // size)
-    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
-    end = share_end(core, n, unit)
-    for i in range(share_start(core, n, unit), end, tile):
-        count = min(tile, end - i)
-        blocks, taken = (count * size + BLOCK - 1) // BLOCK, fill(core, q_in) * pitch
-        data_move(core, ub_a + taken, a + i * size, 1, blocks)
-        data_move(core, ub_b + taken, b + i * size, 1, blocks)
-        filled(core, q_in)
-        use(core, q_in)
-        made = ub_c + fill(core, q_out) * pitch
-        compare_tile(core, op, made, ub_a + taken, ub_b + taken, bits, count, shape.dtype)
-        free(core, q_in)
-        filled(core, q_out)
-        use(core, q_out)
-        data_move(core, c + i * size, made, 1, blocks)
-        free(core, q_out)
-    close(core, q_out)
-    close(core, q_in)
+    end = share_end(core, shape.n, unit)
+    for i in range(share_start(core, shape.n, unit), end, s.tile):
+        count = min(s.tile, end - i)
+        taken = bring(core, s, a, b, b, i, count)
+        made = room(core, s)
+        compare_tile(core, op, made, taken, taken + s.pitch, bits, count, shape.dtype)
+        release(core, s)
+        send(core, s, c, made, i, count)
+    close_stream(core, s)
 
 
 def _comparison(function: Callable[[Array, Array], Array]) -> Callable[[Callable[..., None]], Any]:

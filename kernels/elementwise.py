@@ -17,41 +17,32 @@ from kernels.lang import (
     FP16,
     FP32,
     INT32,
-    MTE2,
-    MTE3,
     UB,
     Operand,
     Shape,
-    V,
     alloc,
-    close,
-    data_move,
     emits,
-    fill,
-    filled,
     flat_binary,
     flat_scale,
     flat_unary,
-    free,
     kernel,
     output,
-    queue,
     share_end,
     share_start,
     size_of,
-    use,
     vector_dup,
     vmax,
 )
 from kernels.lang.flat import ABS, ADD, DIV, EXP, LN, MAX, MIN, MUL, REC, RELU, RSQRT, SQRT, SUB
 from kernels.pieces.broadcast import AXES, COLUMN, NUMBER, ROW, SAME, any_binary
 from kernels.pieces.broadcast_axes import LEAST_PLANE, Axes, Sources, axes_binary
+from kernels.pieces.stream import bring, close_stream, open_stream, release, room, send
 from kernels.rules import item_bytes, require, require_dtype
 from kernels.tiling.flat import FlatShape, FlatTiling
 
 Array = npt.NDArray[Any]
 NEG, SQUARE, NOT = RELU + 1, RELU + 2, RELU + 3
-LINE = 256
+BLOCK, LINE = 32, 256
 
 
 @dataclass(frozen=True)
@@ -224,43 +215,37 @@ def wide_relu(core: Any, dst: int, x: int, zero: int, n: int) -> None:
 
 
 @emits
+def one_source(core: Any, op: int, made: int, x: int, zero: int, n: int, dtype: int) -> None:
+    """Set made[n] = op(x[n]) in UB; zero is a block of zeros where `wide_relu` needs one."""
+    if op == NEG:
+        flat_scale(core, made, x, n, -1.0, 0.0, dtype)
+    elif op == NOT:
+        flat_scale(core, made, x, n, -1.0, 1.0, dtype)
+    elif op == SQUARE:
+        flat_binary(core, MUL, made, x, x, n, dtype)
+    elif op == RELU and dtype == FP32:
+        wide_relu(core, made, x, zero, n)
+    else:
+        flat_unary(core, op, made, x, n, dtype)
+
+
+@emits
 def stream_unary(core: Any, op: int, x: int, y: int, n: int, dtype: int, tile: int, slots: int) -> None:
     """Compute y[n] = op(x[n]) for this block's share."""
-    size = size_of(core, dtype)
-    unit = FAST_BYTES // size
-    tile = max(1, tile // unit) * unit
-    ub_x, ub_y = alloc(core, UB, slots * tile * size, slots), alloc(core, UB, slots * tile * size, slots)
-    is_wide_relu = op == RELU and dtype == FP32
-    zero = alloc(core, UB, 32 if is_wide_relu else 0)
-    q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
-    if is_wide_relu:
-        vector_dup(core, zero, 1, 0.0, dtype, 32 // size)
+    size, zero_bytes = size_of(core, dtype), BLOCK if op == RELU and dtype == FP32 else 0
+    s, unit = open_stream(core, 1, tile, size, slots), FAST_BYTES // size
+    zero = alloc(core, UB, zero_bytes)
+    if zero_bytes > 0:
+        vector_dup(core, zero, 1, 0.0, dtype, BLOCK // size)
     end = share_end(core, n, unit)
-    for i in range(share_start(core, n, unit), end, tile):
-        count = min(tile, end - i)
-        blocks = (count * size + 31) // 32
-        taken = ub_x + fill(core, q_in) * tile * size
-        data_move(core, taken, x + i * size, 1, blocks)
-        filled(core, q_in)
-        use(core, q_in)
-        made = ub_y + fill(core, q_out) * tile * size
-        if op == NEG:
-            flat_scale(core, made, taken, count, -1.0, 0.0, dtype)
-        elif op == NOT:
-            flat_scale(core, made, taken, count, -1.0, 1.0, dtype)
-        elif op == SQUARE:
-            flat_binary(core, MUL, made, taken, taken, count, dtype)
-        elif is_wide_relu:
-            wide_relu(core, made, taken, zero, count)
-        else:
-            flat_unary(core, op, made, taken, count, dtype)
-        free(core, q_in)
-        filled(core, q_out)
-        use(core, q_out)
-        data_move(core, y + i * size, made, 1, blocks)
-        free(core, q_out)
-    close(core, q_out)
-    close(core, q_in)
+    for i in range(share_start(core, n, unit), end, s.tile):
+        count = min(s.tile, end - i)
+        taken = bring(core, s, x, x, x, i, count)
+        made = room(core, s)
+        one_source(core, op, made, taken, zero, count, dtype)
+        release(core, s)
+        send(core, s, y, made, i, count)
+    close_stream(core, s)
 
 
 def _unary(function: Callable[[Array], Array]) -> Callable[[Callable[..., None]], Any]:

@@ -19,6 +19,7 @@ from kernels.pieces.rows import (
     pitch_bytes,
     row_period,
 )
+from kernels.pieces.stream import bring, close_stream, open_tiles, release, room, send
 from kernels.pieces.transpose import spread
 
 SAME, NUMBER, ROW, COLUMN, AXES = range(5)
@@ -113,35 +114,21 @@ def rows_binary(
 @emits
 def stream_binary(core: Any, w: Any, b: int, unit: int, pattern: int) -> None:
     """Compute c = a op b in shares of whole units; for NUMBER and ROW, b is a full block or tile in UB."""
-    size, n = size_of(core, w.dtype), w.rows * w.columns
-    pitch = pitch_bytes(core, w.tile * size)
-    ub_a = alloc(core, UB, w.slots * pitch, w.slots)
-    ub_b = alloc(core, UB, w.slots * pitch, w.slots) if pattern == SAME else b
-    ub_c = alloc(core, UB, w.slots * pitch, w.slots)
-    q_in, q_out = queue(core, MTE2, V, w.slots), queue(core, V, MTE3, w.slots)
+    n, sources = w.rows * w.columns, 2 if pattern == SAME else 1
+    size = size_of(core, w.dtype)
+    s = open_tiles(core, sources, w.tile, size, size, w.slots, sources - 1)
     end = share_end(core, n, unit)
     for i in range(share_start(core, n, unit), end, w.tile):
         count = min(w.tile, end - i)
-        blocks = pitch_bytes(core, count * size) // BLOCK
-        taken = fill(core, q_in) * pitch
-        data_move(core, ub_a + taken, w.a + i * size, 1, blocks)
-        if pattern == SAME:
-            data_move(core, ub_b + taken, w.b + i * size, 1, blocks)
-        filled(core, q_in)
-        use(core, q_in)
-        made = ub_c + fill(core, q_out) * pitch
+        taken = bring(core, s, w.a, w.b, w.b, i, count)
+        made = room(core, s)
         if pattern == NUMBER:
-            block_binary(core, w.op, made, ub_a + taken, ub_b, count, w.dtype)
+            block_binary(core, w.op, made, taken, b, count, w.dtype)
         else:
-            other = ub_b + (taken if pattern == SAME else 0)
-            flat_binary(core, w.op, made, ub_a + taken, other, count, w.dtype)
-        free(core, q_in)
-        filled(core, q_out)
-        use(core, q_out)
-        data_move(core, w.c + i * size, made, 1, blocks)
-        free(core, q_out)
-    close(core, q_out)
-    close(core, q_in)
+            flat_binary(core, w.op, made, taken, taken + s.pitch if pattern == SAME else b, count, w.dtype)
+        release(core, s)
+        send(core, s, w.c, made, i, count)
+    close_stream(core, s)
 
 
 @emits
