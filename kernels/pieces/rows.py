@@ -28,17 +28,17 @@ def pitch_bytes(core: Any, row_bytes: int) -> int:
 
 
 @emits
-def load_rows(core: Any, dst: int, pitch: int, src: int, stride: int, rows: int, width: int) -> None:
-    """Bring `rows` rows of `width` bytes, `stride` bytes apart in GM, to UB, `pitch` bytes apart there.
+def move_rows(
+    core: Any, dst: int, to: int, src: int, stride: int, rows: int, blocks: int, period: int
+) -> None:
+    """Move `blocks` blocks of every row; rows are `stride` bytes apart in the source and `to` where they go.
 
-    Blocks are moved whole: bytes after `width` hold what follows in GM.
+    Every `period` rows, both begin at a block.
     """
-    blocks = (width + BLOCK - 1) // BLOCK
-    if stride == pitch and blocks * BLOCK == stride:
+    if stride == to and blocks * BLOCK == stride:
         data_move(core, dst, src, 1, rows * blocks)
         return
-    period = row_period(core, stride)
-    src_gap, dst_gap = period * stride // BLOCK - blocks, period * pitch // BLOCK - blocks
+    src_gap, dst_gap = period * stride // BLOCK - blocks, period * to // BLOCK - blocks
     if src_gap > MAX_GAP or dst_gap > MAX_GAP or period >= rows:
         period, src_gap, dst_gap = rows, 0, 0
     for phase in range(period):
@@ -46,7 +46,17 @@ def load_rows(core: Any, dst: int, pitch: int, src: int, stride: int, rows: int,
         for done in range(0, bursts, MAX_BURSTS):
             row = phase + done * period
             count = min(MAX_BURSTS, bursts - done)
-            data_move(core, dst + row * pitch, src + row * stride, count, blocks, src_gap, dst_gap)
+            data_move(core, dst + row * to, src + row * stride, count, blocks, src_gap, dst_gap)
+
+
+@emits
+def load_rows(core: Any, dst: int, pitch: int, src: int, stride: int, rows: int, width: int) -> None:
+    """Bring `rows` rows of `width` bytes, `stride` bytes apart in GM, to UB, `pitch` bytes apart there.
+
+    Blocks are moved whole: bytes after `width` hold what follows in GM.
+    """
+    blocks = pitch_bytes(core, width) // BLOCK
+    move_rows(core, dst, pitch, src, stride, rows, blocks, row_period(core, stride))
 
 
 @emits
@@ -90,19 +100,7 @@ def row_tails(core: Any, dst: int, src: int, pitch: int, rows: int, row_bytes: i
 @emits
 def store_blocks(core: Any, dst: int, stride: int, src: int, pitch: int, rows: int, blocks: int) -> None:
     """Write `blocks` blocks of every row to GM, rows `stride` bytes apart there, `pitch` in UB."""
-    if stride == pitch and blocks * BLOCK == stride:
-        data_move(core, dst, src, 1, rows * blocks)
-        return
-    period = row_period(core, stride)
-    src_gap, dst_gap = period * pitch // BLOCK - blocks, period * stride // BLOCK - blocks
-    if src_gap > MAX_GAP or dst_gap > MAX_GAP or period >= rows:
-        period, src_gap, dst_gap = rows, 0, 0
-    for phase in range(period):
-        bursts = (rows - phase + period - 1) // period
-        for done in range(0, bursts, MAX_BURSTS):
-            row = phase + done * period
-            count = min(MAX_BURSTS, bursts - done)
-            data_move(core, dst + row * stride, src + row * pitch, count, blocks, src_gap, dst_gap)
+    move_rows(core, dst, stride, src, pitch, rows, blocks, row_period(core, stride))
 
 
 @emits
