@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import kernels
 from davinci_sim.chip import Chip
-from davinci_sim.errors import BadShape
+from kernels.check import check
 from kernels.run import random_inputs, run
 from tests.kernels.equality import P, differences, engines_agree, shape_of
 
@@ -32,24 +32,24 @@ def test_rows_are_gathered(n, v, d, dtype, pick, seed):
 @given(
     n=st.integers(1, 300),
     v=st.integers(1, 300),
-    eights=st.integers(1, 40),
+    d=st.integers(1, 300),
     dtype=FLOATS,
     pick=PICK,
     seed=SEED,
 )
-def test_rows_are_added(n, v, eights, dtype, pick, seed):
+def test_rows_of_any_length_are_added(n, v, d, dtype, pick, seed):
     kernel = kernels.find("scatter_add")
-    assert differences(kernel, shape_of(kernel, dtype, n=n, v=v, d=8 * eights), pick, seed) == {"dtable": 0}
+    assert differences(kernel, shape_of(kernel, dtype, n=n, v=v, d=d), pick, seed) == {"dtable": 0}
 
 
 @pytest.mark.parametrize(
-    ("name", "axes"), [("gather", {"d": 24}), ("gather", {"d": 5}), ("scatter_add", {"d": 24})]
+    ("name", "d"), [("gather", 24), ("gather", 5), ("scatter_add", 24), ("scatter_add", 27), ("scatter_add", 3)]
 )
 @pytest.mark.parametrize("outside", [-1, 9, 1 << 30, -(1 << 31)])
-def test_numbers_outside_mean_the_nearest_row_or_none(name, axes, outside):
+def test_numbers_outside_mean_the_nearest_row_or_none(name, d, outside):
     """Gathering, the nearest; adding, none."""
     kernel = kernels.find(name)
-    shape = shape_of(kernel, n=40, v=9, **axes)
+    shape = shape_of(kernel, n=40, v=9, d=d)
     inputs = random_inputs(kernel, shape, 1)
     inputs["index"][::3] = outside
     assert set(differences(kernel, shape, 0, 1, inputs).values()) == {0}
@@ -74,9 +74,13 @@ def test_both_engines_give_the_same_bits(name):
     assert engines_agree(kernel, shape_of(kernel, n=40, v=30, d=48))
 
 
-def test_rows_that_end_within_a_block_cannot_be_added():
-    with pytest.raises(BadShape) as refused:
-        shape_of(kernels.find("scatter_add"), n=4, v=4, d=12)
-    assert str(refused.value) == (
-        "kernel scatter_add: d=12\n  rule: d is a multiple of 8 (a block of fp32)\n  next: change the shape"
-    )
+@pytest.mark.parametrize("dtype", ["fp16", "fp32"])
+@pytest.mark.parametrize(
+    ("v", "d"), [(1, 1), (7, 1), (9, 1), (2, 3), (3, 5), (16, 7), (1, 7), (5, 9), (3, 1027)]
+)
+def test_rows_shorter_than_a_block_do_not_reach_beyond_the_table(v, d, dtype):
+    """Nor do the ends of longer ones reach into the row behind."""
+    kernel = kernels.find("scatter_add")
+    shape = shape_of(kernel, dtype, n=35, v=v, d=d)
+    assert differences(kernel, shape, 0, 1) == {"dtable": 0}
+    assert check(kernel, shape, P) == []
