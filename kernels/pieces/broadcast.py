@@ -1,15 +1,14 @@
 """Two-source arithmetic streamed through UB: equal shapes, or one side a number, a row or a column.
 
-`op` is a number of `kernels.lang.flat` (ADD, SUB ...). Every function works on one block's share.
+`op` is as in `kernels.pieces.sides`: arithmetic or a comparison. Every function works on one block's share.
 """
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import FP32, data_move, vadd, vdiv, vmax, vmin, vmul, vrec, vsub
+from davinci_sim.isa import data_move
 from kernels.lang.buffers import FAST_BYTES, UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
-from kernels.lang.flat import ADD, DIV, MAX, MAX_REPEAT, MUL, SUB, flat_binary, size_of
-from kernels.lang.lacking import VDIV, lacks
+from kernels.lang.flat import MAX_REPEAT, size_of
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
 from kernels.pieces.rows import (
     COMPACT_LIMIT,
@@ -19,11 +18,11 @@ from kernels.pieces.rows import (
     pitch_bytes,
     row_period,
 )
+from kernels.pieces.sides import BLOCK, REPEAT, Lanes, flat_sides, read_behind, strided_binary
 from kernels.pieces.stream import bring, close_stream, open_tiles, release, room, send
 from kernels.pieces.transpose import spread
 
 SAME, NUMBER, ROW, COLUMN, AXES = range(5)
-BLOCK, REPEAT = 32, 256
 MAX_PITCH = 255 * BLOCK
 MAX_ROWS = 256
 """Rows of a tile against a column: what the scratch of spreading allows."""
@@ -43,15 +42,6 @@ class Work(NamedTuple):
     slots: int
 
 
-class Lanes(NamedTuple):
-    """What the repeats of an instruction against single blocks have in common; strides are in blocks."""
-
-    dtype: int
-    mask: int
-    pitch: int
-    b_rep: int
-
-
 class Pieces(NamedTuple):
     """Hand-offs and buffers of a kernel that goes piece by piece: two slots of `pitch` bytes each."""
 
@@ -63,26 +53,6 @@ class Pieces(NamedTuple):
     b: int
     c: int
     pitch: int
-
-
-@emits
-def strided_binary(core: Any, op: int, dst: int, a: int, b: int, repeat: int, s: Any) -> None:
-    """Compute dst = a op b, where each repeat meets one block of b."""
-    if op == ADD:
-        vadd(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
-    elif op == SUB:
-        vsub(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
-    elif op == MUL:
-        vmul(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
-    elif op == DIV and s.dtype == FP32 and lacks(core, VDIV, s.dtype) != 0:  # as `binary` does
-        vrec(core, dst, b, repeat, s.dtype, s.mask, 1, 0, s.pitch, s.b_rep)
-        vmul(core, dst, a, dst, repeat, s.dtype, s.mask, 1, 1, 1, s.pitch, s.pitch, s.pitch)
-    elif op == DIV:
-        vdiv(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
-    elif op == MAX:
-        vmax(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
-    else:
-        vmin(core, dst, a, b, repeat, s.dtype, s.mask, 1, 1, 0, s.pitch, s.pitch, s.b_rep)
 
 
 @emits
@@ -116,7 +86,8 @@ def stream_binary(core: Any, w: Any, b: int, unit: int, pattern: int) -> None:
     """Compute c = a op b in shares of whole units; for NUMBER and ROW, b is a full block or tile in UB."""
     n, sources = w.rows * w.columns, 2 if pattern == SAME else 1
     size = size_of(core, w.dtype)
-    s = open_tiles(core, sources, w.tile, size, size, w.slots, sources - 1)
+    room_behind = read_behind(core, w.op) // size
+    s = open_tiles(core, sources, w.tile + room_behind, size, size, w.slots, sources - 1)
     end = share_end(core, n, unit)
     for i in range(share_start(core, n, unit), end, w.tile):
         count = min(w.tile, end - i)
@@ -125,7 +96,7 @@ def stream_binary(core: Any, w: Any, b: int, unit: int, pattern: int) -> None:
         if pattern == NUMBER:
             block_binary(core, w.op, made, taken, b, count, w.dtype)
         else:
-            flat_binary(core, w.op, made, taken, taken + s.pitch if pattern == SAME else b, count, w.dtype)
+            flat_sides(core, w.op, made, taken, taken + s.pitch if pattern == SAME else b, count, w.dtype)
         release(core, s)
         send(core, s, w.c, made, i, count)
     close_stream(core, s)
@@ -181,7 +152,7 @@ def row_binary(core: Any, w: Any) -> None:
     size = size_of(core, w.dtype)
     unit = row_period(core, w.columns * size) * w.columns
     tile = max(1, w.tile // unit) * unit
-    full = repeated_row(core, w.b, w.columns * size, tile * size)
+    full = repeated_row(core, w.b, w.columns * size, tile * size + read_behind(core, w.op))
     cut = Work(w.op, w.a, w.b, w.c, w.rows, w.columns, w.dtype, tile, w.slots)
     stream_binary(core, cut, full, unit, ROW)
 
@@ -194,7 +165,9 @@ def column_binary(core: Any, w: Any) -> None:
     group = 1 if period == 1 else 16 * period
     height = max(1, min(w.tile * size // pitch, MAX_ROWS) // group) * group
     tile, values = height * pitch, pitch_bytes(core, height * size + BLOCK)
-    ub_a, ub_b = alloc(core, UB, w.slots * tile, w.slots), alloc(core, UB, w.slots * values, w.slots)
+    taken_bytes = tile + read_behind(core, w.op)
+    ub_a = alloc(core, UB, w.slots * taken_bytes, w.slots)
+    ub_b = alloc(core, UB, w.slots * values, w.slots)
     full, scratch = alloc(core, UB, (height + 16) * BLOCK), alloc(core, UB, (height + 15) // 16 * 2048)
     ub_c = alloc(core, UB, w.slots * tile, w.slots)
     padded = alloc(core, UB, tile if period > 1 else 0)
@@ -203,7 +176,7 @@ def column_binary(core: Any, w: Any) -> None:
     end = share_end(core, w.rows, period)
     for row in range(share_start(core, w.rows, period), end, height):
         count, slot = min(height, end - row), fill(core, q_in)
-        taken, numbers = ub_a + slot * tile, ub_b + slot * values
+        taken, numbers = ub_a + slot * taken_bytes, ub_b + slot * values
         load_rows(core, taken, pitch, w.a + row * row_bytes, row_bytes, count, row_bytes)
         data_move(core, numbers, w.b + row * size, 1, pitch_bytes(core, count * size) // BLOCK)
         filled(core, q_in)
@@ -235,7 +208,7 @@ def piece_binary(core: Any, w: Any, p: Any, row: int, column: int, n: int, block
     use(core, p.q_in)
     made = p.c + fill(core, p.q_out) * p.pitch
     if pattern == ROW:
-        flat_binary(core, w.op, made, p.a + slot, p.b + slot, n, w.dtype)
+        flat_sides(core, w.op, made, p.a + slot, p.b + slot, n, w.dtype)
     else:
         spread(core, p.full, p.b + slot, 1, size, p.scratch)
         block_binary(core, w.op, made, p.a + slot, p.full, n, w.dtype)

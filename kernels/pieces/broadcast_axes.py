@@ -6,13 +6,12 @@ lacks the columns); a run is some rows of a plane, or a piece of long rows.
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import data_move, vadd, vdiv, vmax, vmin, vmul, vrec, vsub
+from davinci_sim.isa import data_move
 from kernels.lang.buffers import UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
-from kernels.lang.flat import ADD, DIV, MAX, MAX_REPEAT, MUL, SUB, size_of
-from kernels.lang.lacking import VDIV, lacks
+from kernels.lang.flat import MAX_REPEAT, size_of
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.pieces.broadcast import BLOCK, MAX_PITCH, MAX_ROWS, REPEAT, Lanes
+from kernels.pieces.broadcast import AXES, MAX_PITCH, MAX_ROWS, any_binary
 from kernels.pieces.rows import (
     compact,
     compact_scratch_bytes,
@@ -22,6 +21,7 @@ from kernels.pieces.rows import (
     row_tails,
     store_exact,
 )
+from kernels.pieces.sides import BLOCK, REPEAT, Lanes, Side, read_behind, strided_sides
 from kernels.pieces.transpose import spread
 
 FULL, ROWS, COLUMNS = range(3)
@@ -61,15 +61,6 @@ class Runs(NamedTuple):
     height: int
     pitch: int
     packs: int
-
-
-class Side(NamedTuple):
-    """A source in UB: its handle, block stride, repeat stride, and bytes for each 256 of the result."""
-
-    at: int
-    blk: int
-    rep: int
-    step: int
 
 
 class Room(NamedTuple):
@@ -125,26 +116,6 @@ def runs_of(core: Any, shape: Axes, size: int, tile: int) -> Any:
     most = max(1, most // group) * group
     runs = (shape.d3 + most - 1) // most
     return Runs(runs, runs // runs, shape.d4, most, pitch, packs)
-
-
-@emits
-def strided_sides(core: Any, op: int, dst: int, a: Side, b: Side, repeat: int, s: Lanes) -> None:
-    """Compute dst = a op b, each source with strides of its own; dst's rows are `s.pitch` blocks apart."""
-    if op == ADD:
-        vadd(core, dst, a.at, b.at, repeat, s.dtype, s.mask, 1, a.blk, b.blk, s.pitch, a.rep, b.rep)
-    elif op == SUB:
-        vsub(core, dst, a.at, b.at, repeat, s.dtype, s.mask, 1, a.blk, b.blk, s.pitch, a.rep, b.rep)
-    elif op == MUL:
-        vmul(core, dst, a.at, b.at, repeat, s.dtype, s.mask, 1, a.blk, b.blk, s.pitch, a.rep, b.rep)
-    elif op == DIV and lacks(core, VDIV, s.dtype) != 0 and size_of(core, s.dtype) == 4:  # as `binary` does
-        vrec(core, dst, b.at, repeat, s.dtype, s.mask, 1, b.blk, s.pitch, b.rep)
-        vmul(core, dst, a.at, dst, repeat, s.dtype, s.mask, 1, a.blk, 1, s.pitch, a.rep, s.pitch)
-    elif op == DIV:
-        vdiv(core, dst, a.at, b.at, repeat, s.dtype, s.mask, 1, a.blk, b.blk, s.pitch, a.rep, b.rep)
-    elif op == MAX:
-        vmax(core, dst, a.at, b.at, repeat, s.dtype, s.mask, 1, a.blk, b.blk, s.pitch, a.rep, b.rep)
-    else:
-        vmin(core, dst, a.at, b.at, repeat, s.dtype, s.mask, 1, a.blk, b.blk, s.pitch, a.rep, b.rep)
 
 
 @emits
@@ -214,10 +185,9 @@ def finish_run(core: Any, room: Room, made: int, tails: int, r: Runs, rows: int,
 
 
 @emits
-def room_of(core: Any, r: Runs, row_bytes: int, size: int, slots: int) -> Any:
-    """Reserve the buffers of a kernel."""
+def room_of(core: Any, r: Runs, row_bytes: int, size: int, slot: int, slots: int) -> Any:
+    """Reserve the buffers of a kernel; `slot` bytes are for a tile."""
     height = (r.height + 15) // 16 * 16
-    slot = max(r.height * r.pitch, height * size + BLOCK)
     packing = compact_scratch_bytes(core, row_bytes) if r.packs else 0
     return Room(
         alloc(core, UB, slots * slot, slots), alloc(core, UB, slots * slot, slots),
@@ -270,8 +240,8 @@ def axes_binary(core: Any, w: Sources, shape: Axes, lacking: int) -> None:
     size = size_of(core, shape.dtype)
     sa, sb = strides_of(core, shape, lacking), strides_of(core, shape, lacking >> 5)
     r, row_bytes = runs_of(core, shape, size, w.tile), shape.d4 * size
-    room = room_of(core, r, row_bytes, size, w.slots)
-    slot = max(r.height * r.pitch, (r.height + 15) // 16 * 16 * size + BLOCK)
+    slot = max(r.height * r.pitch, (r.height + 15) // 16 * 16 * size + BLOCK) + read_behind(core, w.op)
+    room = room_of(core, r, row_bytes, size, slot, w.slots)
     a_kind, b_kind = kind_of(core, sa), kind_of(core, sb)
     q_in, q_out = queue(core, MTE2, V, w.slots), queue(core, V, MTE3, w.slots)
     items = shape.d0 * shape.d1 * shape.d2 * r.runs * r.pieces
@@ -300,3 +270,15 @@ def axes_binary(core: Any, w: Sources, shape: Axes, lacking: int) -> None:
         free(core, q_out)
     close(core, q_out)
     close(core, q_in)
+
+
+@emits
+def two_sources(core: Any, op: int, a: int, b: int, c: int, shape: Any, tiling: Any) -> None:
+    """Compute c = a op b by the shape's pattern."""
+    if shape.pattern == AXES:
+        tile = max(1, tiling.tile // 128) * 128
+        rest = shape.n // (shape.d0 * shape.d1 * shape.d2 * shape.rows)
+        axes = Axes(shape.d0, shape.d1, shape.d2, shape.rows, rest, shape.dtype)
+        axes_binary(core, Sources(op, a, b, c, tile, tiling.slots), axes, shape.lacks)
+    else:
+        any_binary(core, op, a, b, c, shape, tiling)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from davinci_sim.isa import FP16, FP32, data_move, vadd, vmax, vmul, vsub
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MAX, MAX_REPEAT, SUB, flat_convert, flat_dup, size_of
-from kernels.pieces.broadcast import BLOCK
 from kernels.pieces.fold import fold
+from kernels.pieces.sides import BLOCK
 from kernels.pieces.window import move_planes
 
 C0, LINE, LANES, POSITIONS = 16, 256, 64, 4

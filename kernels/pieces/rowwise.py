@@ -11,8 +11,9 @@ from davinci_sim.isa import FP16, FP32, UINT16, data_move, vadd, vcadd, vmax, vm
 from kernels.lang.buffers import FAST_BYTES, UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, MAX, MAX_REPEAT, MUL, SUB, flat_binary, flat_convert, flat_dup, size_of
-from kernels.pieces.broadcast import Lanes, block_binary, strided_binary
+from kernels.pieces.broadcast import block_binary
 from kernels.pieces.fold import LOWEST, fold
+from kernels.pieces.sides import Lanes, strided_binary
 from kernels.pieces.transpose import spread, transpose_16bit, transpose_32bit
 
 BLOCK, LINE, LANES, EDGE = 32, 256, 64, 16
