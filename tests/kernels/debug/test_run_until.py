@@ -218,8 +218,8 @@ def test_buffers_that_building_blocks_of_the_language_allocate_have_names_too():
     """Those of the variables there: the kernel's own line is a call."""
     found = kernels.find("add")
     stopped = run_until(found, found.shape_type(n=1000), until=0)
-    assert list(stopped.buffers) == ["ub_a", "ub_b", "ub_c"]
-    assert stopped.buffer("ub_a").dtype == np.float16
+    assert list(stopped.buffers) == ["ub_in", "ub_out"]
+    assert stopped.buffer("ub_in").dtype == np.float16
 
 
 def test_a_buffer_without_a_name_is_called_by_space_and_number():
