@@ -103,19 +103,25 @@ def stream_binary(core: Any, w: Any, b: int, unit: int, pattern: int) -> None:
 
 
 @emits
-def number_binary(core: Any, w: Any) -> None:
-    """Compute c = a op b[0]."""
-    size = size_of(core, w.dtype)
+def spread_number(core: Any, b: int, size: int) -> int:
+    """Return a block of UB that is full of the number b[0]."""
     raw, full, scratch = alloc(core, UB, 64), alloc(core, UB, 16 * BLOCK), alloc(core, UB, 2048)
     q = queue(core, MTE2, V, 1)
     fill(core, q)
-    data_move(core, raw, w.b, 1, 1)
+    data_move(core, raw, b, 1, 1)
     filled(core, q)
     use(core, q)
     spread(core, full, raw, 1, size, scratch)
     free(core, q)
-    stream_binary(core, w, full, FAST_BYTES // size, NUMBER)
     close(core, q)
+    return full
+
+
+@emits
+def number_binary(core: Any, w: Any) -> None:
+    """Compute c = a op b[0]."""
+    size = size_of(core, w.dtype)
+    stream_binary(core, w, spread_number(core, w.b, size), FAST_BYTES // size, NUMBER)
 
 
 @emits
