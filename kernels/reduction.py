@@ -12,6 +12,7 @@ from davinci_sim.platforms import Platform
 from kernels.lang import (
     ADD,
     FP32,
+    INT32,
     MAX,
     MIN,
     MTE2,
@@ -37,11 +38,11 @@ from kernels.lang import (
     use,
     vector_dup,
 )
-from kernels.pieces.fold import fold
+from kernels.pieces.fold import INTEGERS, fold
 from kernels.pieces.reduce_columns import reduce_columns
 from kernels.pieces.reduce_rows import PART_COLUMNS, reduce_rows
 from kernels.rules import round_up
-from kernels.tiling.reduction import CELL, EDGE, ReduceShape, ReduceTiling
+from kernels.tiling.reduction import CELL, EDGE, MeanShape, ReduceShape, ReduceTiling
 
 Array = npt.NDArray[Any]
 LINE, LANES = 256, 64
@@ -50,10 +51,11 @@ LINE, LANES = 256, 64
 @emits
 def reduce(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, factor: float) -> None:
     """Reduce x[b, m, n] along the shape's axis and multiply by `factor`."""
+    how = op + (INTEGERS if shape.dtype == INT32 else 0)
     if shape.axis == 1:
-        reduce_rows(core, op, x, y, shape, tiling, factor)
+        reduce_rows(core, how, x, y, shape, tiling, factor)
     else:
-        reduce_columns(core, op, x, y, shape, tiling, factor)
+        reduce_columns(core, how, x, y, shape, tiling, factor)
 
 
 def parts_of(shape: ReduceShape) -> list[int]:
@@ -64,36 +66,46 @@ def parts_of(shape: ReduceShape) -> list[int]:
 
 
 def _reduction(
-    function: Callable[..., Array], start: float, between: tuple[float, float] | None = None
-) -> Callable[[Callable[..., None]], Any]:
+    function: Callable[..., Array], start: float, between: tuple[float, float] | None = None,
+    shape_type: type[ReduceShape] = ReduceShape,
+) -> Callable[[Callable[..., None]], Any]:  # fmt: skip
     def operands(shape: ReduceShape) -> tuple[Operand, ...]:
         given = (shape.b, shape.m, shape.n) if shape.b > 1 else (shape.m, shape.n)
-        return Operand("x", given, shape.dtype, between=between), output(
-            "y", shape.out_shape, shape.out_dtype
-        )
+        x = Operand("x", given, shape.dtype, between=(-9, 9) if shape.dtype == INT32 else between)
+        return x, output("y", shape.out_shape, shape.out_dtype)
 
     def reference(shape: ReduceShape, x: Array) -> tuple[Array]:
+        if shape.dtype == INT32:
+            return (_whole(shape, x.reshape(shape.b, shape.m, shape.n), function, start),)
         wide = x.reshape(shape.b, shape.m, shape.n).astype(np.float64)
         factor = shape.reduced if function is np.mean else 1
-        combine = np.sum if function is np.mean else function
-        if shape.axis == 0:
-            edges = parts_of(shape)
-            found = [combine(wide[:, a:b], axis=1, initial=start) / factor
-                     for a, b in pairwise(edges)]  # fmt: skip
-            made = np.stack(found, axis=1)
-        else:
-            made = _row_parts(shape, wide.reshape(-1, shape.n), combine, start) / factor
+        made = _reduced(shape, wide, np.sum if function is np.mean else function, start) / factor
         (result,) = operands(shape)[1:]
-        return (made.reshape(shape.out_shape).astype(result.device_dtype.numpy),)
+        return (made.astype(result.device_dtype.numpy),)
 
-    return kernel(ReduceShape, ReduceTiling, operands, reference)
+    return kernel(shape_type, ReduceTiling, operands, reference)
+
+
+def _whole(shape: ReduceShape, x: Array, combine: Callable[..., Array], start: float) -> Array:
+    """Return integers reduced; of results the lower 32 bits remain."""
+    limits = np.iinfo(np.int32)
+    first = int(min(max(start, limits.min), limits.max))
+    return _reduced(shape, x.astype(np.int64), combine, first).astype(np.int32)
+
+
+def _reduced(shape: ReduceShape, x: Array, combine: Callable[..., Array], start: float) -> Array:
+    """Return x[b, m, n] reduced along the shape's axis."""
+    if shape.axis == 0:
+        found = [combine(x[:, a:b], axis=1, initial=start) for a, b in pairwise(parts_of(shape))]
+        return np.stack(found, axis=1).reshape(shape.out_shape)
+    return _row_parts(shape, x.reshape(-1, shape.n), combine, start).reshape(shape.out_shape)
 
 
 def _row_parts(shape: ReduceShape, x: Array, combine: Callable[..., Array], start: float) -> Array:
     """Return rows reduced: one number each or, in parts, what every eighth column of a part gives."""
     if shape.parts == 1:
         return combine(x, axis=1)
-    made, edges = np.full((len(x), shape.parts, CELL), start), parts_of(shape)
+    made, edges = np.full((len(x), shape.parts, CELL), start, x.dtype), parts_of(shape)
     for part, (left, right) in enumerate(pairwise(edges)):
         for lane in range(CELL):
             if right - left > lane:
@@ -125,7 +137,7 @@ def reduce_prod(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     reduce(core, MUL, x, y, shape, tiling, 1.0)
 
 
-@_reduction(np.mean, 0.0)
+@_reduction(np.mean, 0.0, shape_type=MeanShape)
 def reduce_mean(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[b, m] = mean of x[b, m, n] over n (axis 1), or y[b, n] = mean over m (axis 0)."""
     factor = 1.0 / (shape.n if shape.axis == 1 else shape.m)

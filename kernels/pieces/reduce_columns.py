@@ -6,12 +6,12 @@ to fp32 on arrival and rounded once at the end.
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import FP32, data_move
+from davinci_sim.isa import data_move
 from kernels.lang.buffers import UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
-from kernels.lang.flat import MAX_REPEAT, flat_dup, size_of
+from kernels.lang.flat import MAX_REPEAT, size_of
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.pieces.fold import fold, fold_lanes, start_of
+from kernels.pieces.fold import fold, fold_lanes, start_lines
 from kernels.pieces.reduce_rows import (
     BLOCK,
     EDGE,
@@ -169,7 +169,7 @@ def reduce_narrow(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, f
     end = share_end(core, shape.b, period)
     for group in range(share_start(core, shape.b, period), end, held.most):
         count = min(held.most, end - group)
-        flat_dup(core, held.kept, start_of(core, op), count * lines.kept // 4, FP32)
+        start_lines(core, op, held.kept, count * lines.kept // 4)
         for done in range(0, count, max(1, held.at_once)):
             some = min(max(1, held.at_once), count - done)
             kept, src = held.kept + done * lines.kept, x + (group + done) * m * n * size
@@ -244,7 +244,7 @@ def reduce_wide(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, fac
             column = columns_from(core, n, unit)
             width = columns_from(core, n, min(end, unit + columns // LANES)) - column
             there = pitch_bytes(core, width * size)
-            flat_dup(core, kept, start_of(core, op), width, FP32)
+            start_lines(core, op, kept, width)
             for row in range(top, bottom, rows):
                 count = min(rows, bottom - row)
                 taken = ub_x + fill(core, q_in) * rows * pitch

@@ -7,13 +7,13 @@ transposed and folded.
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import FP16, FP32, data_move, vcadd
+from davinci_sim.isa import FP16, FP32, INT32, data_move, vcadd
 from kernels.lang.buffers import UB, alloc, share_end, share_start
 from kernels.lang.emits import emits
-from kernels.lang.flat import ADD, MAX_REPEAT, flat_convert, flat_dup, flat_scale, size_of
+from kernels.lang.flat import ADD, MAX_REPEAT, flat_convert, flat_scale, size_of
 from kernels.lang.lacking import VAXPY_MIXED, lacks
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
-from kernels.pieces.fold import ADD_HALF, fold, fold_lanes, start_of
+from kernels.pieces.fold import ADD_HALF, fold, fold_lanes, start_lines
 from kernels.pieces.rows import load_rows, pitch_bytes, store_blocks
 from kernels.pieces.transpose import transpose_32bit
 
@@ -74,6 +74,8 @@ def finish_rows(core: Any, op: int, dst: int, kept: int, rows: int, scratch: int
 @emits
 def folded_type(core: Any, op: int, dtype: int) -> int:
     """Return the type in which a tile is folded: fp16 is added as it is, and widened for the rest."""
+    if dtype == INT32:
+        return INT32
     return FP16 if dtype == FP16 and op == ADD and lacks(core, VAXPY_MIXED, FP16) == 0 else FP32
 
 
@@ -94,7 +96,7 @@ def widened(core: Any, src: int, wide: int, dtype: int, to: int, nbytes: int) ->
 
 @emits
 def narrowed(core: Any, dst: int, values: int, n: int, factor: float, dtype: int) -> None:
-    """Set dst[n] of type `dtype` to values[n] (fp32) times a factor; values may be overwritten."""
+    """Set dst[n] of type `dtype` to values[n] (fp32, or int32) times a factor; values may be overwritten."""
     if dtype == FP16:
         flat_scale(core, values, values, n, factor, 0.0, FP32)
         flat_convert(core, dst, FP16, values, FP32, n)
@@ -163,7 +165,7 @@ def reduce_rows(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any, fac
         right = part_start(core, n, PART_COLUMNS, shape.parts, part + 1)
         for row in range(max(0, first - part * groups) * unit, end, rows):
             count = min(rows, end - row)
-            flat_dup(core, kept, start_of(core, op), rows * LANES, FP32)
+            start_lines(core, op, kept, rows * LANES)
             for column in range(left, right, columns):
                 width = min(columns, right - column)
                 for sub in range(0, count, height):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from davinci_sim.isa.fields import FP16, FP32
+from davinci_sim.isa.fields import FP16, FP32, INT32
 from davinci_sim.platforms import Platform
 from kernels.lang.shapes import Shape, Tiling
 from kernels.pieces.reduce_rows import TILE_LANES
@@ -22,8 +22,10 @@ class ReduceShape(Shape):
 
     With `parts` > 1 the axis is cut, so that more cores can take part: y is then fp32, [b * m, parts, 8] or
     [b, parts, n], and what remains is for a second launch; parts of a short axis may be empty. `out_dtype`
-    is `dtype` or fp32.
+    is `dtype` or fp32. Integers give integers, in parts, too; sums beyond 32 bits lose their upper ones.
     """
+
+    TYPES: ClassVar[tuple[int, ...]] = (FP16, FP32, INT32)
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("axis",)
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
@@ -37,6 +39,10 @@ class ReduceShape(Shape):
             {"b": b, "m": m, "n": n, "axis": 0, "dtype": dtype, "out_dtype": dtype}
             for b, m, n in ((40, 3, 5), (20, 49, 16), (7, 300, 21), (3, 5, 777))
             for dtype in (FP16, FP32)
+        ),
+        *(
+            {"b": b, "m": m, "n": n, "axis": axis, "dtype": INT32, "out_dtype": INT32}
+            for b, m, n, axis in ((1, 17, 1234, 1), (1, 200, 70, 0), (20, 49, 16, 0))
         ),
         {"m": 9, "n": 3000, "parts": 4, "out_dtype": FP32},
         {"m": 900, "n": 24, "parts": 5, "axis": 0, "out_dtype": FP32},
@@ -71,14 +77,26 @@ class ReduceShape(Shape):
     def check(self, kernel: str) -> None:
         """Refuse other axes and types, and parts that leave no room for partial results."""
         require(kernel, self.axis in (0, 1), "axis is 0 or 1", f"axis={self.axis}")
-        require_dtype(kernel, self.dtype, FP16, FP32)
-        require_dtype(kernel, self.out_dtype, FP16, FP32, name="out_dtype")
+        require_dtype(kernel, self.dtype, *self.TYPES)
+        results = (INT32,) if self.dtype == INT32 else (FP16, FP32)
+        require_dtype(kernel, self.out_dtype, *results, name="out_dtype")
         if self.parts > 1:
             numbers = f"parts={self.parts}, axis={self.axis}, m={self.m}, n={self.n}"
             require(
                 kernel, self.axis == 1 or self.n % CELL == 0, "parts of columns are whole blocks", numbers
             )
-            require_dtype(kernel, self.out_dtype, FP32, name="out_dtype of parts")
+            wide = INT32 if self.dtype == INT32 else FP32
+            require_dtype(kernel, self.out_dtype, wide, name="out_dtype of parts")
+
+
+@dataclass(frozen=True)
+class MeanShape(ReduceShape):
+    """As ReduceShape, without integers."""
+
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
+        keys for keys in ReduceShape.SAMPLES if keys.get("dtype") != INT32
+    )
+    TYPES: ClassVar[tuple[int, ...]] = (FP16, FP32)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,30 @@ def test_parts_of_an_axis_are_reduced_for_a_second_launch(name, axes, dtype, pic
     assert differences(kernel, shape_of(kernel, dtype, out_dtype=1, **axes), pick, seed) == {"y": 0}
 
 
+@settings(max_examples=25)
+@given(
+    name=st.sampled_from(["reduce_sum", "reduce_max", "reduce_min", "reduce_prod"]), b=st.integers(1, 30),
+    m=st.integers(1, 90), n=st.integers(1, 300), axis=st.integers(0, 1), pick=st.integers(0, 2),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_integers_are_reduced_exactly(name, b, m, n, axis, pick, seed):
+    """All of their 32 bits: beyond these, sums and products lose what is above."""
+    kernel = kernels.find(name)
+    shape = shape_of(kernel, "int32", b=b, m=m, n=n, axis=axis)
+    x = np.random.default_rng(seed).integers(-(1 << 31), 1 << 31, (b, m, n)).astype(np.int32)
+    inputs = {"x": x if b > 1 else x[0]}
+    assert differences(kernel, shape, pick, seed, inputs) == {"y": 0}
+
+
+@pytest.mark.parametrize("name", ["reduce_sum", "reduce_max", "reduce_min"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_integers_are_reduced_in_parts(name, axis):
+    kernel = kernels.find(name)
+    shape = shape_of(kernel, "int32", m=300, n=640, axis=axis, parts=3)
+    assert differences(kernel, shape, 0, 1) == {"y": 0}
+    assert engines_agree(kernel, shape_of(kernel, "int32", m=33, n=70, axis=axis))
+
+
 @pytest.mark.parametrize("dtype", ["fp16", "fp32"])
 def test_several_tiles_of_several_planes_are_reduced(dtype):
     kernel = kernels.find("reduce_sum")
@@ -143,6 +167,14 @@ def test_parts_of_columns_that_are_no_whole_blocks_are_refused():
     assert str(refused.value) == (
         "kernel reduce_sum: parts=2, axis=0, m=4, n=9\n  rule: parts of columns are whole blocks\n"
         "  next: change the shape"
+    )
+
+
+def test_a_mean_of_integers_is_refused():
+    with pytest.raises(BadShape) as refused:
+        shape_of(kernels.find("reduce_mean"), "int32", m=4, n=4)
+    assert str(refused.value) == (
+        "kernel reduce_mean: dtype=int32\n  rule: dtype is fp16 or fp32\n  next: change the shape"
     )
 
 
