@@ -52,10 +52,12 @@ def test_rows_are_on_at_one_place(m, n, on, off, dtype, pick, seed):
     assert differences(kernel, shape, pick, seed) == {"y": 0}
 
 
-def test_extreme_numbers_have_no_place():
+@pytest.mark.parametrize("n", [10, 1001, 3000])
+def test_extreme_numbers_have_no_place(n):
+    """Long rows hold one block each that is written by its place."""
     kernel = kernels.find("one_hot")
-    x = np.array([0, 9, 10, -1, 1 << 30, -(1 << 31), (1 << 31) - 1], np.int32)
-    assert differences(kernel, shape_of(kernel, m=7, n=10), 0, 0, {"x": x}) == {"y": 0}
+    x = np.array([0, 9, n - 1, n, -1, 1 << 30, -(1 << 31), (1 << 31) - 1], np.int32)
+    assert differences(kernel, shape_of(kernel, m=8, n=n), 0, 0, {"x": x}) == {"y": 0}
 
 
 @pytest.mark.parametrize(
