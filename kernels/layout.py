@@ -2,8 +2,9 @@
 
 Sixteen channels of a piece of the image are transposed, so that channels become neighbours, or back.
 Four-byte numbers take two passes of half words: the piece is read as 16 runs, so that each pass transposes
-whole 16 x 16 tiles. Rows that are no whole number of blocks are packed in UB, or written up to their last
-whole block and then their last 32 bytes, so that nothing beside them is touched.
+whole 16 x 16 tiles. Of small images sixteen groups of 16 channels are turned at once. Rows that are no whole
+number of blocks are packed in UB, or written up to their last whole block and then their last 32 bytes, so
+that nothing beside them is touched.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,7 @@ from kernels.lang import (
     use,
     vector_dup,
 )
+from kernels.lang.buffers import UB_GAP
 from kernels.pieces.rows import (
     COMPACT_LIMIT,
     compact,
@@ -51,13 +53,16 @@ from kernels.pieces.rows import (
     store_exact,
 )
 from kernels.pieces.transpose import transpose_16bit
-from kernels.rules import require_dtype, round_up
+from kernels.pieces.turn_groups import turn_groups
+from kernels.rules import item_bytes, require_dtype, round_up
 
 Array = npt.NDArray[Any]
 EDGE, BLOCK = 16, 32
 RUN = 128
 """Positions of a piece are a multiple of this: 16 runs of whole blocks of fp32."""
 MAX_POSITIONS = {FP16: 1024, FP32: 512}
+SMALL_AREA, MANY_GROUPS = 64, 8
+"""Positions of an image that is small; groups of channels that a core should have to turn sixteen at once."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ class ImageShape(Shape):
         for n, c, h, w in ((1, 3, 9, 7), (2, 20, 14, 14), (1, 64, 7, 7))
         for dtype in (FP16, FP32)
     )
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"n": 32, "c": 3, "h": 224, "w": 224}, {"n": 32, "c": 64, "h": 56, "w": 56},
+        {"n": 32, "c": 256, "h": 14, "w": 14}, {"n": 32, "c": 512, "h": 7, "w": 7},
+    )  # fmt: skip
     n: int
     c: int
     h: int
@@ -79,35 +88,62 @@ class ImageShape(Shape):
         """Refuse other types than the two floating-point ones."""
         require_dtype(kernel, self.dtype, FP16, FP32)
 
+    @property
+    def groups(self) -> int:
+        """Groups of 16 channels of an image."""
+        return -(-self.c // EDGE)
+
+    @property
+    def together_bytes(self) -> int:
+        """Bytes of sixteen groups, and of a gap before them."""
+        return EDGE * EDGE * self.h * self.w * item_bytes(self.dtype) + UB_GAP
+
 
 @dataclass(frozen=True)
 class ImageTiling(Tiling):
-    """Positions (h and w as one axis) of a piece, a multiple of 128, and buffers of each hand-off."""
+    """Positions (h and w as one axis) of a piece, a multiple of 128, and buffers of each hand-off.
+
+    With together=1 sixteen groups of 16 channels are turned at once, each whole.
+    """
 
     LENGTHS: ClassVar[tuple[str, ...]] = ("positions",)
     positions: int
     slots: int = 2
+    together: int = 0
 
     @classmethod
     def default(cls, shape: ImageShape, platform: Platform) -> Self:
-        """Return pieces that keep all cores busy and fit, each with 16 channels, into UB."""
-        images, area = shape.n * -(-shape.c // EDGE), shape.h * shape.w
+        """Return whole groups where sixteen fit into UB; or pieces with 16 channels that keep cores busy.
+
+        Of larger images a core needs several groups, since those that are missing take as long.
+        """
+        images, area = shape.n * shape.groups, shape.h * shape.w
         pieces = max(1, int(platform.ai_cores) // images)
-        positions = round_up(-(-area // pieces), RUN)
-        return cls(min(positions, MAX_POSITIONS[shape.dtype]))
+        positions = min(round_up(-(-area // pieces), RUN), MAX_POSITIONS[shape.dtype])
+        is_worth = area <= SMALL_AREA or images >= MANY_GROUPS * int(platform.ai_cores)
+        for slots in (2, 1):
+            if (
+                shape.c % EDGE == 0
+                and is_worth
+                and 2 * slots * shape.together_bytes <= int(platform.ub_bytes)
+            ):
+                return cls(positions, slots, 1)
+        return cls(positions)
 
     @classmethod
     def space(cls, shape: ImageShape, platform: Platform) -> Iterator[Self]:
-        """Yield the default tiling and one of half the positions."""
+        """Yield the default tiling, single groups, and half the positions."""
         first = cls.default(shape, platform)
         yield first
+        if first.together:
+            yield cls(first.positions)
         if first.positions > RUN:
             yield cls(first.positions // 2)
 
     def blocks(self, shape: ImageShape, platform: Platform) -> int:
         """Return one core per piece of 16 channels, as many as there are."""
-        pieces = -(-shape.h * shape.w // max(RUN, self.positions // RUN * RUN))
-        return min(int(platform.ai_cores), shape.n * -(-shape.c // EDGE) * pieces)
+        pieces = 1 if self.together else -(-shape.h * shape.w // max(RUN, self.positions // RUN * RUN))
+        return min(int(platform.ai_cores), shape.n * shape.groups * pieces)
 
 
 @emits
@@ -189,9 +225,9 @@ def _same(shape: ImageShape, x: Array) -> tuple[Array]:
     return (x,)
 
 
-@kernel(ImageShape, ImageTiling, _to_fractal, _same)
-def nchw_to_nc1hwc0(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
-    """y[n, c1, h, w, c0] = x[n, c, h, w] with c = c1 * 16 + c0; missing channels are zero."""
+@emits
+def interleave_pieces(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
+    """Set y[n, c1, h, w, 16] = x[n, c, h, w], a piece of 16 channels at once."""
     size, area = size_of(core, shape.dtype), shape.h * shape.w
     positions = max(1, tiling.positions // RUN) * RUN
     pitch, slots, groups = positions * size, tiling.slots, (shape.c + 15) // 16
@@ -219,6 +255,16 @@ def nchw_to_nc1hwc0(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
         free(core, q_out)
     close(core, q_out)
     close(core, q_in)
+
+
+@kernel(ImageShape, ImageTiling, _to_fractal, _same)
+def nchw_to_nc1hwc0(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
+    """y[n, c1, h, w, c0] = x[n, c, h, w] with c = c1 * 16 + c0; missing channels are zero."""
+    if tiling.together != 0:
+        groups, area = shape.n * (shape.c // EDGE), shape.h * shape.w
+        turn_groups(core, x, y, groups, EDGE, area, size_of(core, shape.dtype), tiling.slots)
+    else:
+        interleave_pieces(core, x, y, shape, tiling)
 
 
 class Packing(NamedTuple):
@@ -348,7 +394,10 @@ def nc1hwc0_to_nchw(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     area = shape.h * shape.w
     row_bytes = area * size_of(core, shape.dtype)
     period = row_period(core, row_bytes)
-    if period > 1 and period * pitch_bytes(core, row_bytes) <= COMPACT_LIMIT:
+    if tiling.together != 0:
+        groups, size = shape.n * (shape.c // EDGE), size_of(core, shape.dtype)
+        turn_groups(core, x, y, groups, area, EDGE, size, tiling.slots)
+    elif period > 1 and period * pitch_bytes(core, row_bytes) <= COMPACT_LIMIT:
         planes = shape.c // EDGE if shape.c % EDGE == 0 else 1  # whole groups of channels are like images
         separate_packed(core, x, y, shape.n * planes, shape.c // planes, area, shape.dtype, tiling.slots)
     else:

@@ -37,6 +37,8 @@ def test_feature_maps_are_converted_exactly(name, n, c, h, w, dtype, pick, seed)
         (1, 64, 7, 7),
         (3, 20, 1, 3),
         (1, 3, 40, 41),
+        (40, 32, 3, 5),
+        (90, 48, 7, 9),
     ],
     ids=str,
 )
