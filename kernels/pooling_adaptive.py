@@ -1,7 +1,8 @@
 """Pooling to any size of result: window i of oh covers rows i * h // oh up to the next multiple of h / oh.
 
-A core takes rows of windows. The rows of the image that one sees are folded onto one row, piece by piece, and
-the columns of that onto the windows; sums and maxima are fp32.
+Planes that fit the unified buffer are pooled whole, several at once. Of larger ones a core takes rows of
+windows: the rows of the image that one sees are folded onto one row, piece by piece, and the columns of that
+onto the windows. Sums and maxima are fp32.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +46,8 @@ from kernels.lang import (
     vadd,
     vmuls,
 )
+from kernels.lang.buffers import UB_GAP
+from kernels.pieces.adaptive import Grid, Span, covered, pool_planes, spread_planes
 from kernels.pieces.fold import fold, start_of
 from kernels.pieces.reduce_rows import widened
 from kernels.pieces.window import move_planes
@@ -54,6 +57,8 @@ Array = npt.NDArray[Any]
 C0, BLOCK, WIDE, LANES, REPEATS = 16, 32, 64, 64, 255
 """Among them: bytes of a position in fp32, and lanes of a repeat."""
 TILE_BYTES, MOST_COLUMNS = 16 * 1024, 1024
+MOST_WIDTH, GAPS = 127, 9
+"""Columns over which an instruction can step from row to row; buffers of whole planes, each slot one."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,13 @@ class AdaptiveShape(Shape):
 
     SMALL: ClassVar[Mapping[str, int]] = {"oh": 4, "ow": 5}
     LARGE: ClassVar[Mapping[str, int]] = {"oh": 7, "ow": 7}
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"n": 32, "c": 2048, "h": 7, "w": 7, "oh": 1, "ow": 1},
+        {"n": 32, "c": 256, "h": 13, "w": 13, "oh": 6, "ow": 6},
+    )
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
         {"n": 2, "c": c, "h": h, "w": w, "oh": oh, "ow": ow, "dtype": dtype}
-        for c, h, w, oh, ow in ((20, 9, 7, 4, 3), (16, 30, 31, 7, 7), (5, 3, 3, 5, 6))
+        for c, h, w, oh, ow in ((20, 9, 7, 4, 3), (16, 60, 61, 7, 7), (5, 3, 3, 5, 6))
         for dtype in (FP16, FP32)
     )
     n: int
@@ -80,6 +89,13 @@ class AdaptiveShape(Shape):
         """Images times groups of 16 channels."""
         return self.n * -(-self.c // C0)
 
+    def plane_bytes(self, slots: int) -> int:
+        """Return the bytes in UB of a plane that is pooled whole, with `slots` buffers of each hand-off."""
+        image, windows = self.h * self.w, self.oh * self.ow
+        half = max(image, windows) * BLOCK if self.dtype == FP16 else 0
+        moved = slots * (image + windows) * C0 * item_bytes(self.dtype)
+        return moved + half + (image + windows + self.oh * self.w) * WIDE
+
     def check(self, kernel: str) -> None:
         """Refuse types that are not floating point, and rows of windows that no buffer holds."""
         require_dtype(kernel, self.dtype, FP16, FP32)
@@ -89,42 +105,55 @@ class AdaptiveShape(Shape):
 
 @dataclass(frozen=True)
 class AdaptiveTiling(Tiling):
-    """Positions of a tile and buffers of each hand-off."""
+    """Whole planes of a tile or, where that is 0, positions of one; buffers of each hand-off."""
 
     LENGTHS: ClassVar[tuple[str, ...]] = ("tile",)
     tile: int
     slots: int = 2
+    planes: int = 0
 
     @classmethod
     def default(cls, shape: AdaptiveShape, platform: Platform) -> Self:
-        """Return tiles of 16 KB, or of the rows that a window sees."""
+        """Return as many planes as fit, in equal tiles; else 16 KB, or the rows that a window sees."""
+        return cls(cls.positions(shape), *cls.whole_planes(shape, platform))
+
+    @classmethod
+    def positions(cls, shape: AdaptiveShape) -> int:
+        """Return the positions of a tile of one plane."""
         rows = -(-shape.h // shape.oh) + 1
-        return cls(min(TILE_BYTES // (C0 * item_bytes(shape.dtype)), max(1, rows * shape.w)))
+        return min(TILE_BYTES // (C0 * item_bytes(shape.dtype)), max(1, rows * shape.w))
+
+    @staticmethod
+    def whole_planes(shape: AdaptiveShape, platform: Platform) -> tuple[int, int]:
+        """Return buffers of each hand-off, and how many planes fit, or 0."""
+        share = -(-shape.planes // int(platform.ai_cores))
+        room = int(platform.ub_bytes) - GAPS * UB_GAP
+        for slots in (2, 1):
+            most = min(share, room // shape.plane_bytes(slots))
+            if most > 0 and max(shape.w, shape.ow) <= MOST_WIDTH:
+                return slots, -(-share // -(-share // most))
+        return 2, 0
 
     @classmethod
     def space(cls, shape: AdaptiveShape, platform: Platform) -> Iterator[Self]:
-        """Yield the default tiling and a quarter of it."""
+        """Yield the default tiling, half of its planes, and tiles of one plane, one of them small."""
         first = cls.default(shape, platform)
         yield first
+        if first.planes > 1:
+            yield cls(first.tile, first.slots, first.planes // 2)
+        if first.planes:
+            yield cls(first.tile)
         if first.tile >= 4:
             yield cls(first.tile // 4)
 
     def blocks(self, shape: AdaptiveShape, platform: Platform) -> int:
-        """Return one core per row of windows, as many as there are."""
-        return min(int(platform.ai_cores), shape.planes * shape.oh)
+        """Return one core per plane or per row of windows, as many as there are."""
+        items = shape.planes if self.planes else shape.planes * self.rows(shape)
+        return min(int(platform.ai_cores), items)
 
-
-class Span(NamedTuple):
-    """What a window covers of an axis."""
-
-    start: int
-    end: int
-
-
-@emits
-def covered(core: Any, window: int, windows: int, length: int) -> Any:
-    """Return what a window covers of an axis."""
-    return Span(window * length // windows, ((window + 1) * length + windows - 1) // windows)
+    def rows(self, shape: AdaptiveShape) -> int:
+        """Return the rows that cores share."""
+        return shape.oh
 
 
 class Tile(NamedTuple):
@@ -188,7 +217,7 @@ def average_row(core: Any, made: int, shape: Any, rows: int) -> None:
 
 
 @emits
-def adaptive(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any) -> None:
+def pool_rows(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any) -> None:
     """Pool this block's share of the rows of windows."""
     position = C0 * size_of(core, shape.dtype)
     taken = alloc(core, UB, tiling.slots * tiling.tile * position, tiling.slots)
@@ -218,6 +247,16 @@ def adaptive(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any) -> Non
         free(core, q_out)
     close(core, q_out)
     close(core, b.q)
+
+
+@emits
+def adaptive(core: Any, op: int, x: int, y: int, shape: Any, tiling: Any) -> None:
+    """Pool this block's share of the planes, or of the rows of windows."""
+    if tiling.planes > 0:
+        g = Grid(shape.h, shape.w, shape.oh, shape.ow, shape.dtype, tiling.planes)
+        pool_planes(core, op, x, y, g, shape.n * ((shape.c + C0 - 1) // C0), tiling.slots)
+    else:
+        pool_rows(core, op, x, y, shape, tiling)
 
 
 def spans(windows: int, length: int) -> list[slice]:
@@ -310,21 +349,21 @@ def sum_rows(core: Any, b: Tile, dy: int, shape: Any, row: int) -> None:
 
 @dataclass(frozen=True)
 class AdaptiveGradTiling(AdaptiveTiling):
-    """Positions of a tile of dx; a core takes rows of it."""
+    """Whole planes of a tile, or positions of one of dx; a core then takes rows of it."""
 
     @classmethod
-    def default(cls, shape: AdaptiveShape, platform: Platform) -> Self:
-        """Return tiles of whole rows, or of 16 KB."""
-        return cls(min(TILE_BYTES // (C0 * item_bytes(shape.dtype)), shape.w))
+    def positions(cls, shape: AdaptiveShape) -> int:
+        """Return whole rows, or 16 KB."""
+        return min(TILE_BYTES // (C0 * item_bytes(shape.dtype)), shape.w)
 
-    def blocks(self, shape: AdaptiveShape, platform: Platform) -> int:
-        """Return one core per row, as many as there are."""
-        return min(int(platform.ai_cores), shape.planes * shape.h)
+    def rows(self, shape: AdaptiveShape) -> int:
+        """Return the rows that cores share."""
+        return shape.h
 
 
-@kernel(AdaptiveShape, AdaptiveGradTiling, _grad_operands, _grad_reference)
-def adaptive_avg_pool_grad(core: Any, dy: int, dx: int, shape: Any, tiling: Any) -> None:
-    """dx[n, c, h, w] = sum of dy / count over the windows that cover it."""
+@emits
+def spread_rows(core: Any, dy: int, dx: int, shape: Any, tiling: Any) -> None:
+    """Compute this block's share of the rows of dx."""
     position, tile = C0 * size_of(core, shape.dtype), min(tiling.tile, shape.w)
     row_bytes = shape.ow * WIDE
     taken = alloc(core, UB, tiling.slots * shape.ow * position, tiling.slots)
@@ -355,3 +394,13 @@ def adaptive_avg_pool_grad(core: Any, dy: int, dx: int, shape: Any, tiling: Any)
             free(core, q_out)
     close(core, q_out)
     close(core, b.q)
+
+
+@kernel(AdaptiveShape, AdaptiveGradTiling, _grad_operands, _grad_reference)
+def adaptive_avg_pool_grad(core: Any, dy: int, dx: int, shape: Any, tiling: Any) -> None:
+    """dx[n, c, h, w] = sum of dy / count over the windows that cover it."""
+    if tiling.planes > 0:
+        g = Grid(shape.h, shape.w, shape.oh, shape.ow, shape.dtype, tiling.planes)
+        spread_planes(core, dy, dx, g, shape.n * ((shape.c + C0 - 1) // C0), tiling.slots)
+    else:
+        spread_rows(core, dy, dx, shape, tiling)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from davinci_sim.errors import BadShape
 from kernels import find
 from kernels.pooling_adaptive import covered, spans
-from tests.kernels.equality import differences, engines_agree, shape_of
+from tests.kernels.equality import P, differences, engines_agree, shape_of
 
 NAMES = ("adaptive_avg_pool", "adaptive_max_pool", "adaptive_avg_pool_grad")
 
@@ -23,7 +23,7 @@ NAMES = ("adaptive_avg_pool", "adaptive_max_pool", "adaptive_avg_pool_grad")
         "n": st.integers(1, 3), "c": st.integers(1, 40), "h": st.integers(1, 20), "w": st.integers(1, 30),
         "oh": st.integers(1, 12), "ow": st.integers(1, 12),
     }),
-    dtype=st.sampled_from(["fp16", "fp32"]), pick=st.integers(0, 1), seed=st.integers(0, 99),
+    dtype=st.sampled_from(["fp16", "fp32"]), pick=st.integers(0, 3), seed=st.integers(0, 99),
 )  # fmt: skip
 def test_any_size_of_result_equals_the_reference(name, axes, dtype, pick, seed):
     """Windows that overlap, that repeat the image, and that are the whole image."""
@@ -46,6 +46,18 @@ def test_windows_cover_the_axis_in_order(windows, length):
 def test_rows_longer_than_a_tile_are_pooled_in_pieces(name, dtype):
     kernel = find(name)
     shape = shape_of(kernel, dtype, n=1, c=20, h=3, w=1900, oh=2, ow=3)
+    assert not any(differences(kernel, shape, 0, 1).values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "axes", [(2, 20, 1, 130, 1, 3), (1, 16, 3, 5, 2, 150), (2, 16, 90, 90, 2, 2)], ids=str
+)
+def test_planes_that_are_wide_or_large_are_pooled_by_rows(name, axes):
+    """Where instructions cannot step from row to row, or a plane does not fit."""
+    kernel = find(name)
+    shape = shape_of(kernel, "fp16", **dict(zip(("n", "c", "h", "w", "oh", "ow"), axes, strict=True)))
+    assert kernel.tiling_type.default(shape, P).planes == 0
     assert not any(differences(kernel, shape, 0, 1).values())
 
 
