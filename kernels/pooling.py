@@ -2,6 +2,7 @@
 
 Maps lie as NC1HWC0. A tile is some planes of 16 channels, or some rows and columns of windows of one plane;
 its windows form one stream, so that an instruction works on up to 2040 of them (`kernels.pieces.pooling`).
+Where windows overlap, each row of the image is pooled once for all windows that see it, then rows of windows.
 """
 
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from kernels.lang import (
     queue,
     use,
     vadd,
+    vadds,
     vcmpv_eq,
     vcmpv_gt,
     vmax,
@@ -36,6 +38,7 @@ from kernels.pieces.fold import start_of
 from kernels.pieces.pooling import (
     BLOCK,
     C0,
+    LANES,
     Pool,
     Reach,
     Strided,
@@ -54,6 +57,7 @@ from kernels.pieces.pooling import (
     most_windows,
     move_map,
     numbers_of,
+    phases_of,
     pool_of,
     reach_of,
     store_windows,
@@ -62,7 +66,7 @@ from kernels.pieces.pooling import (
     window_blocks,
     windows_of,
 )
-from kernels.tiling.pooling import PoolGradTiling, PoolShape, PoolTiling
+from kernels.tiling.pooling import MOST_SHARED, MaxPoolTiling, PoolGradTiling, PoolShape
 
 Array = npt.NDArray[Any]
 BIT_BYTES = 16
@@ -85,6 +89,21 @@ class Piece(NamedTuple):
     windows: int
     repeat: int
     half: int
+
+
+class Part(NamedTuple):
+    """Elements of a window: the first one, how many, and what number stands for the index of the first."""
+
+    first: int
+    elements: int
+    number: int
+
+
+class Rows(NamedTuple):
+    """Buffers of `size` bytes: of each phase the largest elements of rows of windows, and their indices."""
+
+    at: int
+    size: int
 
 
 @emits
@@ -125,30 +144,108 @@ def larger(core: Any, p: Pool, piece: Piece, to: Strided, a: Strided, b: Strided
 
 
 @emits
-def pool_piece(core: Any, p: Pool, x: int, y: Strided, arg: Strided, piece: Piece, s: WorkSpace) -> None:
-    """Put the largest element of each window to y, the index of the first that is as large to arg."""
-    top, index = element(core, p, x, 0, 0, piece.window, piece.half), number_block(core, s, 0)
-    if p.kh * p.kw == 1:
+def first_larger(core: Any, p: Pool, piece: Piece, bits: int, y: Strided, a: Strided, b: Strided) -> None:
+    """Put the larger of a and b to y, and set the bits where it is b alone.
+
+    What selects by the bits comes behind: the unit then waits for both results at once.
+    """
+    vcmpv_gt(core, bits, b.at, a.at, piece.repeat, p.dtype, b.blk, a.blk, b.rep, a.rep)
+    larger(core, p, piece, y, a, b)
+
+
+@emits
+def pool_piece(
+    core: Any, p: Pool, x: int, y: Strided, arg: Strided, piece: Piece, s: WorkSpace, part: Part
+) -> None:
+    """Put the largest of some elements of each window to y, the index of the first as large as it to arg."""
+    top = element(core, p, x, part.first // p.kw, part.first % p.kw, piece.window, piece.half)
+    index = number_block(core, s, part.number)
+    if part.elements == 1:
         larger(core, p, piece, y, top, top)
         larger(core, p, piece, arg, index, index)
-    for number in range(1, p.kh * p.kw):
+    for more in range(1, part.elements):
+        number = part.first + more
         now = element(core, p, x, number // p.kw, number % p.kw, piece.window, piece.half)
-        vcmpv_gt(core, s.bits, now.at, top.at, piece.repeat, p.dtype, now.blk, top.blk, now.rep, top.rep)
-        select(core, p, piece, s.bits, arg, number_block(core, s, number), index)
-        larger(core, p, piece, y, top, now)
+        first_larger(core, p, piece, s.bits, y, top, now)
+        select(core, p, piece, s.bits, arg, number_block(core, s, part.number + more), index)
         top, index = y, arg
 
 
 @emits
-def pool_tile(core: Any, p: Pool, x: int, y: int, arg: int, windows: int, s: WorkSpace) -> None:
-    """Pool all windows of a tile, those that are not there included."""
-    whole = whole_repeats(core, p, windows)
-    most = most_windows(core, p, REPEATS)
+def pool_part(core: Any, p: Pool, x: int, y: int, arg: int, windows: int, s: WorkSpace, part: Part) -> None:
+    """Pool some elements of the windows of a stream."""
+    whole, most = whole_repeats(core, p, windows), most_windows(core, p, REPEATS)
     for half in range(p.unit):
         for window in range(0, whole, most):
             piece = piece_at(core, p, window, most, whole, half)
             top, index = dense(core, p, y, window, half), dense(core, p, arg, window, half)
-            pool_piece(core, p, x, top, index, piece, s)
+            pool_piece(core, p, x, top, index, piece, s, part)
+
+
+@emits
+def rows_of_windows(core: Any, p: Pool, r: Rows, i: int, piece: Piece) -> Any:
+    """Return what is known of row i of the windows: the largest elements and, `r.size` behind, indices."""
+    there = r.at + i % p.stride * 2 * r.size
+    return dense(core, p, there, piece.window + i // p.stride * p.pitch, piece.half)
+
+
+@emits
+def fold_rows(core: Any, p: Pool, r: Rows, y: int, arg: int, windows: int, s: WorkSpace) -> None:
+    """Pool the rows of windows: indices in a row become those in a window.
+
+    An index is too large by the rows from its own to the last one of this phase, until that has passed.
+    """
+    whole, most = whole_repeats(core, p, windows), most_windows(core, p, REPEATS)
+    for unit in range(p.unit * ((whole + most - 1) // most)):
+        piece = piece_at(core, p, unit // p.unit * most, most, whole, unit % p.unit)
+        top = rows_of_windows(core, p, r, 0, piece)
+        index = Strided(top.at + r.size, top.blk, top.rep)
+        to, made = dense(core, p, y, piece.window, piece.half), dense(core, p, arg, piece.window, piece.half)
+        for i in range(1, p.kh):
+            now = rows_of_windows(core, p, r, i, piece)
+            other = Strided(now.at + r.size, now.blk, now.rep)
+            if i % p.stride == 0:
+                lanes, lower = lanes_of(core, p, piece.windows), -1.0 * p.kw * p.stride
+                vadds(core, made.at, index.at, piece.repeat, lower, p.dtype, lanes, made.blk, index.blk,
+                      made.rep, index.rep)  # fmt: skip
+                index = made
+            first_larger(core, p, piece, s.bits, to, top, now)
+            select(core, p, piece, s.bits, made, other, index)
+            top, index = to, made
+
+
+@emits
+def shares_rows(core: Any, p: Pool) -> bool:
+    """Tell whether windows that see the same row pool it once: their indices are exact, too."""
+    return bool(p.kh > p.stride and p.kw > 1 and p.kh * p.kw <= MOST_SHARED)
+
+
+@emits
+def rows_of(core: Any, p: Pool) -> Any:
+    """Allocate the largest elements of the rows of windows, and their indices."""
+    phases = phases_of(core, p) if shares_rows(core, p) else 0
+    size = (p.phase + LANES) * p.unit * BLOCK
+    return Rows(alloc(core, UB, 2 * phases * size, max(1, 2 * phases)), size)
+
+
+@emits
+def indices(core: Any, p: Pool) -> int:
+    """Return how many numbers stand for indices."""
+    return p.kw * (phases_of(core, p) + p.above * p.stride) if shares_rows(core, p) else p.kh * p.kw
+
+
+@emits
+def pool_tile(core: Any, p: Pool, x: int, y: int, arg: int, windows: int, s: WorkSpace, r: Rows) -> None:
+    """Pool all windows of a tile, those that are not there included."""
+    if not shares_rows(core, p):
+        pool_part(core, p, x, y, arg, windows, s, Part(0, p.kh * p.kw, 0))
+        return
+    for phase in range(phases_of(core, p)):
+        there = r.at + phase * 2 * r.size
+        part = Part(phase * p.kw, p.kw, (phase + p.above * p.stride) * p.kw)
+        below = windows + (p.kh - 1 - phase) // p.stride * p.pitch
+        pool_part(core, p, x, there, there + r.size, below, s, part)
+    fold_rows(core, p, r, y, arg, windows, s)
 
 
 def windows_in(x: Array, shape: PoolShape, fill_value: float) -> Array:
@@ -209,14 +306,15 @@ def mask_indices(core: Any, p: Pool, t: Tile, arg: int, groups: int, mask: int) 
             mask_channels(core, p, there, (t.rows - 1) * p.pitch + t.cols, mask)
 
 
-@kernel(PoolShape, PoolTiling, _operands, max_pool_reference)
+@kernel(PoolShape, MaxPoolTiling, _operands, max_pool_reference)
 def max_pool(core: Any, x: int, y: int, argmax: int, shape: Any, tiling: Any) -> None:
     """y[n, c, oh, ow] = largest of x's windows kh x kw; argmax[n, c, oh, ow] = its index in the window."""
     p, slots, lowest = pool_of(core, shape, tiling, 0), tiling.slots, start_of(core, MAX)
     slot, result = map_blocks(core, p), window_blocks(core, p, p.height if p.planes > 1 else p.rows) * BLOCK
     ux, uy = alloc(core, UB, slots * slot * BLOCK, slots), alloc(core, UB, slots * 2 * result, slots * 2)
     bits = alloc(core, UB, (REPEATS + 1) * BIT_BYTES)
-    space = WorkSpace(numbers_of(core, p, p.kh * p.kw), bits, bits)
+    space = WorkSpace(numbers_of(core, p, indices(core, p)), bits, bits)
+    r = rows_of(core, p)
     mask = channel_mask(core, p, shape.c)
     for buffer in range(slots if p.pad > 0 else 0):
         blank(core, ux + buffer * slot * BLOCK, lowest, slot, p.dtype)
@@ -229,7 +327,7 @@ def max_pool(core: Any, x: int, y: int, argmax: int, shape: Any, tiling: Any) ->
         there, made = ux + use(core, q_in) * slot * BLOCK, uy + fill(core, q_out) * 2 * result
         if p.pad > 0 and p.row_tiles > 1:
             blank_map(core, p, t, there, lowest)
-        pool_tile(core, p, there, made, made + result, windows_of(core, p, t), space)
+        pool_tile(core, p, there, made, made + result, windows_of(core, p, t), space, r)
         if (
             p.pad > 0 and shape.c % C0 > 0
         ):  # the padding is less than the zeros of channels that are not there

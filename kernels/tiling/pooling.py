@@ -16,6 +16,8 @@ from kernels.tiling.conv2d_shape import BLOCK_BYTES, ceil_div, groups
 
 MAX_WINDOW = 2048
 """Elements of a window: fp16 counts that far exactly."""
+MOST_SHARED = 512
+"""Elements of a window up to which rows are pooled once for all windows: indices grow to thrice as many."""
 BUFFERS = 7  # in UB: each may begin behind a gap
 BITS_BYTES, PART_BYTES = 4096, 64 * 8 * BLOCK_BYTES
 TILE_CYCLES, INSTRUCTION_CYCLES, LATENCY = 300, 12, 700
@@ -27,9 +29,19 @@ class PoolShape(Shape):
     """x[n, c, h, w] and windows of kh x kw, `stride` apart, that reach `pad` beyond x on every side."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"n": 32, "c": 64, "h": 112, "w": 112, "kh": 3, "kw": 3, "stride": 2, "pad": 1},
+        {"n": 32, "c": 64, "h": 56, "w": 56, "kh": 3, "kw": 3, "pad": 1},
+        {"n": 32, "c": 512, "h": 7, "w": 7, "kh": 3, "kw": 3, "pad": 1},
+    )
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
         {"n": n, "c": c, "h": h, "w": h, "kh": k, "kw": k, "stride": stride, "pad": pad, "dtype": dtype}
-        for n, c, h, k, stride, pad in ((1, 16, 8, 2, 2, 0), (2, 20, 15, 3, 2, 1), (1, 64, 28, 3, 3, 0))
+        for n, c, h, k, stride, pad in (
+            (1, 16, 8, 2, 2, 0),
+            (2, 20, 15, 3, 2, 1),
+            (1, 64, 28, 3, 3, 0),
+            (1, 20, 9, 3, 1, 1),
+        )
         for dtype in (FP16, FP32)
     )
     n: int
@@ -155,6 +167,21 @@ class PoolTiling(Tiling):
     def window_rows(self, shape: PoolShape, rows: int) -> int:
         """Return the rows of windows of a tile of one plane."""
         return rows
+
+
+@dataclass(frozen=True)
+class MaxPoolTiling(PoolTiling):
+    """How maxima are cut: where windows overlap, rows of windows lie beside the map."""
+
+    def used_bytes(self, shape: PoolShape) -> int:
+        """Return what the buffers take in UB."""
+        used = super().used_bytes(shape)
+        if shape.kh <= shape.stride or shape.kw == 1 or shape.kh * shape.kw > MOST_SHARED:
+            return used
+        phases = min(shape.kh, shape.stride)
+        each = (self.windows(shape) + 2 * LANES) * shape.unit * BLOCK_BYTES + UB_GAP
+        numbers = shape.kw * (phases + shape.kh - 1 - shape.kh) * BLOCK_BYTES
+        return used + 2 * phases * each + numbers
 
 
 @dataclass(frozen=True)

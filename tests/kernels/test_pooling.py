@@ -52,11 +52,16 @@ def test_the_gradient_goes_to_the_maxima(axes, dtype, pick, seed):
     assert not any(differences(kernel, shape, pick, seed, grad_inputs(shape, seed)).values())
 
 
+@pytest.mark.parametrize("window", [(3, 3, 2), (5, 2, 1), (2, 4, 2), (4, 1, 1), (7, 3, 3)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_first_of_equal_maxima_counts(dtype):
-    """Indices count the window row by row; ties, zeros of both signs among them, go to the first."""
+def test_the_first_of_equal_maxima_counts(dtype, window):
+    """Indices count the window row by row; ties, zeros of both signs among them, go to the first.
+
+    Also where windows share rows: then the first row with the maximum counts, and in it the first column.
+    """
     kernel = find("max_pool")
-    shape = shape_of(kernel, dtype, n=2, c=17, h=9, w=20, kh=3, kw=3, stride=2)
+    kh, kw, stride = window
+    shape = shape_of(kernel, dtype, n=2, c=17, h=9, w=20, kh=kh, kw=kw, stride=stride)
     few = np.random.Generator(np.random.Philox(1)).integers(-1, 2, (2, 17, 9, 20)) * 0.5
     few[few == 0] *= -1
     inputs = {"x": few.astype(np.float16 if dtype == "fp16" else np.float32)}
