@@ -1,6 +1,7 @@
 """Average pooling of windows with stride and padding, and its gradient.
 
-Half precision is summed in fp32 and rounded once. Windows form one stream, as in max pooling.
+Half precision is summed in fp32 and rounded once. Windows form one stream, as in max pooling. Where windows
+overlap, rows are summed once for all that see them; so are the columns of a gradient.
 """
 
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.lang import (
+    ADD,
     FP16,
     FP32,
     MTE2,
@@ -21,6 +23,7 @@ from kernels.lang import (
     emits,
     fill,
     filled,
+    flat_binary,
     flat_convert,
     flat_dup,
     flat_scale,
@@ -30,16 +33,19 @@ from kernels.lang import (
     use,
     vadd,
     vaxpy_mixed,
+    vconv,
     vmuls,
 )
 from kernels.pieces.pooling import (
     BLOCK,
     C0,
+    LANES,
     Pool,
+    Span,
     Tile,
     blank,
     blank_map,
-    blank_unseen,
+    blank_rows,
     dense,
     element,
     fetch_map,
@@ -48,6 +54,7 @@ from kernels.pieces.pooling import (
     map_blocks,
     most_windows,
     move_map,
+    phases_of,
     pool_of,
     reach_of,
     store_windows,
@@ -56,6 +63,7 @@ from kernels.pieces.pooling import (
     window_blocks,
     windows_of,
 )
+from kernels.pieces.window import move_planes
 from kernels.pooling import scattered, windows_in
 from kernels.tiling.pooling import AverageGradTiling, AverageShape, AverageTiling, PoolShape
 
@@ -65,25 +73,15 @@ REPEATS, WIDE = 255, 64
 
 
 @emits
-def wide_pool(core: Any, p: Pool) -> Any:
-    """Return the same tiles for buffers in fp32."""
-    unit = p.unit * 2 if p.dtype == FP16 else p.unit
-    return Pool(
-        p.h, p.w, p.oh, p.ow, p.kh, p.kw, p.stride, p.pad, p.dtype // max(1, p.dtype) * 0 + FP32, unit,
-        p.planes, p.rows, p.cols, p.above, p.left, p.height, p.pitch, p.phase, p.row_tiles, p.col_tiles,
-        p.first, p.last,
-    )  # fmt: skip
-
-
-@emits
 def add_half(core: Any, p: Pool, total: int, x: int, number: int, windows: int) -> None:
-    """Add an element of each window, in fp16, to the sums: a repeat takes four windows."""
+    """Add an element of each window, in fp16, over their number, to the sums: a repeat takes four windows."""
+    factor = 1.0 / (p.kh * p.kw)
     most = most_windows(core, p, REPEATS) // 2 + 1 - is_near(core, p.stride, p.unit)
     for window in range(0, windows, most):
         count = min(most, windows - window)
         src = element(core, p, x, number // p.kw, number % p.kw, window, 0)
         to, lanes = total + window * WIDE, min(64, count * C0)
-        vaxpy_mixed(core, to, src.at, (count + 3) // 4, 1.0, lanes, 1, src.blk, 8, src.rep // 2)
+        vaxpy_mixed(core, to, src.at, (count + 3) // 4, factor, lanes, 1, src.blk, 8, src.rep // 2)
 
 
 @emits
@@ -116,6 +114,13 @@ def scale_column(core: Any, values: int, rows: int, pitch: int, factor: float) -
         vmuls(core, at, at, min(most, rows - row), factor, FP32, C0, 1, 1, rep, rep)
 
 
+class Room(NamedTuple):
+    """Room for sums in fp32: of windows, and of the rows of windows of each phase."""
+
+    total: int
+    rows: int
+
+
 class Corner(NamedTuple):
     """The first row and column of the windows of a plane in UB, and how many rows and columns there are."""
 
@@ -142,17 +147,58 @@ def leave_padding_out(core: Any, p: Pool, corner: Corner, planes: int, values: i
 
 
 @emits
-def average_tile(core: Any, p: Pool, t: Tile, made: int, x: int, total: int, include_pad: int) -> None:
+def add_element(core: Any, p: Pool, total: int, x: int, number: int, windows: int) -> None:
+    """Add an element of each window to the sums, in half precision already over the number of elements."""
+    if p.dtype == FP16:
+        add_half(core, p, total, x, number, windows)
+    else:
+        add_wide(core, p, total, x, number, windows)
+
+
+@emits
+def sum_elements(core: Any, p: Pool, total: int, x: int, first: int, elements: int, windows: int) -> None:
+    """Set the sums (fp32) to those of some elements of each window."""
+    flat_dup(core, total, 0.0, windows * C0, FP32)
+    for number in range(first, first + elements):
+        add_element(core, p, total, x, number, windows)
+
+
+@emits
+def shares_rows(core: Any, p: Pool) -> bool:
+    """Tell whether windows that see the same row share the sums of its elements: most rows are seen twice."""
+    return bool(p.kh >= 2 * p.stride and p.kw > 1)
+
+
+@emits
+def rows_bytes(core: Any, p: Pool) -> int:
+    """Return the bytes of the sums of all rows of a phase."""
+    return (p.phase + LANES) * WIDE
+
+
+@emits
+def sum_windows(core: Any, p: Pool, total: int, x: int, rows: int, windows: int) -> None:
+    """Set the sums (fp32) to those of all elements of each window."""
+    if not shares_rows(core, p):
+        sum_elements(core, p, total, x, 0, p.kh * p.kw, windows)
+        return
+    for phase in range(phases_of(core, p)):
+        below = windows + (p.kh - 1 - phase) // p.stride * p.pitch
+        sum_elements(core, p, rows + phase * rows_bytes(core, p), x, phase * p.kw, p.kw, below)
+    so_far = rows
+    for i in range(1, p.kh):
+        row = rows + i % p.stride * rows_bytes(core, p) + i // p.stride * p.pitch * WIDE
+        flat_binary(core, ADD, total, so_far, row, windows * C0, FP32)
+        so_far = total
+
+
+@emits
+def average_tile(core: Any, p: Pool, t: Tile, made: int, x: int, w: Room, include_pad: int) -> None:
     """Set the windows of a tile to the averages of their elements."""
-    windows, factor = windows_of(core, p, t), 1.0 / (p.kh * p.kw)
-    sums = total if p.dtype == FP16 else made
-    flat_dup(core, sums, 0.0, windows * C0, FP32)
-    for number in range(p.kh * p.kw):
-        if p.dtype == FP16:
-            add_half(core, p, sums, x, number, windows)
-        else:
-            add_wide(core, p, sums, x, number, windows)
-    flat_scale(core, sums, sums, windows * C0, factor, 0.0, FP32)
+    windows = windows_of(core, p, t)
+    sums = w.total if p.dtype == FP16 else made
+    sum_windows(core, p, sums, x, w.rows, windows)
+    if p.dtype == FP32:
+        flat_scale(core, sums, sums, windows * C0, 1.0 / (p.kh * p.kw), 0.0, FP32)
     if p.pad > 0 and include_pad == 0:
         leave_padding_out(core, p, Corner(t.row, t.col, t.rows, t.cols), t.planes, sums)
     if p.dtype == FP16:
@@ -198,7 +244,9 @@ def avg_pool(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     blocks = window_blocks(core, p, p.height if p.planes > 1 else p.rows)
     slot, result = map_blocks(core, p) * BLOCK, blocks * BLOCK
     ux, uy = alloc(core, UB, slots * slot, slots), alloc(core, UB, slots * result, slots)
-    total = alloc(core, UB, result * 2 if shape.dtype == FP16 else 0)
+    total, phases = alloc(core, UB, result * 2 if p.dtype == FP16 else 0), phases_of(core, p)
+    rows = alloc(core, UB, phases * rows_bytes(core, p) if shares_rows(core, p) else 0, phases)
+    w = Room(total, rows)
     for buffer in range(slots if p.pad > 0 else 0):
         blank(core, ux + buffer * slot, 0.0, slot // BLOCK, p.dtype)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
@@ -210,7 +258,7 @@ def avg_pool(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
         there, made = ux + use(core, q_in) * slot, uy + fill(core, q_out) * result
         if p.pad > 0 and p.row_tiles > 1:
             blank_map(core, p, t, there, 0.0)
-        average_tile(core, p, t, made, there, total, shape.include_pad)
+        average_tile(core, p, t, made, there, w, shape.include_pad)
         if p.pad > 0 and p.col_tiles > 1:
             blank(core, there, 0.0, slot // BLOCK, p.dtype)
         free(core, q_in)
@@ -221,57 +269,110 @@ def avg_pool(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     close(core, q_in)
 
 
-@emits
-def give(core: Any, p: Pool, dx: int, dy: int, windows: int, number: int) -> None:
-    """Write dy of each window (fp32) to an element of dx, or add it where another element is written."""
-    i, j, most = number // p.kw, number % p.kw, most_windows(core, p, REPEATS)
-    for half in range(2):
-        for window in range(0, windows, most):
-            count = min(most, windows - window)
-            repeat, lanes = (count + 7) // 8, min(64, count * 8)
-            to, src = element(core, p, dx, i, j, window, half), dense(core, p, dy, window, half)
-            if i < p.stride and j < p.stride:
-                vmuls(core, to.at, src.at, repeat, 1.0, FP32, lanes, to.blk, src.blk, to.rep, src.rep)
-            else:
-                vadd(
-                    core, to.at, to.at, src.at, repeat, FP32, lanes, to.blk, to.blk, src.blk, to.rep, to.rep,
-                    src.rep,
-                )  # fmt: skip
+class Sums(NamedTuple):
+    """Buffers of `size` bytes in fp32, a number for each position that a window could start at.
+
+    What each window gives; for each phase of columns that several windows of a row see, what these give
+    together; the sums of one phase of rows and columns.
+    """
+
+    given: int
+    rows: int
+    total: int
+    size: int
 
 
 @emits
-def share_tile(core: Any, p: Pool, t: Tile, dx: int, dy: int) -> None:
-    """Give dy (fp32) of all windows that reach into a tile to their elements: those that write come first."""
-    reach = reach_of(core, p, t)
-    before = (t.planes - 1) * p.height
-    windows, room = (before + reach.rows) * p.pitch, (before + p.height - reach.top) * p.pitch
-    there = dx + reach.top * p.pitch * p.stride * p.unit * BLOCK
+def shared_phases(core: Any, length: int, stride: int) -> int:
+    """Return how many phases of an axis several windows see."""
+    return min(stride, max(0, length - stride))
+
+
+@emits
+def sums_of(core: Any, p: Pool) -> Any:
+    """Allocate the sums."""
+    size = p.planes * p.height * p.pitch * WIDE
+    down, across = shared_phases(core, p.kh, p.stride), shared_phases(core, p.kw, p.stride)
+    given, rows = alloc(core, UB, size), alloc(core, UB, across * size, max(1, across))
+    return Sums(given, rows, alloc(core, UB, size * min(1, down)), size)
+
+
+@emits
+def add_shifted(core: Any, dst: int, src: int, shift: int, terms: int, start: int, end: int) -> None:
+    """dst[q] = src[q] + src[q - shift] + src[q - 2 * shift] ..., so many terms, for q from start to end."""
+    to, there, n = dst + start * WIDE, src + start * WIDE, (end - start) * C0
+    flat_binary(core, ADD, to, there, there - shift * WIDE, n, FP32)
+    for term in range(2, terms):
+        flat_binary(core, ADD, to, to, there - term * shift * WIDE, n, FP32)
+
+
+@emits
+def share_rows(core: Any, p: Pool, s: Sums, positions: int) -> None:
+    """Add up what windows of a row give to each column, for the phases of columns that several see."""
+    for column in range(shared_phases(core, p.kw, p.stride)):
+        to, terms = s.rows + column * s.size, (p.kw - column + p.stride - 1) // p.stride
+        blank(core, to, 0.0, p.left * 2, FP32)
+        add_shifted(core, to, s.given, 1, terms, p.left, positions)
+
+
+@emits
+def share_tile(core: Any, p: Pool, t: Tile, s: Sums, result: int) -> None:
+    """Set the map of a tile to what windows give to each position: sums along rows, then along columns."""
+    start, end = p.above * p.pitch, t.planes * p.height * p.pitch
     if p.kw < p.stride:
-        blank(core, dx, 0.0, map_blocks(core, p), FP32)
-    elif p.planes == 1:
-        blank_unseen(core, p, reach, dx, FP32)
-    for adds in range(2):
-        for number in range(p.kh * p.kw):
-            writes = 1 if number // p.kw < p.stride and number % p.kw < p.stride else 0
-            some = min(windows, room - number // p.kw // p.stride * p.pitch)
-            if writes != adds and some > 0:
-                give(core, p, there, dy, some, number)
+        blank(core, result, 0.0, map_blocks(core, p), p.dtype)
+    share_rows(core, p, s, end)
+    for phase in range(phases_of(core, p) * min(p.stride, p.kw)):
+        row, column = phase // min(p.stride, p.kw), phase % min(p.stride, p.kw)
+        src = s.given
+        if column < shared_phases(core, p.kw, p.stride):
+            src = s.rows + column * s.size
+        if row < shared_phases(core, p.kh, p.stride):
+            add_shifted(core, s.total, src, p.pitch, (p.kh - row + p.stride - 1) // p.stride, start, end)
+            src = s.total
+        place = row * p.phase * p.stride + start * p.stride + column
+        put_apart(core, p, result + place * p.unit * BLOCK, src + start * WIDE, end - start)
 
 
 @emits
-def widen_windows(core: Any, p: Pool, t: Tile, wide: int, dy: int, include_pad: int) -> None:
-    """Set the windows of a tile in fp32 to what each gives to every element."""
+def put_apart(core: Any, p: Pool, dst: int, src: int, positions: int) -> None:
+    """Put neighbouring positions (fp32) to every `p.stride`th position of a map."""
+    if p.dtype == FP16:
+        narrow_apart(core, dst, src, positions, p.stride)
+    else:
+        move_planes(core, dst, src, positions, 2, 2 * p.stride, 2)
+
+
+@emits
+def narrow_apart(core: Any, dst: int, src: int, positions: int, stride: int) -> None:
+    """Convert positions from fp32, where they are neighbours, to fp16, `stride` blocks apart."""
+    most = REPEATS if 4 * stride <= REPEATS else 1
+    done = 0
+    while done < positions:
+        repeat = max(1, min(most, (positions - done) // 4))
+        lanes, apart = min(64, (positions - done) * C0), 4 * stride if most > 1 else 0
+        to, start = dst + done * stride * BLOCK, src + done * WIDE
+        vconv(core, to, start, FP16, repeat, FP32, lanes, stride, 1, apart, 8)
+        done += repeat * 4
+
+
+@emits
+def widen_windows(core: Any, p: Pool, t: Tile, given: int, dy: int, include_pad: int) -> None:
+    """Set the windows of a tile in fp32 to what each gives to an element; those that are not there to 0."""
     reach, factor = reach_of(core, p, t), 1.0 / (p.kh * p.kw)
     windows = ((t.planes - 1) * p.height + reach.rows) * p.pitch
+    wide = given + reach.top * p.pitch * WIDE
     if p.dtype == FP16:
         flat_convert(core, wide, FP32, dy, FP16, windows * C0)
         flat_scale(core, wide, wide, windows * C0, factor, 0.0, FP32)
     else:
         flat_scale(core, wide, dy, windows * C0, factor, 0.0, FP32)
+    if p.planes == 1:
+        span = Span(reach.top, min(p.height, reach.top + reach.rows), reach.top)
+        blank_rows(core, given, span, p.height, p.pitch * 2, 0.0, FP32)
     if p.pad > 0 and include_pad == 0:
         corner = Corner(reach.first, t.col - p.left, reach.rows, t.cols + p.left)
         leave_padding_out(core, p, corner, t.planes, wide)
-    blank(core, wide + windows * WIDE, 0.0, 8 * 2, FP32)  # instructions work on up to seven windows too many
 
 
 @emits
@@ -292,12 +393,10 @@ def fetch_windows(
 def avg_pool_grad(core: Any, dy: int, dx: int, shape: Any, tiling: Any) -> None:
     """dx[n, c, h, w] = sum of dy / count over the windows that see it."""
     p, slots = pool_of(core, shape, tiling, 1), tiling.slots
-    w, rows = wide_pool(core, p), p.height if p.planes > 1 else min(p.height, p.oh)
+    rows = p.height if p.planes > 1 else min(p.height, p.oh)
     size, slot = window_blocks(core, p, rows) * BLOCK, map_blocks(core, p) * BLOCK
-    most = map_blocks(core, w)
     given, made = alloc(core, UB, slots * size, slots), alloc(core, UB, slots * slot, slots)
-    wide = alloc(core, UB, window_blocks(core, w, rows) * BLOCK)
-    sums = alloc(core, UB, most * BLOCK if p.dtype == FP16 else 0)
+    s = sums_of(core, p)
     zeros = alloc(core, UB, p.cols * p.stride * p.unit * BLOCK if p.kh < p.stride else 0)
     blank(core, zeros, 0.0, p.cols * p.stride * p.unit if p.kh < p.stride else 0, p.dtype)
     for buffer in range(slots):
@@ -309,14 +408,12 @@ def avg_pool_grad(core: Any, dy: int, dx: int, shape: Any, tiling: Any) -> None:
         fetch_windows(core, p, q_in, shape, number + slots - 1, dy, given, size)
         t = tile_at(core, p, shape, number, 1)
         there = given + use(core, q_in) * size
-        widen_windows(core, p, t, wide, there, shape.include_pad)
+        widen_windows(core, p, t, s.given, there, shape.include_pad)
         if p.col_tiles > 1:
             blank(core, there, 0.0, size // BLOCK, p.dtype)
         free(core, q_in)
         result = made + fill(core, q_out) * slot
-        share_tile(core, w, t, sums if p.dtype == FP16 else result, wide)
-        if p.dtype == FP16:
-            flat_convert(core, result, FP16, sums, FP32, slot // 2)
+        share_tile(core, p, t, s, result)
         filled(core, q_out)
         move_map(core, p, t, dx, made + use(core, q_out) * slot, 1)
         store_zeros(core, p, t, dx, zeros)

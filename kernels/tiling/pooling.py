@@ -101,6 +101,8 @@ class PoolTiling(Tiling):
     cols: int
     slots: int = 2
     planes: int = 1
+    WORK_BYTES: ClassVar[int] = BITS_BYTES
+    """Bits of comparisons and products of an instruction."""
 
     @classmethod
     def default(cls, shape: PoolShape, platform: Platform) -> Self:
@@ -148,7 +150,7 @@ class PoolTiling(Tiling):
         beyond = shape.kw + 2 * LANES
         positions = self.map_positions(shape, windows) + beyond + 2 * self.stored(shape)
         slot = positions * shape.unit * BLOCK_BYTES
-        work = shape.kh * shape.kw * BLOCK_BYTES + BITS_BYTES + PART_BYTES
+        work = shape.kh * shape.kw * BLOCK_BYTES + self.WORK_BYTES
         zeros = min(self.cols, self.grid(shape)[1]) * s * shape.unit * BLOCK_BYTES if shape.kh < s else 0
         return self.slots * slot + work + zeros + BUFFERS * UB_GAP
 
@@ -188,6 +190,8 @@ class MaxPoolTiling(PoolTiling):
 class PoolGradTiling(PoolTiling):
     """How a gradient is cut: tiles own positions of dx, in groups of a stride, and see all windows there."""
 
+    WORK_BYTES: ClassVar[int] = BITS_BYTES + PART_BYTES
+
     @classmethod
     def grid(cls, shape: PoolShape) -> tuple[int, int]:
         """Return the rows and columns of groups of positions."""
@@ -217,19 +221,27 @@ class AverageShape(PoolShape):
 class AverageTiling(PoolTiling):
     """How averages are cut: half precision needs sums in fp32 beside."""
 
+    WORK_BYTES: ClassVar[int] = 0
+
     def used_bytes(self, shape: PoolShape) -> int:
         """Return what the buffers take in UB."""
-        return super().used_bytes(shape) + (self.stored(shape) + LANES) * 2 * BLOCK_BYTES
+        used = super().used_bytes(shape) + (self.stored(shape) + LANES) * 2 * BLOCK_BYTES
+        if shape.kh < 2 * shape.stride or shape.kw == 1:
+            return used
+        return used + shape.stride * ((self.windows(shape) + 2 * LANES) * 2 * BLOCK_BYTES + UB_GAP)
 
 
 @dataclass(frozen=True)
 class AverageGradTiling(PoolGradTiling):
-    """How the gradient of averages is cut: half precision needs windows and a map in fp32 beside."""
+    """How the gradient of averages is cut: what windows give in fp32 beside, and its sums."""
+
+    WORK_BYTES: ClassVar[int] = 0
 
     def used_bytes(self, shape: PoolShape) -> int:
         """Return what the buffers take in UB."""
-        positions = self.map_positions(shape, self.windows(shape)) + shape.kw + self.stored(shape) + LANES
-        return super().used_bytes(shape) + positions * 2 * BLOCK_BYTES
+        down, across = (min(shape.stride, max(0, window - shape.stride)) for window in (shape.kh, shape.kw))
+        each = self.windows(shape) * 2 * BLOCK_BYTES + UB_GAP
+        return super().used_bytes(shape) + (1 + across + min(1, down)) * each
 
 
 @lru_cache(maxsize=512)
