@@ -135,8 +135,7 @@ def train(plan: Plan, console: Console | None = None) -> Training:
 
 def _chip(name: str, engine: str) -> Any:
     """Return the simulated chip called `name`, or that of a user's file; `engine` tells its time."""
-    from davinci_sim.platforms import platform_names
-    from davinci_sim.platforms.user_file import is_file_name
+    from davinci_sim.platforms import is_file_name, platform_names
 
     if name not in platform_names() and not is_file_name(name):
         raise unknown("device", name, ["host", *platform_names()])

@@ -14,7 +14,9 @@ from davinci_sim.errors import unknown
 if TYPE_CHECKING:
     from kernels.lang.kernel import Kernel
 
-_NOT_FAMILIES = {"reference_page", "run", "roofline", "tolerance", "compiled", "rules", "check", "samples"}
+_NOT_FAMILIES = {
+    "bounds", "check", "compiled", "reference_page", "roofline", "rules", "run", "samples", "tolerance",
+}  # fmt: skip
 
 
 class _Kernels(ModuleType):

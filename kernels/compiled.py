@@ -33,7 +33,8 @@ from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import Program, parse
 from davinci_sim.isa import INSTRUCTIONS
-from davinci_sim.isa.cache import CACHE_FOLDER, KNOWN, digest_of
+from davinci_sim.isa.cache import CACHE_FOLDER, digest_of
+from davinci_sim.isa.jit import KNOWN
 from davinci_sim.isa.state import CoreState, new_core_state
 from davinci_sim.platforms import platform
 from kernels.lang import packed
@@ -109,7 +110,7 @@ def _compile_language() -> None:
     functions = {
         each: [_annotated(kind) for kind in each.annotations]
         for each in KNOWN.values()
-        if each.py_func.__module__.rpartition(".")[0] in {package.__name__ for package in _SHARED}
+        if each.__module__.rpartition(".")[0] in {package.__name__ for package in _SHARED}
     }
     for function, kinds in (emitters | functions).items():
         if None not in kinds:

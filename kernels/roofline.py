@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.chip import Task
 from davinci_sim.core.columns import column
-from davinci_sim.core.costs import costs_of, without_losses
-from davinci_sim.core.dispatch import count_cycles
-from davinci_sim.core.order import BARRIER, SET, WAIT
 from davinci_sim.isa import INSTRUCTIONS
 from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.state import SPACE_SHIFT
@@ -19,6 +16,9 @@ from davinci_sim.memory.spaces import Space
 from davinci_sim.platforms import Platform
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape
+
+if TYPE_CHECKING:
+    from davinci_sim.chip import Task
 
 BLOCK_BYTES = 32
 _EIGHT_BIT = ("int8", "uint8")
@@ -102,6 +102,10 @@ def roofline(kernel: Kernel, shape: Shape, platform: Platform, task: Task | None
 
 def _vector_cycles(task: Task, platform: Platform) -> int:
     """Return what the vector units of all cores together take for a task, without conflicts."""
+    from davinci_sim.core.costs import costs_of, without_losses
+    from davinci_sim.core.dispatch import count_cycles
+    from davinci_sim.core.order import BARRIER, SET, WAIT
+
     ours = task.words[(task.words[:, 0] >> 8) & 255 == int(Pipe.V)]
     is_work = ~np.isin(ours[:, 0] & 255, (SET, WAIT, BARRIER))
     return int(count_cycles(ours[is_work], without_losses(costs_of(platform))).sum())

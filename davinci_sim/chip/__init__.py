@@ -1,8 +1,23 @@
 """The chip around the cores: shared memory, tasks and streams, the remembered times of equal tasks."""
 
-from davinci_sim.chip.chip import Chip
-from davinci_sim.chip.remembered import TaskTime
-from davinci_sim.chip.stream import Event, Stream
-from davinci_sim.chip.task import Task
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from davinci_sim.chip.chip import Chip
+    from davinci_sim.chip.remembered import TaskTime
+    from davinci_sim.chip.stream import Event, Stream
+    from davinci_sim.chip.task import Task
 
 __all__ = ["Chip", "Event", "Stream", "Task", "TaskTime"]
+
+_HOME = {"Chip": "chip", "Event": "stream", "Stream": "stream", "Task": "task", "TaskTime": "remembered"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: a task is declared without the engine."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'davinci_sim.chip' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,6 +1,5 @@
 """A Program: the instruction records of one core, as data that prints, parses and hashes."""
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -47,6 +46,8 @@ class Program:
 
     def digest(self) -> str:
         """Return the SHA-256 of what the core does; source lines do not count."""
+        import hashlib
+
         plain = self.words.copy()
         plain[:, 0] &= 0xFFFFFFFF
         return hashlib.sha256(plain.tobytes()).hexdigest()

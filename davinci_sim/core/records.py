@@ -22,8 +22,7 @@ RARE_MODULES = frozenset(f"davinci_sim.isa.{name}" for name in _RARE.split())
 
 def is_rare(declared: Instruction) -> bool:
     """Tell whether an instruction is one that few kernels need."""
-    emitter = declared.emitter
-    return getattr(emitter, "py_func", emitter).__module__ in RARE_MODULES
+    return declared.emitter.__module__ in RARE_MODULES
 
 
 def families(instructions: Iterable[Instruction]) -> list[list[Instruction]]:

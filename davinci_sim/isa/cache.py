@@ -24,6 +24,8 @@ from numba.core import caching
 from numba.core.errors import NumbaError
 from numba.core.runtime import nrt
 
+from davinci_sim.isa.jit import KNOWN
+
 CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
 FunctionCache: Any = caching.FunctionCache
 IndexDataCacheFile: Any = caching.IndexDataCacheFile
@@ -36,8 +38,9 @@ def _translator() -> str:
     """Digest the sources of what makes and keeps machine code: another translator leaves old code alone."""
     sources = [
         _ISA / "cache.py",
-        _ISA / "checks.py",
+        _ISA / "compiler.py",
         _ISA / "jit.py",
+        _ISA / "lowering.py",
         *sorted((_ISA / "direct").glob("*.py")),
     ]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
@@ -131,14 +134,12 @@ def _fact(name: str, value: Any, names: tuple[str, ...], into_calls: bool) -> It
 
 Needed = tuple[str, str, tuple[Any, ...], str]
 """A function called by address: module, name, types of the arguments, symbol."""
-KNOWN: dict[tuple[str, str], Any] = {}
-"""Every function that can be called by address, by module and name."""
 
 
 def _result_of(needed: Needed) -> str:
     """Return the type of a function's result: a tuple that it passes on may have got another field."""
     module, name, arguments, _ = needed
-    return str(KNOWN[module, name].overloads[arguments].signature.return_type)
+    return str(KNOWN[module, name].dispatcher.overloads[arguments].signature.return_type)
 
 
 def _is_there(needed: Needed, result: str) -> bool:
@@ -151,7 +152,11 @@ def _is_there(needed: Needed, result: str) -> bool:
             return False
     known = KNOWN.get((module, name))
     try:
-        return known is not None and known.symbol_for(arguments) == symbol and _result_of(needed) == result
+        return (
+            known is not None
+            and known.dispatcher.symbol_for(arguments) == symbol
+            and _result_of(needed) == result
+        )
     except NumbaError:  # it has changed, and no longer takes what it was called with
         return False
 

@@ -37,6 +37,11 @@ class Field:
     default: int | float | None = None
     name: str = ""
 
+    def __set_name__(self, _owner: type, name: str) -> None:
+        """Take the name of the first declaration that has the field."""
+        if not self.name:
+            object.__setattr__(self, "name", name)
+
     @property
     def rule(self) -> str:
         """Say what is legal, as an error message wants it."""

@@ -17,7 +17,6 @@ page follow. The class itself is replaced by its emitter; the rest hangs on `emi
 
 import inspect
 import sys
-from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +26,7 @@ import numpy as np
 from davinci_sim.errors import InternalError
 from davinci_sim.isa import checks, generated, state
 from davinci_sim.isa.fields import DTYPE_NAMES, Field, ImmediateField, MaskField, Operand
-from davinci_sim.isa.jit import apart
+from davinci_sim.isa.jit import apart, made_apart
 from davinci_sim.isa.pipes import Pipe
 
 WORDS = 8
@@ -41,7 +40,8 @@ Routes = dict[tuple[int, int], Pipe]
 class Instruction:
     """One declared instruction and what was derived from it.
 
-    `refusals` are rules between operands: a condition in the emitter's words, and what a user reads then.
+    `record` names the tuple of decoded values (see `isa.generated`). `refusals` are rules between operands: a
+    condition in the emitter's words, and what a user reads then.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Instruction:
     default_dtype: int | None
     fields: tuple[Field, ...]
     offsets: tuple[int, ...]
-    doc: str
-    record: type
+    declaration: type
+    record: str
     decode: Callable[..., Any]
     cycles: Callable[..., Any]
     accesses: Callable[..., Any]
@@ -63,6 +63,11 @@ class Instruction:
     transfer: Callable[..., Any] | None
     emitter: Any
     refusals: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def doc(self) -> str:
+        """What the instruction does, with its `Model:` and `Source:`."""
+        return _documentation(self.declaration)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -100,7 +105,7 @@ def instruction(
     def declare(cls: type) -> Any:
         fields = tuple(_fields_of(cls))
         offsets = tuple(_offsets(fields, cls.__name__))
-        record = _record_type(cls, fields)
+        record = _record_title(cls, fields)
         decode = _decoder(cls, record, fields, offsets)
         codes = tuple(DTYPE_NAMES.index(dtype) for dtype in dtypes)
         declared = Instruction(
@@ -113,7 +118,7 @@ def instruction(
             default_dtype=None if fallback is None else DTYPE_NAMES.index(fallback),
             fields=fields,
             offsets=offsets,
-            doc=_documentation(cls),
+            declaration=cls,
             record=record,
             decode=decode,
             cycles=_part(cls, "cycles", allocates=False),
@@ -125,7 +130,9 @@ def instruction(
             refusals=tuple(getattr(cls, "refuse", {}).items()),
         )
         kinds = tuple("float" if is_float else "int" for _, _, is_float in declared.parameters)
-        emitter = apart(_made(_emitter_source(declared), cls, {}), kinds, allocates=False)
+        emitter = made_apart(
+            cls.__module__, cls.__name__, lambda: _made(_emitter_source(declared), cls, {}), kinds
+        )
         declared = replace(declared, emitter=emitter)
         emitter.instruction = declared
         INSTRUCTIONS[declared.name] = declared
@@ -140,7 +147,7 @@ def _fields_of(cls: type) -> Iterator[Field]:
     for base in reversed(cls.__mro__):
         for key, value in vars(base).items():
             if isinstance(value, Field):
-                seen[key] = replace(value, name=key)
+                seen[key] = value if value.name == key else replace(value, name=key)
     yield from seen.values()
 
 
@@ -171,7 +178,7 @@ def _part(cls: type, part: str, allocates: bool = True) -> Callable[..., Any]:
     function: Callable[..., Any] | None = getattr(cls, part, None)
     if function is None:
         raise InternalError(f"instruction {cls.__name__} declares no {part}()")
-    return apart(getattr(function, "py_func", function), allocates=allocates)
+    return apart(function, allocates=allocates)
 
 
 def _offsets(fields: tuple[Field, ...], name: str) -> Iterator[int]:
@@ -188,24 +195,27 @@ def _offsets(fields: tuple[Field, ...], name: str) -> Iterator[int]:
         )
 
 
-def _record_type(cls: type, fields: tuple[Field, ...]) -> type:
-    """Return the named tuple of decoded values, one per set of operands, importable for Numba's cache."""
+def _record_title(cls: type, fields: tuple[Field, ...]) -> str:
+    """Declare the named tuple of decoded values, one per set of operands; return its name."""
     names: list[str] = []
     for field in fields:
         names += [f"{field.name}_lo", f"{field.name}_hi"] if isinstance(field, MaskField) else [field.name]
     holder = next((base for base in cls.__mro__ if _own_fields(base)), cls)
     title = f"{holder.__name__}_fields"
-    if not hasattr(generated, title):
-        record = namedtuple(title, [*names, "dtype", "opcode"], module=generated.__name__)  # type: ignore[misc]
-        setattr(generated, title, record)
-    return getattr(generated, title)  # type: ignore[no-any-return]
+    generated.FIELDS.setdefault(title, (*names, "dtype", "opcode"))
+    return title
 
 
-def _decoder(cls: type, record: type, fields: tuple[Field, ...], offsets: tuple[int, ...]) -> Any:
+def _decoder(cls: type, record: str, fields: tuple[Field, ...], offsets: tuple[int, ...]) -> Any:
     """Return the function from words and a row to the named tuple; one per set of operands."""
-    known = [declared.decode for declared in INSTRUCTIONS.values() if declared.record is record]
-    source = _decoder_source(record.__name__, fields, offsets)
-    return known[0] if known else apart(_made(source, cls, {record.__name__: record}), allocates=False)
+    known = [declared.decode for declared in INSTRUCTIONS.values() if declared.record == record]
+    if known:
+        return known[0]
+
+    def make() -> Any:
+        return _made(_decoder_source(record, fields, offsets), cls, {record: getattr(generated, record)})
+
+    return made_apart(cls.__module__, f"decode_{record}", make, ())
 
 
 def _own_fields(cls: type) -> bool:

@@ -24,6 +24,15 @@ def platform_names() -> tuple[str, ...]:
     return tuple(sorted(name for name in modules if name not in _NOT_CHIPS and not name.startswith("_")))
 
 
+def is_file_name(name: str) -> bool:
+    """Tell whether a platform is given as a file: it ends in .toml or .py, or has a folder in it.
+
+    >>> is_file_name("ascend910a"), is_file_name("my_chip.toml"), is_file_name("chips/mine")
+    (False, True, True)
+    """
+    return name.endswith((".toml", ".py")) or "/" in name or "\\" in name
+
+
 def platform(name: str) -> Platform:  # replaces the submodule of the same name as the package's attribute
     """Return the chip called `name`, or that of a user's file; an unknown name is answered with the nearest.
 
@@ -33,9 +42,9 @@ def platform(name: str) -> Platform:  # replaces the submodule of the same name 
         UnknownName: there is no such chip.
         BadPlatform: the file is missing, is wrong, or says something impossible.
     """
-    from davinci_sim.platforms.user_file import is_file_name, load
-
     if is_file_name(name):
+        from davinci_sim.platforms.user_file import load
+
         return load(name)
     if name not in platform_names():
         raise unknown("platform", name, platform_names())

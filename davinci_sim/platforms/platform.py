@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -125,6 +124,8 @@ class Platform:
     @cached_property
     def digest(self) -> str:
         """What tells apart chips that may share a name: a digest of all values and of the instructions."""
+        import hashlib
+
         values = sorted((key, repr(figure.value)) for key, figure in self.figures.items())
         types = sorted((name, sorted(known)) for name, known in self.instructions.items())
         return hashlib.blake2b(repr((values, types)).encode(), digest_size=8).hexdigest()

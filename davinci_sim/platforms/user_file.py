@@ -40,15 +40,6 @@ PARTS = ("value", "unit", "provenance", "source")
 EXAMPLE = '{ value = 131072, unit = "B", provenance = "assumed", source = "what if UB were halved" }'
 
 
-def is_file_name(name: str) -> bool:
-    """Tell whether a platform is given as a file: it ends in .toml or .py, or has a folder in it.
-
-    >>> is_file_name("ascend910a"), is_file_name("my_chip.toml"), is_file_name("chips/mine")
-    (False, True, True)
-    """
-    return name.endswith((".toml", ".py")) or "/" in name or "\\" in name
-
-
 def load(name: str, within: tuple[Path, ...] = ()) -> Platform:
     """Return the platform of a file, checked; `within` are the files that lead to it by their bases.
 
@@ -174,7 +165,7 @@ class _Toml:
 
     def _base(self, within: tuple[Path, ...]) -> Platform:
         """Return the chip that this one inherits from: one of the kit, or a file beside this one."""
-        from davinci_sim.platforms import platform, platform_names
+        from davinci_sim.platforms import is_file_name, platform, platform_names
 
         base = self._text("base", "")
         if not base:

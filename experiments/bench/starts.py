@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import functools
 import json
+import statistics
 import tempfile
+import time
 
-from experiments.bench.registry import benchmark, median_seconds, python, seconds
+from experiments.bench.registry import REPEATS, benchmark, median_seconds, python, seconds
 
 _CLI = ("-m", "experiments.cli.main")
-_MATMUL = (*_CLI, "kernel", "run", "matmul", "--shape", "m=1024,k=1024,n=1024")
+_PROBLEM = ("matmul", "--shape", "m=1024,k=1024,n=1024")
+_MATMUL = (*_CLI, "kernel", "run", *_PROBLEM)
+_FIRST_BOUND = """
+import sys, time
+from experiments.cli import problem, profile
+from experiments.cli.main import kernel
+
+def begin(*given):
+    global begun
+    begun = time.monotonic()
+    return problem.problem_of(*given)
+
+def show(found):
+    problem.show_bounds(found)
+    print(begun, time.monotonic())
+    sys.exit()
+
+profile.problem_of, profile.show_bounds = begin, show
+kernel.main(sys.argv[1:])
+"""
 _EACH_KERNEL = """
 import json, time
 import kernels
@@ -47,6 +68,25 @@ def davinci_help_cold() -> float:
     """Time the same when no byte code is there yet."""
     with tempfile.TemporaryDirectory() as empty:
         return seconds(python(*_CLI, "--help", PYTHONPYCACHEPREFIX=empty))
+
+
+@benchmark("s", at_most=0.1)
+def bound_of_a_command() -> float:
+    """Time `davinci kernel profile matmul` from the command's first line to the bound on the screen."""
+    return statistics.median(_bound_seconds()[0] for _ in range(REPEATS))
+
+
+@benchmark("s", at_most=0.3)
+def bound_of_a_process() -> float:
+    """Time the same from the start of the process: Python, the command line and NumPy included."""
+    return statistics.median(_bound_seconds()[1] for _ in range(REPEATS))
+
+
+def _bound_seconds() -> tuple[float, float]:
+    """Return how long a bound takes to be printed after a command has begun, and after its process has."""
+    start = time.monotonic()
+    begun, printed = map(float, python("-c", _FIRST_BOUND, "profile", *_PROBLEM)().split()[-2:])
+    return printed - begun, printed - start
 
 
 @benchmark("s", at_most=60.0)

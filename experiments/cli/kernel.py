@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from experiments.cli.output import (
     report,
     seed_option,
 )
-from experiments.cli.problem import problem_of, problem_options, tiling_option
+from experiments.cli.problem import problem_of, problem_options, show_bounds, tiling_option
 from experiments.cli.profile import profile_kernel
 from experiments.cli.retune import retune_kernels
 from experiments.cli.show import show_kernel, step_kernel
@@ -111,17 +112,21 @@ def run_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:  # fmt: skip
     """Run kernel NAME, or NAME in a file of yours given as file.py:NAME, on a simulated chip.
 
+    While a person waits, what no launch can beat stands on the screen.
     The cycles are those of the kernel on the cores; what the chip takes to start a task comes on top and is
     told separately. A result that differs from its reference by more than rounding allows exits with 1.
     """
     from experiments.files import writable_file
+
+    problem = problem_of(name, shape, dtype, platform, tiling)
+    for path in filter(None, (trace, timeline)):
+        writable_file(path)
+    if sys.stderr.isatty():
+        show_bounds(problem, err=True)
     from experiments.measure import Case, measure
     from kernels.compiled import ensure
 
-    problem = problem_of(name, shape, dtype, platform, tiling)
     case = Case(problem.kernel, problem.shape, problem.chip, problem.tiling, engine, data, seed)
-    for path in filter(None, (trace, timeline)):
-        writable_file(path)
     if engine == "fast":
         ensure([case.kernel.name])
     measurement = measure(case)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,6 +39,17 @@ class Problem:
         """What is looked at, in a line."""
         return f"{self.kernel.name} {self.shape} on {self.chip.name}"
 
+    def tiled(self, text: str) -> Problem:
+        """Return the same with the tiling that `--tiling` describes.
+
+        Raises:
+            UnknownName: a field that the kernel does not have.
+            BadTiling: a field is below 1.
+        """
+        from experiments.cli.parse import tiling_of
+
+        return replace(self, tiling=tiling_of(self.kernel, text, self.shape, self.chip))
+
 
 def problem_options(command: Command) -> Command:
     """Add NAME, --shape, --dtype and --platform to a command."""
@@ -69,7 +80,7 @@ def problem_of(name: str, shape: str, dtype: str | None, platform: str, tiling: 
     """
     from davinci_sim.memory.dtypes import dtype as dtype_of
     from davinci_sim.platforms import platform as platform_of
-    from experiments.cli.parse import shape_of, tiling_of
+    from experiments.cli.parse import shape_of
     from experiments.user_files import find_kernel
 
     chip = platform_of(platform)
@@ -77,4 +88,15 @@ def problem_of(name: str, shape: str, dtype: str | None, platform: str, tiling: 
         dtype_of(dtype)
     kernel = find_kernel(name)
     problem = shape_of(kernel, shape, dtype)
-    return Problem(kernel, problem, chip, tiling_of(kernel, tiling, problem, chip))
+    found = Problem(kernel, problem, chip)
+    return found.tiled(tiling) if tiling else found
+
+
+def show_bounds(problem: Problem, err: bool = False) -> None:
+    """Print what no launch can beat: in closed form, so that it is there before Numba is."""
+    from kernels.bounds import bounds
+
+    known = bounds(problem.kernel, problem.shape, problem.chip)
+    parts = f"ideal {known.ideal_cycles}, port {known.port_cycles} ({known.port})"
+    click.echo(problem.title, err=err)
+    click.echo(f"no faster than {known.cycles} cycles: {parts}, capacity {known.capacity_cycles}", err=err)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.metrics import PROFILE, Explained
-from experiments.cli.output import console, examples, json_option, report
-from experiments.cli.problem import Problem, problem_of, problem_options, tiling_option
+from experiments.cli.output import examples, json_option, report
+from experiments.cli.problem import Problem, problem_of, problem_options, show_bounds, tiling_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from davinci_sim.trace.ledger import Ledger
-    from kernels.profile import Advice, Bounds, Profile, WhatIf
+    from kernels.profile import Advice, Profile, WhatIf
 
 FILE = click.Path(path_type=Path)
 MOST_LINES, MOST_STEPS, MOST_FLAGS, TEXT_WIDTH, LEAST_SHOWN = 12, 8, 6, 64, 0.001
@@ -55,14 +55,14 @@ def profile_kernel(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     from experiments.files import writable_file
 
-    problem = problem_of(name, shape, dtype, platform, tiling)
+    problem = problem_of(name, shape, dtype, platform)
     for path in filter(None, (trace, html, csv)):
         writable_file(path)
-    from kernels.profile import advise, bounds, what_ifs, write_html
-
     if not as_json:
-        _show_bounds(console(), problem, bounds(problem.kernel, problem.shape, problem.chip))
-    found = profiled(problem)
+        show_bounds(problem)
+    from kernels.profile import advise, what_ifs, write_html
+
+    found = profiled(problem.tiled(tiling))
     limits = what_ifs(found) if advice else ()
     given = advise(found, limits) if advice else ()
     _write_views(found, trace, csv)
@@ -94,13 +94,6 @@ def _write_views(found: Profile, trace: Path | None, csv: Path | None) -> None:
         write_chrome_trace(found.trace, trace, found.task.programs)
     if csv is not None:
         write_csv(found, csv)
-
-
-def _show_bounds(screen: Console, problem: Problem, known: Bounds) -> None:
-    """Print what no launch can beat."""
-    parts = f"ideal {known.ideal_cycles}, port {known.port_cycles} ({known.port})"
-    screen.print(problem.title, markup=False)
-    screen.print(f"no faster than {known.cycles} cycles: {parts}, capacity {known.capacity_cycles}")
 
 
 def _show(screen: Console, found: Profile, limits: Sequence[WhatIf], given: Sequence[Advice]) -> None:

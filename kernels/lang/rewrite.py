@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from davinci_sim.errors import DavinciError
 from davinci_sim.isa.state import LOCATION
@@ -36,14 +36,8 @@ def parameters_of(target: Any) -> list[Parameter] | None:
     return getattr(target, "emits_parameters", None)
 
 
-def rewritten(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..., Any], str]:
-    """Return the function compiled from its rewritten source, and that source as text."""
-    made, definition = rewrite(function, mark_lines)
-    return made, ast.unparse(definition)
-
-
-def rewrite(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..., Any], ast.FunctionDef]:
-    """Return the function compiled from its rewritten source, and that source as a tree."""
+def rewrite(function: Callable[..., Any], mark_lines: bool) -> Callable[..., Any]:
+    """Return the function made from its rewritten source; its attribute `tree` is that source."""
     definition = _definition(function)
     definition.decorator_list = []
     number = register_file(function)
@@ -55,14 +49,32 @@ def rewrite(function: Callable[..., Any], mark_lines: bool) -> tuple[Callable[..
     scope: dict[str, Any] = {}
     filename = inspect.getsourcefile(function) or function.__code__.co_filename
     exec(compile(tree, filename, "exec"), function.__globals__, scope)
-    made = scope[function.__name__]
+    made: Any = scope[function.__name__]
     made.tree, made.touches_core = definition, rewriter.touches_core
     made.__module__, made.__doc__, made.__qualname__ = (
         function.__module__,
         function.__doc__,
         function.__qualname__,
     )
-    return made, definition
+    return cast(Callable[..., Any], made)
+
+
+def plain_of(compiled: Any) -> Any:
+    """Return a function as plain Python, which is written now if it was not needed before."""
+    return getattr(compiled, "py_func", compiled)
+
+
+def is_of_the_kit(function: Callable[..., Any]) -> bool:
+    """Tell whether a function comes with the kit, and is rewritten when it is needed.
+
+    What users write is rewritten at once, so that mistakes are told when their file is read.
+    """
+    return function.__module__.startswith("kernels.")
+
+
+def touches_core(target: Any) -> bool:
+    """Tell whether something that emits needs a core; instructions always do."""
+    return hasattr(target, "instruction") or bool(getattr(plain_of(target), "touches_core", True))
 
 
 def _definition(function: Callable[..., Any]) -> ast.FunctionDef:
@@ -96,8 +108,13 @@ def _ends(_path: str, text: str) -> dict[tuple[int, str], int]:
 
 def register_file(function: Callable[..., Any]) -> int:
     """Return the number of a function's file: a digest of its module's name, or the next that is free."""
-    number = zlib.crc32(function.__module__.encode()) & 0xFFFF
-    path = inspect.getsourcefile(function) or ""
+    return _numbered(function.__module__, inspect.getsourcefile(function.__code__) or "")
+
+
+@lru_cache(maxsize=1024)
+def _numbered(module: str, path: str) -> int:
+    """Return the number of a module's file."""
+    number = zlib.crc32(module.encode()) & 0xFFFF
     entry = (shown_path(path), path)
     while SOURCES.setdefault(number, entry) != entry:
         number = (number + 1) & 0xFFFF
@@ -219,7 +236,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def _touches(self, call: ast.Call) -> bool:
         target = self._target(call.func)
-        return parameters_of(target) is not None and getattr(target, "touches_core", True)
+        return parameters_of(target) is not None and touches_core(target)
 
     def _target(self, callee: ast.expr) -> Any:
         if isinstance(callee, ast.Name):

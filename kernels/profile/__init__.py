@@ -10,8 +10,8 @@
 writes the tables that Ascend users know, `write_html(found, advice, path)` a page for a browser.
 """
 
+from kernels.bounds import Bounds, bounds
 from kernels.profile.advice import Advice, advise
-from kernels.profile.bounds import Bounds, bounds
 from kernels.profile.comparison import Comparison, compare
 from kernels.profile.lines import LineHeat
 from kernels.profile.page import write_html

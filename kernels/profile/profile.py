@@ -15,10 +15,10 @@ from davinci_sim.core.trace import Trace
 from davinci_sim.isa import mmad
 from davinci_sim.platforms import Platform
 from davinci_sim.trace.ledger import PIPE_NAMES, Ledger, ledger
+from kernels.bounds import Bounds, bounds
 from kernels.check import handles_of
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape, Tiling
-from kernels.profile.bounds import Bounds, bounds
 from kernels.profile.lines import LineHeat, hottest
 from kernels.roofline import Roofline, gm_bytes, roofline
 

@@ -11,8 +11,9 @@ from numba import config
 from numba.core import types
 
 from davinci_sim.isa import INSTRUCTIONS
+from davinci_sim.isa.compiler import symbol_and_signature
 from davinci_sim.isa.direct import Translator, Untranslated
-from davinci_sim.isa.jit import apart, emission_jit, symbol_and_signature
+from davinci_sim.isa.jit import apart, emission_jit
 from davinci_sim.isa.state import CoreState
 
 NUMBERS = (-130, -7, -1, 0, 1, 2, 7, 64, 1000)

@@ -52,7 +52,7 @@ def last(pair):
 def top(x):
     return last(passed_on(x))
 """
-SHOW = "import grown; print(grown.top(1), sum(grown.top.stats.cache_hits.values()))"
+SHOW = "import grown; print(grown.top(1), sum(grown.top.dispatcher.stats.cache_hits.values()))"
 
 
 def made(source: str, **scope: object):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bdb
 import io
 import pdb
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from davinci_sim.errors import BadTiling
 from davinci_sim.platforms import platform
 from experiments.user_files import load_module
 from kernels.debug import KernelDebugger, step
+from kernels.lang import plain
 from kernels.samples import SMALL, shapes
 
 FOLDER = Path(__file__).parents[3] / "docs" / "examples" / "my_kernels"
@@ -127,7 +127,7 @@ def test_a_printed_program_is_read_back(name):
 
 
 def test_a_program_that_is_too_long_for_plain_python_is_refused(monkeypatch):
-    monkeypatch.setattr(sys.modules[type(GELU).__module__], "PLAIN_CAPACITY", 10)
+    monkeypatch.setattr(plain, "PLAIN_CAPACITY", 10)
     with pytest.raises(BadTiling) as refused:
         GELU.plain(SHAPE, P)
     assert str(refused.value) == (

@@ -1,0 +1,186 @@
+"""Emit a kernel: programs of its blocks, and what is wrong with them where they cannot be.
+
+Model: nothing is timed here; barriers within the vector and the cube unit are put where they are needed.
+"""
+
+import inspect
+from dataclasses import replace
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from davinci_sim.chip.task import Task, Tensor
+from davinci_sim.core.barriers import with_barriers
+from davinci_sim.core.order import legal_order
+from davinci_sim.core.program import Program
+from davinci_sim.core.supported import require_supported
+from davinci_sim.errors import BadTiling, DavinciError
+from davinci_sim.isa import state as st
+from davinci_sim.isa.jit import compile_errors
+from davinci_sim.platforms import Platform
+from kernels.lang import rewrite
+from kernels.lang.explain import explain
+from kernels.lang.kernel import Kernel, Uncompilable
+from kernels.lang.refusal import NEXT, refusal
+from kernels.lang.shapes import Shape, Tiling
+from kernels.lang.states import STATES
+
+FIRST_CAPACITY = 4096  # records; grows to what a program needs
+AROUND = ("core", "shape", "tiling")
+"""What a kernel's function takes beside its operands: the first before, the others behind them."""
+
+
+def task(
+    kernel: Kernel, shape: Shape, handles: dict[str, int], platform: Platform, tiling: Tiling | None = None
+) -> Task:
+    """Emit the kernel for tensors at `handles[operand]` in GM.
+
+    Raises:
+        BadTiling: a buffer does not fit, or events run out.
+        IllegalInstruction: an instruction breaks one of its rules.
+        UnsupportedInstruction: the chip lacks an instruction for an element type.
+        Deadlock: a program waits for a flag that nobody sets.
+    """
+    made = emitted(kernel, shape, handles, platform, tiling)
+    ordered = [program.words[legal_order(program)] for program in made.programs]
+    offsets = np.cumsum([0, *map(len, ordered)])
+    return replace(made, words=np.concatenate(ordered), offsets=offsets)
+
+
+def emitted(
+    kernel: Kernel, shape: Shape, handles: dict[str, int], platform: Platform, tiling: Tiling | None = None
+) -> Task:
+    """Emit like `task`, but leave out the order of execution, which a wrong program may not have.
+
+    Raises:
+        BadTiling: a buffer does not fit, or events run out.
+        IllegalInstruction: an instruction breaks one of its rules.
+        UnsupportedInstruction: the chip lacks an instruction for an element type.
+    """
+    tiling = tiling or kernel.tiling(shape, platform)
+    blocks, operands = tiling.blocks(shape, platform), kernel.operands(shape)
+    addresses = [handles[operand.name] for operand in operands]
+    made = [_program(kernel, shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
+    require_supported(f"kernel {kernel.name} of shape {shape}", [p for p, _, _ in made], platform)
+    nothing, offsets = np.empty((0, 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
+    tensors = (Tensor(o.name, handles[o.name], o.nbytes, o.is_output, o.padding_bytes) for o in operands)
+    return Task(
+        kernel.name, (kernel.name, str(shape), str(tiling), platform.name, platform.digest),
+        tuple(program for program, _, _ in made), nothing, offsets, operands=dict(handles),
+        tensors=tuple(tensors), buffers=tuple(buffers for _, buffers, _ in made),
+        queues=tuple(queues for _, _, queues in made),
+    )  # fmt: skip
+
+
+def program(
+    kernel: Kernel, shape: Shape, platform: Platform, tiling: Tiling | None = None, block: int = 0
+) -> Program:
+    """Return the instructions of one block, for tensors that lie one after the other in GM.
+
+    Raises:
+        BadTiling: a buffer does not fit, events run out, or there are fewer blocks.
+        IllegalInstruction: an instruction breaks one of its rules.
+    """
+    tiling = tiling or kernel.tiling(shape, platform)
+    blocks = tiling.blocks(shape, platform)
+    if not 0 <= block < blocks:
+        raise BadTiling(
+            f"kernel {kernel.name} of shape {shape}, tiling {tiling}: there is no block {block}\n"
+            f"  rule: blocks are 0 to {blocks - 1}{NEXT}choose one of them"
+        )
+    addresses = list(kernel.handles(shape).values())
+    return _program(kernel, shape, tiling, addresses, platform, block, blocks)[0]
+
+
+def _program(
+    kernel: Kernel, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform, block: int,
+    blocks: int,
+) -> tuple[Program, npt.NDArray[np.int64], npt.NDArray[np.int64]]:  # fmt: skip
+    """Return the program of one block, its buffers and its queues."""
+    capacity = FIRST_CAPACITY
+    while True:
+        core = STATES.get(platform, capacity)
+        st.begin_block(core, block, blocks)
+        try:
+            kernel.emit(core, *arguments(kernel, shape, tiling, addresses))
+        except compile_errors() as error:
+            raise _uncompilable(kernel, error) from None
+        if core.state[st.ERROR_KIND] != st.NO_ERROR:
+            raise refused(kernel, core.state, shape, tiling)
+        count = int(core.state[st.COUNT])
+        if count <= len(core.words):
+            words = core.words[:count]
+            words = with_barriers(words) if kernel.barriers else words
+            words = words.copy() if np.may_share_memory(words, core.words) else words
+            return Program(words, sources(words)), st.buffers_of(core), st.queues_of(core)
+        capacity = count
+
+
+def arguments(kernel: Kernel, shape: Shape, tiling: Tiling, addresses: list[int]) -> tuple[Any, ...]:
+    """Return what the function takes after the core: an address per operand, shape and tiling."""
+    function = rewrite.plain_of(kernel.emit)
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    takes_any = function.__code__.co_flags & inspect.CO_VARARGS
+    if len(names) != len(addresses) + len(AROUND) and not takes_any:
+        wanted = (AROUND[0], *(operand.name for operand in kernel.operands(shape)), *AROUND[1:])
+        raise DavinciError(
+            f"kernel {kernel.name}: its function takes ({', '.join(names)})\n"
+            f"  rule: it takes the core, each operand, shape and tiling{NEXT}"
+            f"def {kernel.name}({', '.join(wanted)})"
+        )
+    return (*addresses, shape.pack(), tiling.pack())
+
+
+def overflow(kernel: Kernel, shape: Shape, tiling: Tiling, platform: Platform) -> Exception | None:
+    """Return what is wrong with the buffers or hand-offs of a tiling, or None; block 0 is emitted."""
+    core = STATES.get(platform, FIRST_CAPACITY)
+    st.begin_block(core, 0, tiling.blocks(shape, platform))
+    try:
+        kernel.emit(core, *arguments(kernel, shape, tiling, [0] * len(kernel.operands(shape))))
+    except compile_errors() as error:
+        raise _uncompilable(kernel, error) from None
+    if core.state[st.ERROR_KIND] in {st.NO_ERROR, st.REJECTED}:
+        return None
+    return refused(kernel, core.state, shape, tiling)
+
+
+def _uncompilable(kernel: Kernel, error: Exception) -> DavinciError:
+    """Return what is wrong with the source, and where, without the compiler's own layers."""
+    function = kernel.emit.py_func
+    shape, tiling = function.__code__.co_varnames[: function.__code__.co_argcount][-2:]
+    fields = {shape: kernel.shape_type.names(), tiling: kernel.tiling_type.names()}
+    complaint = explain(function, fields, error)
+    return Uncompilable(
+        f"kernel {kernel.name} cannot be compiled: {complaint.what}\n{complaint}{NEXT}{complaint.step}"
+    )
+
+
+def refused(kernel: Kernel, state: npt.NDArray[np.int64], shape: Shape, tiling: Tiling) -> DavinciError:
+    """Turn what the emitters noted into an error that shows the user's line."""
+    return refusal(f"kernel {kernel.name} of shape {shape}, tiling {tiling}", state)
+
+
+def sources(words: npt.NDArray[np.int64]) -> dict[int, str]:
+    """Return where records come from: `file:line` by location."""
+    locations = np.unique((words[:, 0] >> 32) & 0xFFFFFFFF)
+    return {int(location): rewrite.source_text(int(location)) for location in locations}
+
+
+@lru_cache(maxsize=4096)
+def fitting(kernel: Kernel, shape: Shape, platform: Platform) -> Tiling:
+    """Return the first tiling of a kernel that fits: the default one, or a smaller one.
+
+    Raises:
+        BadTiling: none fits; it tells what the smallest one needs.
+    """
+    first = kernel.tiling_type.default(shape, platform)
+    wrong: Exception | None = None
+    for tiling in chain([first], first.smaller()):
+        wrong = overflow(kernel, shape, tiling, platform)
+        if wrong is None:
+            return tiling
+    step = f"no smaller tiling is offered for {platform.name}; use a smaller shape, or a chip with more room"
+    raise BadTiling(f"{str(wrong).rpartition(NEXT)[0]}{NEXT}{step}")
