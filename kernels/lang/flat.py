@@ -122,12 +122,12 @@ def flat_unary(core: Any, op: int, dst: int, a: int, n: int, dtype: int) -> None
 
 @emits
 def flat_scale(core: Any, dst: int, a: int, n: int, factor: float, addend: float, dtype: int) -> None:
-    """dst[n] = a[n] * factor + addend, contiguous in UB; a factor of 1 or an addend of 0 costs nothing."""
+    """dst[n] = a[n] * factor + addend, contiguous in UB; in place a factor of 1 or an addend of 0 is free."""
     lanes = 256 // size_of(core, dtype)
-    source = a
+    source, is_copy = a, factor == 1.0 and addend == 0.0 and dst != a
     for part in range(2):
         value = factor if part == 0 else addend
-        if (part == 0 and factor == 1.0) or (part == 1 and addend == 0.0):
+        if (part == 0 and factor == 1.0 and not is_copy) or (part == 1 and addend == 0.0):
             continue
         done = 0
         while done < n:

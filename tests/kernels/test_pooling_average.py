@@ -44,6 +44,14 @@ def test_whole_images_are_averaged(name, n, c, h, w, dtype, pick):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_of_one_element_give_the_image(name, dtype):
+    kernel = find(name)
+    shape = shape_of(kernel, dtype, n=2, c=20, h=5, w=7, kh=1, kw=1)
+    assert not any(differences(kernel, shape, 0, 1).values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "axes",
     [
