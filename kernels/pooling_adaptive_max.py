@@ -55,9 +55,11 @@ from kernels.pooling_adaptive import AdaptiveGradTiling, AdaptiveShape, Adaptive
 from kernels.rules import require, require_dtype
 
 Array = npt.NDArray[Any]
-C0, BLOCK, WIDE, LINE, LANES, REPEATS = 16, 32, 64, 256, 64, 255
-"""Among them: bytes of a position in fp32, bytes and lanes of a repeat."""
+C0, BLOCK, WIDE, LINE, LANES, REPEATS = 16, 32, 64, 256, 64, 252
+"""Among them: bytes of a position in fp32, bytes and lanes of a repeat, repeats whose bits fill blocks."""
 BATCH, MOST_POSITIONS = 128, 256
+SHARED = 5
+"""Positions at most that a window shares with others, and those that round its bits up to a block."""
 NOWHERE = float(1 << 25)
 """More than the number of any position."""
 
@@ -104,7 +106,7 @@ class AdaptiveMaxGradTiling(AdaptiveGradTiling):
 
 
 class Bench(NamedTuple):
-    """A row of positions: their columns and candidates, blocks of NOWHERE and of 0, bits."""
+    """Columns of a row of positions; candidates of all windows of a batch, and their bits; NOWHERE and 0."""
 
     columns: int
     found: int
@@ -116,8 +118,8 @@ class Bench(NamedTuple):
 @emits
 def bench_of(core: Any, positions: int) -> Bench:
     """Allocate a row of positions, and number them from 0 on."""
-    room = positions * WIDE + LINE
-    columns, found = alloc(core, UB, room), alloc(core, UB, room)
+    room = positions + SHARED * BATCH
+    columns, found = alloc(core, UB, positions * WIDE + LINE), alloc(core, UB, room * WIDE)
     nowhere, zero = alloc(core, UB, BLOCK), alloc(core, UB, BLOCK)
     flat_dup(core, columns, 0.0, C0, FP32)
     flat_dup(core, nowhere, NOWHERE, 8, FP32)
@@ -127,20 +129,52 @@ def bench_of(core: Any, positions: int) -> Bench:
         more = min(have, positions - have)
         flat_scale(core, columns + have * WIDE, columns, more * C0, 1.0, have * 1.0, FP32)
         have += more
-    return Bench(columns, found, nowhere, zero, alloc(core, UB, (REPEATS + 1) * 16))
+    return Bench(columns, found, nowhere, zero, alloc(core, UB, room * 8))
+
+
+class Sight(NamedTuple):
+    """What a window sees of a row of positions: where that begins, how many, and their place in the bench.
+
+    All windows go through a step before the next step: an instruction does not wait for the one before it.
+    """
+
+    start: int
+    count: int
+    at: int
 
 
 @emits
-def select_equal(core: Any, b: Bench, a: int, one: int, yes: int, yes_rep: int, no: int, count: int) -> None:
-    """Set found[count, 16] = yes where a[count, 16] equals one[16], else the number of the block `no`.
+def sight_of(core: Any, window: int, columns: Span, shape: Any, before: int) -> Sight:
+    """Return what a window sees of some columns, where `before` places of the bench are taken."""
+    seen = covered(core, window, shape.ow, shape.w)
+    low = max(seen.start, columns.start)
+    return Sight(low - columns.start, max(0, min(seen.end, columns.end) - low), before)
+
+
+@emits
+def places_behind(core: Any, s: Sight) -> int:
+    """Return how many places are taken with those of a window: bits of four positions fill a block."""
+    return s.at + (s.count + 3) // 4 * 4
+
+
+@emits
+def mark_equal(core: Any, b: Bench, s: Sight, a: int, one: int) -> None:
+    """Write for each number of a[count, 16] whether it is that of one[16]."""
+    for done in range(0, s.count, REPEATS):
+        bits, here = b.bits + (s.at + done) * 8, a + (s.start + done) * WIDE
+        vcmpv_eq(core, bits, here, one, min(REPEATS, s.count - done), FP32, 1, 1, 2, 0)
+
+
+@emits
+def select_marked(core: Any, b: Bench, s: Sight, yes: int, yes_rep: int, no: int) -> None:
+    """Put yes[count, 16] where there is a mark, the number of the block `no` elsewhere.
 
     `yes` is an array (`yes_rep` 2) or one position (0).
     """
-    for done in range(0, count, REPEATS):
-        repeat, at = min(REPEATS, count - done), done * WIDE
-        vcmpv_eq(core, b.bits, a + at, one, repeat, FP32, 1, 1, 2, 0)
-        here = yes + at * yes_rep // 2
-        vsel(core, b.found + at, here, no, repeat, b.bits, FP32, C0, 1, 1, 0, 2, yes_rep, 0)
+    for done in range(0, s.count, REPEATS):
+        to, bits = b.found + (s.at + done) * WIDE, b.bits + (s.at + done) * 8
+        here = yes + done * WIDE * yes_rep // 2
+        vsel(core, to, here, no, min(REPEATS, s.count - done), bits, FP32, C0, 1, 1, 0, 2, yes_rep, 0)
 
 
 class Pooling(NamedTuple):
@@ -199,24 +233,27 @@ def take_rows(core: Any, u: Pooling, x: int, rows: Span, columns: Span, shape: A
 def take_windows(core: Any, u: Pooling, windows: Span, columns: Span, shape: Any) -> None:
     """Fold the columns of a row onto the windows of a batch, and find where the maxima were seen first."""
     lanes, count = (columns.end - columns.start) * C0, windows.end - windows.start
-    line, b = u.line, u.b
-    flat_scale(core, line.seen, line.seen, lanes, shape.w * 1.0, columns.start * 1.0, FP32)
-    flat_binary(core, ADD, line.seen, line.seen, b.columns, lanes, FP32)
+    seen, b = u.line.seen, u.b
+    flat_scale(core, seen, seen, lanes, shape.w * 1.0, columns.start * 1.0, FP32)
+    flat_binary(core, ADD, seen, seen, b.columns, lanes, FP32)
     data_move(core, u.before, u.made, 1, count * WIDE // BLOCK)
     flat_dup(core, u.first, NOWHERE, count * C0, FP32)
-    for window in range(windows.start, windows.end):
-        seen, at = covered(core, window, shape.ow, shape.w), (window - windows.start) * WIDE
-        low, high = max(seen.start, columns.start), min(seen.end, columns.end)
-        there = (low - columns.start) * WIDE
-        if high > low:
-            fold(core, MAX, u.made + at, line.kept + there, high - low, C0, 0, 2)
-            number, kept = line.seen + there, line.kept + there
-            select_equal(core, b, kept, u.made + at, number, 2, b.nowhere, high - low)
-            fold(core, MIN, u.first + at, b.found, high - low, C0, 0, 2)
-    repeat = (count * C0 + LANES - 1) // LANES
+    for step in range(4):
+        places = 0
+        for window in range(windows.start, windows.end):
+            s, at = sight_of(core, window, columns, shape, places), (window - windows.start) * WIDE
+            places = places_behind(core, s)
+            if step == 0:
+                fold(core, MAX, u.made + at, u.line.kept + s.start * WIDE, s.count, C0, 0, 2)
+            elif step == 1:
+                mark_equal(core, b, s, u.line.kept, u.made + at)
+            elif step == 2:
+                select_marked(core, b, s, seen + s.start * WIDE, 2, b.nowhere)
+            else:
+                fold(core, MIN, u.first + at, b.found + s.at * WIDE, s.count, C0, 0, 2)
     flat_binary(core, MIN, u.arg, u.arg, u.first, count * C0, FP32)
-    vcmpv_gt(core, b.bits, u.made, u.before, repeat, FP32)
-    vsel(core, u.arg, u.first, u.arg, repeat, b.bits, FP32, LANES)
+    vcmpv_gt(core, b.bits, u.made, u.before, (count * C0 + LANES - 1) // LANES, FP32)
+    vsel(core, u.arg, u.first, u.arg, (count * C0 + LANES - 1) // LANES, b.bits, FP32, LANES)
 
 
 @emits
@@ -333,8 +370,8 @@ def giving_of(core: Any, shape: Any, tile: int, slots: int) -> Giving:
     """Allocate everything for rows of `tile` positions."""
     b, position = bench_of(core, tile), C0 * size_of(core, shape.dtype)
     dy, arg = alloc(core, UB, slots * BATCH * position, slots), alloc(core, UB, slots * BATCH * WIDE, slots)
-    wide = alloc(core, UB, BATCH * WIDE if shape.dtype == FP16 else 0)
     numbers, sums = alloc(core, UB, tile * WIDE + LINE), alloc(core, UB, tile * WIDE)
+    wide = alloc(core, UB, BATCH * WIDE if shape.dtype == FP16 else 0)
     return Giving(queue(core, MTE2, V, slots), dy, arg, wide, b, numbers, sums)
 
 
@@ -349,13 +386,17 @@ def give_batch(core: Any, g: Giving, dy: int, argmax: int, windows: Span, column
     filled(core, g.q)
     use(core, g.q)
     wide = widened(core, came, g.wide, shape.dtype, FP32, count * position)
-    for window in range(windows.start, windows.end):
-        seen, at = covered(core, window, shape.ow, shape.w), (window - windows.start) * WIDE
-        low, high = max(seen.start, columns.start), min(seen.end, columns.end)
-        if high > low:
-            there = (low - columns.start) * WIDE
-            select_equal(core, g.b, g.numbers + there, args + at, wide + at, 0, g.b.zero, high - low)
-            fold(core, ADD, g.sums + there, g.b.found, high - low, C0, 2, 2)
+    for step in range(3):
+        places = 0
+        for window in range(windows.start, windows.end):
+            s, at = sight_of(core, window, columns, shape, places), (window - windows.start) * WIDE
+            places = places_behind(core, s)
+            if step == 0:
+                mark_equal(core, g.b, s, g.numbers, args + at)
+            elif step == 1:
+                select_marked(core, g.b, s, wide + at, 0, g.b.zero)
+            else:
+                fold(core, ADD, g.sums + s.start * WIDE, g.b.found + s.at * WIDE, s.count, C0, 2, 2)
     free(core, g.q)
 
 
