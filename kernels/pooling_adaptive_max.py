@@ -139,7 +139,7 @@ class Sight(NamedTuple):
     """
 
     start: int
-    count: int
+    positions: int
     at: int
 
 
@@ -154,15 +154,15 @@ def sight_of(core: Any, window: int, columns: Span, shape: Any, before: int) -> 
 @emits
 def places_behind(core: Any, s: Sight) -> int:
     """Return how many places are taken with those of a window: bits of four positions fill a block."""
-    return s.at + (s.count + 3) // 4 * 4
+    return s.at + (s.positions + 3) // 4 * 4
 
 
 @emits
 def mark_equal(core: Any, b: Bench, s: Sight, a: int, one: int) -> None:
     """Write for each number of a[count, 16] whether it is that of one[16]."""
-    for done in range(0, s.count, REPEATS):
+    for done in range(0, s.positions, REPEATS):
         bits, here = b.bits + (s.at + done) * 8, a + (s.start + done) * WIDE
-        vcmpv_eq(core, bits, here, one, min(REPEATS, s.count - done), FP32, 1, 1, 2, 0)
+        vcmpv_eq(core, bits, here, one, min(REPEATS, s.positions - done), FP32, 1, 1, 2, 0)
 
 
 @emits
@@ -171,10 +171,10 @@ def select_marked(core: Any, b: Bench, s: Sight, yes: int, yes_rep: int, no: int
 
     `yes` is an array (`yes_rep` 2) or one position (0).
     """
-    for done in range(0, s.count, REPEATS):
+    for done in range(0, s.positions, REPEATS):
         to, bits = b.found + (s.at + done) * WIDE, b.bits + (s.at + done) * 8
         here = yes + done * WIDE * yes_rep // 2
-        vsel(core, to, here, no, min(REPEATS, s.count - done), bits, FP32, C0, 1, 1, 0, 2, yes_rep, 0)
+        vsel(core, to, here, no, min(REPEATS, s.positions - done), bits, FP32, C0, 1, 1, 0, 2, yes_rep, 0)
 
 
 class Pooling(NamedTuple):
@@ -244,13 +244,13 @@ def take_windows(core: Any, u: Pooling, windows: Span, columns: Span, shape: Any
             s, at = sight_of(core, window, columns, shape, places), (window - windows.start) * WIDE
             places = places_behind(core, s)
             if step == 0:
-                fold(core, MAX, u.made + at, u.line.kept + s.start * WIDE, s.count, C0, 0, 2)
+                fold(core, MAX, u.made + at, u.line.kept + s.start * WIDE, s.positions, C0, 0, 2)
             elif step == 1:
                 mark_equal(core, b, s, u.line.kept, u.made + at)
             elif step == 2:
                 select_marked(core, b, s, seen + s.start * WIDE, 2, b.nowhere)
             else:
-                fold(core, MIN, u.first + at, b.found + s.at * WIDE, s.count, C0, 0, 2)
+                fold(core, MIN, u.first + at, b.found + s.at * WIDE, s.positions, C0, 0, 2)
     flat_binary(core, MIN, u.arg, u.arg, u.first, count * C0, FP32)
     vcmpv_gt(core, b.bits, u.made, u.before, (count * C0 + LANES - 1) // LANES, FP32)
     vsel(core, u.arg, u.first, u.arg, (count * C0 + LANES - 1) // LANES, b.bits, FP32, LANES)
@@ -396,7 +396,7 @@ def give_batch(core: Any, g: Giving, dy: int, argmax: int, windows: Span, column
             elif step == 1:
                 select_marked(core, g.b, s, wide + at, 0, g.b.zero)
             else:
-                fold(core, ADD, g.sums + s.start * WIDE, g.b.found + s.at * WIDE, s.count, C0, 2, 2)
+                fold(core, ADD, g.sums + s.start * WIDE, g.b.found + s.at * WIDE, s.positions, C0, 2, 2)
     free(core, g.q)
 
 
