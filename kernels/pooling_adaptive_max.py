@@ -58,6 +58,8 @@ Array = npt.NDArray[Any]
 C0, BLOCK, WIDE, LINE, LANES, REPEATS = 16, 32, 64, 256, 64, 252
 """Among them: bytes of a position in fp32, bytes and lanes of a repeat, repeats whose bits fill blocks."""
 BATCH, MOST_POSITIONS = 128, 256
+BATCH_BYTES = BATCH * WIDE + LINE
+"""Room of a number for each window of a batch; comparisons read whole repeats, behind the last one, too."""
 SHARED = 5
 """Positions at most that a window shares with others, and those that round its bits up to a block."""
 NOWHERE = float(1 << 25)
@@ -198,8 +200,8 @@ class Pooling(NamedTuple):
 
 @emits
 def pooling_of(core: Any, shape: Any, tiling: Any) -> Pooling:
-    """Allocate everything; comparisons read whole repeats, behind the last position, too."""
-    position, batch, tile = C0 * size_of(core, shape.dtype), BATCH * WIDE, tiling.tile
+    """Allocate everything."""
+    position, batch, tile = C0 * size_of(core, shape.dtype), BATCH_BYTES, tiling.tile
     b, room = bench_of(core, min(tile, shape.w)), min(tile, shape.w) * WIDE + LINE
     q, taken_bytes = queue(core, MTE2, V, tiling.slots), tiling.slots * (tile * position + LINE)
     taken = alloc(core, UB, taken_bytes, tiling.slots)
@@ -369,7 +371,7 @@ class Giving(NamedTuple):
 def giving_of(core: Any, shape: Any, tile: int, slots: int) -> Giving:
     """Allocate everything for rows of `tile` positions."""
     b, position = bench_of(core, tile), C0 * size_of(core, shape.dtype)
-    dy, arg = alloc(core, UB, slots * BATCH * position, slots), alloc(core, UB, slots * BATCH * WIDE, slots)
+    dy, arg = alloc(core, UB, slots * BATCH * position, slots), alloc(core, UB, slots * BATCH_BYTES, slots)
     numbers, sums = alloc(core, UB, tile * WIDE + LINE), alloc(core, UB, tile * WIDE)
     wide = alloc(core, UB, BATCH * WIDE if shape.dtype == FP16 else 0)
     return Giving(queue(core, MTE2, V, slots), dy, arg, wide, b, numbers, sums)
@@ -380,7 +382,7 @@ def give_batch(core: Any, g: Giving, dy: int, argmax: int, windows: Span, column
     """Add those dy of a batch of windows to a row of positions whose maxima lie in it."""
     count, position = windows.end - windows.start, C0 * size_of(core, shape.dtype)
     slot = fill(core, g.q)
-    came, args = g.dy + slot * BATCH * position, g.arg + slot * BATCH * WIDE
+    came, args = g.dy + slot * BATCH * position, g.arg + slot * BATCH_BYTES
     data_move(core, came, dy + windows.start * position, 1, count * position // BLOCK)
     data_move(core, args, argmax + windows.start * WIDE, 1, count * WIDE // BLOCK)
     filled(core, g.q)
