@@ -63,6 +63,8 @@ from kernels.tiling.flat import cores_for
 Array = npt.NDArray[Any]
 BLOCK, LINE, LANES, EDGE, EIGHT = 32, 256, 64, 16, 8
 TILE_BYTES, MOST_COLUMNS, MOST_ROWS, MOST_RESULTS = 24 * 1024, 31 * 64, 128, 512
+FIXED_BYTES, RESULT_BYTES = 60 * 1024, 22
+"""More than what lies in UB beside a tile of 16 rows; of that, bytes of a result."""
 LOWEST_COUNTED = -3.4028232635611926e38
 """What -inf counts as: the number next to the lowest finite one, which stands for what was found before."""
 EXACT = 1 << 24
@@ -102,12 +104,15 @@ class TopKTiling(Tiling):
 
     @classmethod
     def default(cls, shape: TopKShape, platform: Platform) -> Self:
-        """Return tiles of 24 KB in fp32, of whole rows where these are not long."""
+        """Return tiles of whole rows where some fit UB, so that they come but once; else 24 KB in fp32."""
         cores = cores_for(4 * shape.k * shape.m * shape.n * item_bytes(shape.dtype), platform)
         least = EIGHT if shape.m >= LANES * cores else 1  # as `row_unit` says
         if shape.k * item_bytes(shape.dtype) < BLOCK:
             least = EDGE
-        columns = min(round_up(shape.n, LANES), MOST_COLUMNS, TILE_BYTES // (4 * least) // LANES * LANES)
+        columns = min(round_up(shape.n, LANES), MOST_COLUMNS)
+        room = int(platform.ub_bytes) - FIXED_BYTES - RESULT_BYTES * EDGE * round_up(shape.k, EDGE)
+        if max(least, EDGE) * columns * (8 + item_bytes(shape.dtype)) > room or columns < shape.n:
+            columns = min(columns, TILE_BYTES // (4 * least) // LANES * LANES)
         share = min(MOST_ROWS, -(-shape.m // cores), TILE_BYTES // (4 * columns))
         most = EDGE * MOST_RESULTS // round_up(shape.k, EDGE) // EDGE * EDGE
         return cls(max(least, min(share, most)), columns, cores)
@@ -157,7 +162,8 @@ def open_search(core: Any, rows: int, columns: int, shape: Any) -> Search:
     """Allocate a search in tiles of rows and columns; fill what stays the same."""
     size, padded = size_of(core, shape.dtype), (rows + EDGE - 1) // EDGE * EDGE
     ub_bytes, wide = rows * pitch_bytes(core, columns * size), rows * columns * 4
-    ub = alloc(core, UB, 2 * ub_bytes, 2)
+    slots = 2 if shape.n > columns else 1  # whole rows come but once
+    ub = alloc(core, UB, slots * ub_bytes, slots)
     x, masked = alloc(core, UB, wide), alloc(core, UB, wide)
     places = alloc(core, UB, columns * 4)
     lowest, floor = alloc(core, UB, BLOCK), alloc(core, UB, BLOCK)
@@ -171,7 +177,7 @@ def open_search(core: Any, rows: int, columns: int, shape: Any) -> Search:
     flat_dup(core, floor, LOWEST_COUNTED, EIGHT, FP32)
     count_up(core, places, columns, -1, FP32, masked)
     return Search(
-        queue(core, MTE2, V, 2), ub, ub_bytes, x, masked, places, lowest, floor, bits, bits_bytes,
+        queue(core, MTE2, V, slots), ub, ub_bytes, x, masked, places, lowest, floor, bits, bits_bytes,
         value, place, new_value, last_place, value_blocks, place_blocks, columns,
     )  # fmt: skip
 
