@@ -67,6 +67,9 @@ class GatherShape(RowsShape):
     )  # fmt: skip
     SMALL: ClassVar[Mapping[str, int]] = {"n": 70, "v": 40, "d": 48}
     LARGE: ClassVar[Mapping[str, int]] = {"n": 3000, "v": 500, "d": 80}
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"n": 12288, "v": 30522, "d": 1024}, {"n": 480, "v": 12288, "d": 1024},
+    )  # fmt: skip
     n: int
     v: int
     d: int

@@ -29,6 +29,7 @@ class PadShape(RowsShape):
     )  # fmt: skip
     SMALL: ClassVar[Mapping[str, int]] = {"m": 33, "n": 70, "d": 1}
     LARGE: ClassVar[Mapping[str, int]] = {"m": 700, "n": 300, "d": 1}
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ({"m": 24, "n": 1, "after": 511, "d": 1024},)
     m: int
     n: int
     before: int = 0

@@ -32,6 +32,7 @@ class SliceShape(RowsShape):
     )  # fmt: skip
     SMALL: ClassVar[Mapping[str, int]] = {"m": 33, "n": 70, "k": 40, "d": 3, "step": 1}
     LARGE: ClassVar[Mapping[str, int]] = {"m": 700, "n": 300, "k": 77, "d": 3, "step": 2}
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ({"m": 24, "n": 512, "k": 1, "d": 1024},)
     m: int
     n: int
     k: int

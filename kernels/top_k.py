@@ -80,6 +80,7 @@ class TopKShape(Shape):
     )  # fmt: skip
     SMALL: ClassVar[Mapping[str, int]] = {"k": 5}
     LARGE: ClassVar[Mapping[str, int]] = {"k": 5}
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ({"m": 32, "n": 1001, "k": 5},)
     m: int
     n: int
     k: int = 1
