@@ -309,7 +309,7 @@ def mask_indices(core: Any, p: Pool, t: Tile, arg: int, groups: int, mask: int) 
 @kernel(PoolShape, MaxPoolTiling, _operands, max_pool_reference)
 def max_pool(core: Any, x: int, y: int, argmax: int, shape: Any, tiling: Any) -> None:
     """y[n, c, oh, ow] = largest of x's windows kh x kw; argmax[n, c, oh, ow] = its index in the window."""
-    p, slots, lowest = pool_of(core, shape, tiling, 0), tiling.slots, start_of(core, MAX)
+    p, slots, lowest = pool_of(core, shape, tiling, 0, 0), tiling.slots, start_of(core, MAX)
     slot, result = map_blocks(core, p), window_blocks(core, p, p.height if p.planes > 1 else p.rows) * BLOCK
     ux, uy = alloc(core, UB, slots * slot * BLOCK, slots), alloc(core, UB, slots * 2 * result, slots * 2)
     bits = alloc(core, UB, (REPEATS + 1) * BIT_BYTES)
@@ -429,7 +429,7 @@ def map_above(core: Any, p: Pool, dx: int, top: int) -> int:
 @kernel(PoolShape, PoolGradTiling, _operands_grad, max_pool_grad_reference)
 def max_pool_grad(core: Any, dy: int, argmax: int, dx: int, shape: Any, tiling: Any) -> None:
     """dx[n, c, h, w] = sum of dy[n, c, oh, ow] over the windows whose argmax is there, zero elsewhere."""
-    p, slots, g = pool_of(core, shape, tiling, 1), tiling.slots, Handles(dy, argmax, dx)
+    p, slots, g = pool_of(core, shape, tiling, 1, 0), tiling.slots, Handles(dy, argmax, dx)
     rows = p.height if p.planes > 1 else min(p.height, p.oh)
     size, slot = window_blocks(core, p, rows) * BLOCK, map_blocks(core, p) * BLOCK
     given, made = alloc(core, UB, slots * 2 * size, slots * 2), alloc(core, UB, slots * slot, slots)

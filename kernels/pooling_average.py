@@ -240,7 +240,7 @@ def _pooled(name: str, shape: PoolShape, is_output: bool = False) -> Operand:
 )  # fmt: skip
 def avg_pool(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     """y[n, c, oh, ow] = average of windows kh x kw; padding counts as zeros, or not with include_pad=0."""
-    p, slots = pool_of(core, shape, tiling, 0), tiling.slots
+    p, slots = pool_of(core, shape, tiling, 0, 1), tiling.slots
     blocks = window_blocks(core, p, p.height if p.planes > 1 else p.rows)
     slot, result = map_blocks(core, p) * BLOCK, blocks * BLOCK
     ux, uy = alloc(core, UB, slots * slot, slots), alloc(core, UB, slots * result, slots)
@@ -392,7 +392,7 @@ def fetch_windows(
 )  # fmt: skip
 def avg_pool_grad(core: Any, dy: int, dx: int, shape: Any, tiling: Any) -> None:
     """dx[n, c, h, w] = sum of dy / count over the windows that see it."""
-    p, slots = pool_of(core, shape, tiling, 1), tiling.slots
+    p, slots = pool_of(core, shape, tiling, 1, 1), tiling.slots
     rows = p.height if p.planes > 1 else min(p.height, p.oh)
     size, slot = window_blocks(core, p, rows) * BLOCK, map_blocks(core, p) * BLOCK
     given, made = alloc(core, UB, slots * size, slots), alloc(core, UB, slots * slot, slots)

@@ -19,6 +19,8 @@ from kernels.lang.queues import fill, filled
 from kernels.pieces.window import move_planes
 
 BLOCK, LANES, MAX_BLOCKS, C0 = 32, 8, 255, 16
+LONG_ROW = 48
+"""Windows of a row beside which a few that are not there do not count."""
 
 
 class Pool(NamedTuple):
@@ -84,8 +86,20 @@ class Span(NamedTuple):
 
 
 @emits
-def pool_of(core: Any, shape: Any, tiling: Any, is_grad: int) -> Any:
-    """Return the tiles of this core: of windows or, of a gradient, of the groups of positions they start."""
+def row_pitch(core: Any, columns: int, adds_rows: bool) -> int:
+    """Return the windows from row to row: where long rows are added, so many that neighbours meet in no bank.
+
+    A window and the one below it then lie an odd number of half lines apart: one instruction reads both.
+    """
+    return (columns + 3) // 8 * 8 + 4 if adds_rows and columns >= LONG_ROW else columns
+
+
+@emits
+def pool_of(core: Any, shape: Any, tiling: Any, is_grad: int, adds_rows: int) -> Any:
+    """Return the tiles of this core: of windows or, of a gradient, of the groups of positions they start.
+
+    With `adds_rows` rows of sums are added to each other where windows overlap.
+    """
     s = shape.stride
     oh, ow = (shape.h + 2 * shape.pad - shape.kh) // s + 1, (shape.w + 2 * shape.pad - shape.kw) // s + 1
     grid_h, grid_w = oh, ow
@@ -97,10 +111,11 @@ def pool_of(core: Any, shape: Any, tiling: Any, is_grad: int) -> Any:
     total = shape.n * ((shape.c + C0 - 1) // C0)
     tiles = (total + planes - 1) // planes * row_tiles * col_tiles
     above, left = (shape.kh - 1) // s, (shape.kw - 1) // s
+    pitch = row_pitch(core, cols + left, adds_rows != 0 and shape.kh > s)
     return Pool(
         shape.h, shape.w, oh, ow, shape.kh, shape.kw, s, shape.pad, shape.dtype,
-        2 if shape.dtype == FP32 else 1, planes, rows, cols, above, left, rows + above, cols + left,
-        planes * (rows + above) * (cols + left) + LANES * is_near(core, s, 2 if shape.dtype == FP32 else 1),
+        2 if shape.dtype == FP32 else 1, planes, rows, cols, above, left, rows + above, pitch,
+        planes * (rows + above) * pitch + LANES * is_near(core, s, 2 if shape.dtype == FP32 else 1),
         row_tiles, col_tiles, tiles * block_idx(core) // block_dim(core),
         tiles * (block_idx(core) + 1) // block_dim(core),
     )  # fmt: skip

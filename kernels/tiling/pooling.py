@@ -10,7 +10,7 @@ from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Shape, Tiling
-from kernels.pieces.pooling import LANES, MAX_BLOCKS
+from kernels.pieces.pooling import LANES, MAX_BLOCKS, row_pitch
 from kernels.rules import require
 from kernels.tiling.conv2d_shape import BLOCK_BYTES, ceil_div, groups
 
@@ -22,6 +22,8 @@ BUFFERS = 7  # in UB: each may begin behind a gap
 BITS_BYTES, PART_BYTES = 4096, 64 * 8 * BLOCK_BYTES
 TILE_CYCLES, INSTRUCTION_CYCLES, LATENCY = 300, 12, 700
 """Cycles, about: of a tile and of an element of its windows however many there are; of a short transfer."""
+
+_row_pitch = getattr(row_pitch, "py_func", row_pitch)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class PoolTiling(Tiling):
     planes: int = 1
     WORK_BYTES: ClassVar[int] = BITS_BYTES
     """Bits of comparisons and products of an instruction."""
+    ADDS_ROWS: ClassVar[bool] = False
+    """Whether rows of sums are added to each other: they then lie where both can be read at once."""
 
     @classmethod
     def default(cls, shape: PoolShape, platform: Platform) -> Self:
@@ -142,7 +146,9 @@ class PoolTiling(Tiling):
         high, wide = self.grid(shape)
         planes = self.planes if self.rows >= high and self.cols >= wide else 1
         above, left = (shape.kh - 1) // shape.stride, (shape.kw - 1) // shape.stride
-        return planes * (min(self.rows, high) + above) * (min(self.cols, wide) + left)
+        adds_rows = self.ADDS_ROWS and shape.kh > shape.stride
+        pitch = _row_pitch(None, min(self.cols, wide) + left, adds_rows)
+        return planes * (min(self.rows, high) + above) * int(pitch)
 
     def used_bytes(self, shape: PoolShape) -> int:
         """Return what the buffers take in UB."""
@@ -222,6 +228,7 @@ class AverageTiling(PoolTiling):
     """How averages are cut: half precision needs sums in fp32 beside."""
 
     WORK_BYTES: ClassVar[int] = 0
+    ADDS_ROWS: ClassVar[bool] = True
 
     def used_bytes(self, shape: PoolShape) -> int:
         """Return what the buffers take in UB."""
@@ -236,6 +243,7 @@ class AverageGradTiling(PoolGradTiling):
     """How the gradient of averages is cut: what windows give in fp32 beside, and its sums."""
 
     WORK_BYTES: ClassVar[int] = 0
+    ADDS_ROWS: ClassVar[bool] = True
 
     def used_bytes(self, shape: PoolShape) -> int:
         """Return what the buffers take in UB."""
