@@ -118,7 +118,7 @@ def _behind(platform: Platform, task: Task | None) -> int:
     at most as much as L1 and UB hold. A program is asked for its longest transfers.
     """
     most = int(platform.l1_bytes) + int(platform.ub_bytes)
-    if task is None or _loads_fractals(task):
+    if task is None or _loads_fractals(task) or _row_bytes(task, "scatter_rows") > 0:
         return most
     reads, writes, moves = _gm_moves(task)
     run = column(moves, "burst_len") * BLOCK_BYTES + 2 * int(platform.l2_line_bytes)
@@ -153,7 +153,14 @@ def gm_bytes(task: Task) -> tuple[int, int]:
     """Return the bytes that a launch reads from and writes to device memory, in whole blocks of 32 bytes."""
     reads, writes, moves = _gm_moves(task)
     size = column(moves, "nburst") * column(moves, "burst_len") * BLOCK_BYTES
-    return int(size[reads].sum()), int(size[writes].sum())
+    gathered, scattered = _row_bytes(task, "gather_rows"), _row_bytes(task, "scatter_rows")
+    return int(size[reads].sum()) + gathered, int(size[writes].sum()) + scattered
+
+
+def _row_bytes(task: Task, name: str) -> int:
+    """Return the bytes of the rows that the instructions of a name move by number."""
+    moves = task.words[(task.words[:, 0] & 255) == INSTRUCTIONS[name].opcode]
+    return int((column(moves, "count") * column(moves, "burst_len")).sum()) * BLOCK_BYTES
 
 
 def _gm_moves(task: Task) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

@@ -113,3 +113,13 @@ def test_a_program_keeps_back_no_more_than_its_longest_transfers():
     tile = 32 * int(column(moves, "burst_len").max())
     kept = (32 << 20) + 32 * 2 * (tile + 1024)
     assert roofline(kernel, shape, P, placed.task).hbm_cycles == ((4 << 26) - kept) // 1024
+
+
+def test_rows_that_are_moved_by_number_count():
+    """Of a large table the rows that a list names, of a small one its own: what is read twice is in L2."""
+    kernel, chip = kernels.find("gather"), platform("ascend910a")
+    for rows, read in ((5000, 1024 * 512), (8, 8 * 512)):
+        shape = kernel.shape_type.of("gather", {"n": 1024, "v": rows, "d": 256})
+        task = place(kernel, shape, None, Chip(chip)).task
+        assert gm_bytes(task) == (1024 * 512 + 1024 * 4, 1024 * 512)
+        assert roofline(kernel, shape, chip, task).read_bytes == read + 1024 * 4
