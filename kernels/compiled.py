@@ -7,6 +7,7 @@ costs a look at a file name.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import pkgutil
@@ -14,6 +15,7 @@ import queue
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import Any, get_type_hints
@@ -22,6 +24,7 @@ import numba
 import numpy as np
 from numba import types
 
+import davinci_sim
 import kernels
 import kernels.lang
 import kernels.pieces
@@ -67,7 +70,7 @@ def ensure(names: Iterable[str]) -> None:
     Names that are no kernel of the kit are left to be compiled when they are used.
     """
     wanted = [EXECUTOR, ENGINE, *dict.fromkeys(name for name in names if kernels.is_known(name))]
-    missing = [name for name in wanted if not _marker(name).exists()]
+    missing = [name for name in wanted if not _is_ready(name)]
     workers = min(MAX_WORKERS, os.cpu_count() or 1, len(missing))
     if len(missing) >= WORTH_PROCESSES and workers > 1:
         _compile_in_processes(missing, workers)
@@ -155,6 +158,28 @@ def _tuple_type(names: tuple[str, ...]) -> types.Type:
 def _type_of(value: Any) -> types.Type:
     found: types.Type = numba.typeof(value)  # type: ignore[no-untyped-call]
     return found
+
+
+def _is_ready(name: str) -> bool:
+    """Tell whether a function is in the cache: at once if no source was touched since that was last asked."""
+    quick = Path(CACHE_FOLDER) / "ready" / f"{name.replace(' ', '-')}-{_state_of_sources()}"
+    if quick.exists():
+        return True
+    is_ready = _marker(name).exists()
+    if is_ready:
+        quick.touch()
+    return is_ready
+
+
+@cache
+def _state_of_sources() -> str:
+    """Digest names, sizes and times of the files that machine code is made from."""
+    seen = []
+    for folder in (davinci_sim.__path__[0], kernels.__path__[0]):
+        for path in sorted(Path(folder).rglob("*.py")):
+            status = path.stat()
+            seen.append((str(path), status.st_mtime_ns, status.st_size))
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
 
 def _marker(name: str) -> Path:

@@ -62,10 +62,11 @@ def compare(actual: Array, expected: Array) -> Difference:
     if not expected.size:
         return Difference(0.0, 0, (), 0.0)
     left, right = actual.astype(np.float64), expected.astype(np.float64)
-    same = (left == right) | (np.isnan(left) & np.isnan(right))
-    both = np.isfinite(left) & np.isfinite(right)
     with np.errstate(invalid="ignore"):
-        error = np.where(same, 0.0, np.where(both, np.abs(left - right), np.inf))
+        error = np.abs(left - right)
+    odd = ~np.isfinite(error)
+    same = (left[odd] == right[odd]) | (np.isnan(left[odd]) & np.isnan(right[odd]))
+    error[odd] = np.where(same, 0.0, np.inf)
     allowed = allowed_error(expected)
     excess = error - allowed
     worst = np.unravel_index(int(excess.argmax()), excess.shape)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -116,10 +117,11 @@ def _next_lacking(
 @lru_cache(maxsize=64)
 def _lacking(platform: Platform) -> npt.NDArray[np.bool_]:
     """Return, for every kind, whether a platform lacks it."""
-    lacking = np.zeros(_KINDS, dtype=np.bool_)
-    for kind in range(_KINDS):
-        opcode, dtype, to = kind & 255, kind >> 8 & 15, kind >> 12
-        if opcode in BY_OPCODE and max(dtype, to) < len(DTYPE_NAMES):
+    lacking, codes = np.zeros(_KINDS, dtype=np.bool_), range(len(DTYPE_NAMES))
+    for opcode in BY_OPCODE:
+        results = codes if _result_shifts()[opcode] >= 0 else codes[:1]
+        for dtype, to in product(codes, results):
+            kind = opcode | dtype << 8 | to << 12
             lacking[kind] = not platform.supports(*_named(kind))
     return lacking
 

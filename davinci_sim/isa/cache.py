@@ -20,13 +20,16 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import caching
+from llvmlite import binding
+from numba.core import caching, environment
 from numba.core.errors import NumbaError
 from numba.core.runtime import nrt
 
 from davinci_sim.isa.jit import KNOWN
 
 CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
+Environment: Any = vars(environment)["Environment"]
+lookup_environment: Any = environment.lookup_environment
 FunctionCache: Any = caching.FunctionCache
 IndexDataCacheFile: Any = caching.IndexDataCacheFile
 initialize_runtime: Any = nrt.rtsys.initialize  # Numba's own functions have no types
@@ -190,22 +193,49 @@ class _Place:
         return digest_of(self.function)
 
 
+@cache
+def _nothing_to_link() -> bytes:
+    """Return an empty LLVM module."""
+    return bytes(binding.parse_assembly("").as_bitcode())
+
+
+def _environment(module: str, constants: list[Any], name: str) -> Any:
+    """Return what the code of a function that was compiled in asks for where it raises an error.
+
+    Of the module nothing but its name is needed. Those that Numba comes with take long to import.
+    """
+    found = lookup_environment(name)
+    if found is None:
+        found = Environment({"__name__": module})
+        found.consts[:] = constants
+        found.env_name = name
+        Environment._memo[name] = found
+    return found
+
+
 class _Entry(CompileResultCacheImpl):  # type: ignore[misc]
     """Write and read machine code with the list of what it calls by address."""
 
     _locator_classes = (_Place,)
 
     def reduce(self, result: Any) -> Any:
-        """Return what is written."""
+        """Return what is written: to what is called by address nobody links, so that it holds one code."""
         needs = result.metadata["needs"]
-        return [(each, _result_of(each)) for each in needs], super().reduce(result)
+        library, *parts, environments = super().reduce(result)
+        if result.metadata["is_apart"]:
+            name, kind, (machine_code, _) = library
+            library = (name, kind, (machine_code, _nothing_to_link()))
+        inner = [(each.globals["__name__"], list(each.consts), each.env_name) for each in environments]
+        return [(each, _result_of(each)) for each in needs], (library, *parts), inner
 
     def rebuild(self, target: Any, entry: Any) -> Any:
         """Return what was read, or nothing if a function that it calls has changed."""
-        needs, reduced = entry
+        needs, reduced, inner = entry
         if not all(_is_there(*each) for each in needs):
             return None
-        return super().rebuild(target, reduced)._replace(metadata={"needs": [each for each, _ in needs]})
+        environments = tuple(_environment(*each) for each in inner)
+        result = super().rebuild(target, (*reduced, environments))
+        return result._replace(metadata={"needs": [each for each, _ in needs]})
 
 
 class _Files(IndexDataCacheFile):  # type: ignore[misc]

@@ -179,6 +179,7 @@ class Compiled(CPUDispatcher):  # type: ignore[misc]
     def add_overload(self, result: Any) -> None:
         """Note what the code calls by address, before it is written to disk."""
         result.metadata.setdefault("needs", tuple(_callers[-1]))
+        result.metadata["is_apart"] = isinstance(self, Apart)
         super().add_overload(result)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:

@@ -25,7 +25,9 @@ def fair_rates(limits: Numbers, counts: Numbers, total: int, rates: Numbers) -> 
     `limits` are in ascending order. What a narrow class leaves is divided among the wider ones; a transfer
     never starves (at least one byte a cycle).
     """
-    left, waiting = total, counts.sum()
+    left, waiting = total, 0
+    for c in range(counts.shape[0]):  # Numba's own sum makes every process that loads this import SciPy
+        waiting += counts[c]
     for c in range(limits.shape[0]):
         if counts[c] > 0:
             rates[c] = max(1, min(limits[c], left // waiting))

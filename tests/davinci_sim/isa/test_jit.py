@@ -52,6 +52,35 @@ def last(pair):
 def top(x):
     return last(passed_on(x))
 """
+RAISING = """
+import numpy as np
+from davinci_sim.isa.jit import apart, inner, jit
+
+@apart
+def called(x):
+    if x == 3:
+        raise ValueError("called")
+    return x
+
+@inner
+def compiled_in(x):
+    if x == 2:
+        raise ValueError(x)
+    return called(x)
+
+@jit
+def top(x):
+    return compiled_in(x) + np.ones(x).sum()
+"""
+OUTCOMES = """
+import sys, grown
+for x in (0, 2, 3):
+    try:
+        print(grown.top(x))
+    except ValueError as error:
+        print(repr(error))
+print(sum(grown.top.dispatcher.stats.cache_hits.values()), "numba.np.arraymath" in sys.modules)
+"""
 SHOW = "import grown; print(grown.top(1), sum(grown.top.dispatcher.stats.cache_hits.values()))"
 
 
@@ -126,7 +155,15 @@ def test_code_that_passes_a_tuple_with_another_field_is_compiled_again(tmp_path)
     assert shown(tmp_path, [one, two, two]) == [["1", "0"], ["7", "0"], ["7", "1"]]
 
 
-def shown(tmp_path, texts):
+def test_code_from_the_disk_raises_what_was_compiled_and_imports_no_more_of_numba(tmp_path):
+    """With and without a value in the message, in what is compiled in and in what is called by address."""
+    outcomes = ["0.0", "ValueError(2)", "ValueError('called')"]
+    first, second = shown(tmp_path, [RAISING, RAISING], OUTCOMES)
+    assert first == [*outcomes, "0", "True"]
+    assert second == [*outcomes, "1", "False"]
+
+
+def shown(tmp_path, texts, show=SHOW):
     """Return what a new process prints for each text of a module, one after the other."""
     found = []
     for text in texts:
@@ -138,7 +175,7 @@ def shown(tmp_path, texts):
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         done = subprocess.run(
-            [sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", show], env=environment, capture_output=True, text=True, check=True
         )
         found.append(done.stdout.split())
     return found
