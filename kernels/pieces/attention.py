@@ -151,13 +151,15 @@ def store_columns(core: Any, dst: int, src: int, columns: int, rows: int, all_ro
 
 
 @emits
-def unit_columns(core: Any, plan: Any, query: int) -> int:
+def unit_columns(core: Any, plan: Plan, query: int) -> int:
     """Return how many columns of sixteen queries the unit that begins with `query` has."""
     return int(min(plan.columns * plan.groups, (plan.rows - query) // EDGE))
 
 
 @emits
-def load_tile(core: Any, at: Any, hands: Any, plan: Any, g: Any, head: int, query: int, key: int) -> None:
+def load_tile(
+    core: Any, at: Levels, hands: Hands, plan: Plan, g: Sources, head: int, query: int, key: int
+) -> None:
     """Bring a tile of keys and one of values to L1, and the mask for the unit from `query` on."""
     n, rows = min(plan.tile, plan.keys - key), unit_columns(core, plan, query) * EDGE
     place = (head * plan.keys * (plan.width // EDGE) + key) * BLOCK
@@ -187,7 +189,7 @@ class Masked(NamedTuple):
 
 
 @emits
-def add_mask(core: Any, q_l0: int, l0a: int, one: int, block: Any) -> None:
+def add_mask(core: Any, q_l0: int, l0a: int, one: int, block: Masked) -> None:
     """Begin scores with a mask: the cube multiplies it by an identity, `one` in L0B.
 
     Two columns of sixteen queries at once, so that each product begins at whole accumulators.
@@ -207,7 +209,7 @@ def add_mask(core: Any, q_l0: int, l0a: int, one: int, block: Any) -> None:
 
 
 @emits
-def add_step_mask(core: Any, at: Any, hands: Any, plan: Any, step: Any, piece: int, rows: int) -> None:
+def add_step_mask(core: Any, at: Levels, hands: Hands, plan: Plan, step: Step, piece: int, rows: int) -> None:
     """Begin the scores of a piece of the keys of a step with the mask."""
     first, l0a = step.group * plan.columns, at.l0a + fill(core, hands.l0) * at.l0a_bytes
     columns = unit_columns(core, plan, step.query - first * EDGE)
@@ -217,7 +219,7 @@ def add_step_mask(core: Any, at: Any, hands: Any, plan: Any, step: Any, piece: i
 
 
 @emits
-def load_queries(core: Any, at: Any, hands: Any, plan: Any, step: Any, source: int) -> int:
+def load_queries(core: Any, at: Levels, hands: Hands, plan: Plan, step: Step, source: int) -> int:
     """Bring q^T of a group from L1 to L0B; return where it lies."""
     target = at.l0b_q + fill(core, hands.l0_q) * at.l0b_q_bytes
     fractals = plan.width // EDGE * step.columns
@@ -229,7 +231,7 @@ def load_queries(core: Any, at: Any, hands: Any, plan: Any, step: Any, source: i
 
 
 @emits
-def multiply_keys(core: Any, at: Any, hands: Any, plan: Any, step: Any, queries: int) -> None:
+def multiply_keys(core: Any, at: Levels, hands: Hands, plan: Plan, step: Step, queries: int) -> None:
     """Compute the scores s[keys, queries] fp16 of a step in L0C, piece after piece of the keys."""
     q = load_queries(core, at, hands, plan, step, queries)
     tile, depth = at.l1_k + step.slot * at.tile_bytes, plan.width // EDGE
@@ -252,7 +254,7 @@ def multiply_keys(core: Any, at: Any, hands: Any, plan: Any, step: Any, queries:
 
 
 @emits
-def load_values(core: Any, l0a: int, tile: int, plan: Any, step: Any, piece: int, rows: int) -> None:
+def load_values(core: Any, l0a: int, tile: int, plan: Plan, step: Step, piece: int, rows: int) -> None:
     """Bring v^T of a piece of the keys, and rows of ones below it, to L0A."""
     depth = plan.width // EDGE
     for column in range(depth):
@@ -262,7 +264,7 @@ def load_values(core: Any, l0a: int, tile: int, plan: Any, step: Any, piece: int
 
 
 @emits
-def multiply_piece(core: Any, at: Any, hands: Any, plan: Any, step: Any, acc: int, piece: int) -> None:
+def multiply_piece(core: Any, at: Levels, hands: Hands, plan: Plan, step: Step, acc: int, piece: int) -> None:
     """Add v^T p of a piece of the keys to o[d + 16, queries] in L0C."""
     tile, n = at.l1_v + step.slot * at.tile_bytes, whole(core, step.n)
     rows, slot = whole(core, min(plan.v_piece, step.n - piece)), fill(core, hands.l0)
@@ -279,7 +281,7 @@ def multiply_piece(core: Any, at: Any, hands: Any, plan: Any, step: Any, acc: in
 
 
 @emits
-def multiply_values(core: Any, at: Any, hands: Any, plan: Any, step: Any, part: int) -> None:
+def multiply_values(core: Any, at: Levels, hands: Hands, plan: Plan, step: Step, part: int) -> None:
     """Compute o[d + 16, queries] fp32 of a step in L0C, in two parts; below d are the sums of p."""
     pieces = (step.n + plan.v_piece - 1) // plan.v_piece
     first, last = pieces // 2 * part, pieces // 2 + (pieces - pieces // 2) * part

@@ -26,7 +26,7 @@ from davinci_sim.isa import (
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup, flat_unary
 from kernels.lang.queues import fill, filled, free, use
-from kernels.pieces.attention import EDGE, FRACTAL, SUM_ROWS, store_columns, whole
+from kernels.pieces.attention import EDGE, FRACTAL, SUM_ROWS, Hands, Levels, Plan, Step, store_columns, whole
 from kernels.pieces.transpose import transpose_16bit
 
 BLOCK, LINE, LANES, HALF_LANES = 32, 256, 64, 128
@@ -77,7 +77,7 @@ def draw_triangle(core: Any, triangle: int) -> None:
 
 
 @emits
-def seen_keys(core: Any, plan: Any, step: Any, column: int) -> int:
+def seen_keys(core: Any, plan: Plan, step: Step, column: int) -> int:
     """Return how many keys of the tile the sixteen queries of a column see."""
     if plan.causal == 0:
         return int(step.n)
@@ -85,7 +85,7 @@ def seen_keys(core: Any, plan: Any, step: Any, column: int) -> int:
 
 
 @emits
-def first_column(core: Any, plan: Any, step: Any, part: int) -> int:
+def first_column(core: Any, plan: Plan, step: Step, part: int) -> int:
     """Return the first column of a part: the last two are parts of their own, part 3 begins behind them."""
     if part == 0:
         return 0
@@ -93,7 +93,7 @@ def first_column(core: Any, plan: Any, step: Any, part: int) -> int:
 
 
 @emits
-def drain_scores(core: Any, x: int, acc: int, plan: Any, step: Any, part: int) -> None:
+def drain_scores(core: Any, x: int, acc: int, plan: Plan, step: Step, part: int) -> None:
     """Bring the scores of the columns of a part from L0C to UB."""
     n = whole(core, step.n)
     pieces, rest = n // plan.k_piece, n % plan.k_piece
@@ -131,7 +131,7 @@ def lower_scores(core: Any, x: int, largest: int, rows: int) -> None:
 
 
 @emits
-def hide_later(core: Any, room: Any, plan: Any, step: Any) -> None:
+def hide_later(core: Any, room: Room, plan: Plan, step: Step) -> None:
     """Lower the scores of keys later than their query, where a column meets its own sixteen keys."""
     for column in range(step.columns):
         row = step.query + column * EDGE - step.key
@@ -141,7 +141,7 @@ def hide_later(core: Any, room: Any, plan: Any, step: Any) -> None:
 
 
 @emits
-def fetch_scores(core: Any, room: Any, hands: Any, plan: Any, step: Any, acc: int, largest: int) -> None:
+def fetch_scores(core: Any, room: Room, hands: Hands, plan: Plan, step: Step, acc: int, largest: int) -> None:
     """Bring the scores of a step to UB as soon as there is room, and prepare the maxima."""
     use(core, hands.s)
     fill(core, hands.p0)
@@ -159,7 +159,7 @@ def fetch_scores(core: Any, room: Any, hands: Any, plan: Any, step: Any, acc: in
 
 
 @emits
-def fold_step(core: Any, room: Any, plan: Any, step: Any) -> None:
+def fold_step(core: Any, room: Room, plan: Plan, step: Step) -> None:
     """Fold the scores of every column to eight rows of maxima."""
     for column in range(step.columns):
         seen = seen_keys(core, plan, step, column)
@@ -167,7 +167,7 @@ def fold_step(core: Any, room: Any, plan: Any, step: Any) -> None:
 
 
 @emits
-def probabilities(core: Any, room: Any, at: Any, plan: Any, step: Any, q: int, part: int) -> None:
+def probabilities(core: Any, room: Room, at: Levels, plan: Plan, step: Step, q: int, part: int) -> None:
     """Turn lowered scores of a part to probabilities and send them to L1; keys that are not seen get none."""
     first, last = first_column(core, plan, step, part), first_column(core, plan, step, part + 1)
     for column in range(first, last):
@@ -184,7 +184,7 @@ def probabilities(core: Any, room: Any, at: Any, plan: Any, step: Any, q: int, p
 
 
 @emits
-def rescale(core: Any, room: Any, plan: Any, step: Any, total: int) -> None:
+def rescale(core: Any, room: Room, plan: Plan, step: Step, total: int) -> None:
     """Multiply what a group has added up by the factors of a step."""
     pitch, repeat = (plan.width + SUM_ROWS) * COLUMN, plan.width // 4 + 1
     for column in range(step.columns):
@@ -193,7 +193,9 @@ def rescale(core: Any, room: Any, plan: Any, step: Any, total: int) -> None:
 
 
 @emits
-def fetch_products(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any, total: int) -> None:
+def fetch_products(
+    core: Any, room: Room, hands: Hands, at: Levels, plan: Plan, step: Step, total: int
+) -> None:
     """Bring the products of a step to UB: those of the first tile are the beginning of the sums."""
     acc = at.l0c_o + use(core, hands.o) * at.l0c_o_bytes
     fractals = step.columns * (plan.width + SUM_ROWS) // EDGE
@@ -204,7 +206,7 @@ def fetch_products(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: A
 
 
 @emits
-def add_products(core: Any, room: Any, plan: Any, step: Any, total: int) -> None:
+def add_products(core: Any, room: Room, plan: Plan, step: Step, total: int) -> None:
     """Add the products of a step to what its group has added up."""
     pitch, repeat = (plan.width + SUM_ROWS) * COLUMN, plan.width // 4 + 1
     for column in range(step.columns if step.is_first == 0 else 0):
@@ -213,7 +215,9 @@ def add_products(core: Any, room: Any, plan: Any, step: Any, total: int) -> None
 
 
 @emits
-def lower_step(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any, ended: Any, to: Any) -> None:
+def lower_step(
+    core: Any, room: Room, hands: Hands, at: Levels, plan: Plan, step: Step, ended: Step, to: Results
+) -> None:
     """Bring the scores of a step to UB and subtract the largest one of each query.
 
     In between, write the results of the step `ended` if it was the last of its group.
@@ -237,7 +241,7 @@ def lower_step(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any, 
 
 
 @emits
-def soften_first(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any) -> None:
+def soften_first(core: Any, room: Room, hands: Hands, at: Levels, plan: Plan, step: Step) -> None:
     """Turn the lowered scores of all columns but the last two to probabilities."""
     now = room.now + step.largest * LINE
     for half in range(2 if step.is_first == 0 else 0):  # eight of sixteen queries, four times each
@@ -248,7 +252,9 @@ def soften_first(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any
 
 
 @emits
-def soften_rest(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any, before: Any) -> None:
+def soften_rest(
+    core: Any, room: Room, hands: Hands, at: Levels, plan: Plan, step: Step, before: Step
+) -> None:
     """Do so for the last two columns; meanwhile add up the products of the step before."""
     total = room.total + before.group * room.total_bytes
     if before.n > 0:
@@ -263,7 +269,7 @@ def soften_rest(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any,
 
 
 @emits
-def add_last(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any) -> None:
+def add_last(core: Any, room: Room, hands: Hands, at: Levels, plan: Plan, step: Step) -> None:
     """Add up the products of the last step of all, which no other follows."""
     total = room.total + step.group * room.total_bytes
     fetch_products(core, room, hands, at, plan, step, total)
@@ -271,7 +277,7 @@ def add_last(core: Any, room: Any, hands: Any, at: Any, plan: Any, step: Any) ->
 
 
 @emits
-def invert_sums(core: Any, room: Any, plan: Any, step: Any, total: int) -> None:
+def invert_sums(core: Any, room: Room, plan: Plan, step: Step, total: int) -> None:
     """Compute 1 / sum, four times each, and ln(sum) per query; 1 / sum of queries beyond t is 0."""
     pitch, last = (plan.width + SUM_ROWS) * COLUMN, step.columns - 1
     sums, valid = total + plan.width * COLUMN, min(EDGE, plan.t - step.query - last * EDGE)
@@ -284,7 +290,7 @@ def invert_sums(core: Any, room: Any, plan: Any, step: Any, total: int) -> None:
 
 
 @emits
-def divide(core: Any, room: Any, plan: Any, step: Any, total: int) -> None:
+def divide(core: Any, room: Room, plan: Plan, step: Step, total: int) -> None:
     """Multiply what has been added up by 1 / sum, and add the largest score to ln(sum)."""
     pitch = (plan.width + SUM_ROWS) * COLUMN
     vadd(core, room.lse, room.lse, room.now + step.largest * LINE, 1, FP32, step.columns * EDGE)
@@ -294,7 +300,7 @@ def divide(core: Any, room: Any, plan: Any, step: Any, total: int) -> None:
 
 
 @emits
-def halve(core: Any, room: Any, plan: Any, step: Any, total: int) -> None:
+def halve(core: Any, room: Room, plan: Plan, step: Step, total: int) -> None:
     """Round the results to fp16; what belongs to queries beyond t becomes 0."""
     pitch, last = (plan.width + SUM_ROWS) * COLUMN, step.columns - 1
     for column in range(step.columns):
@@ -314,7 +320,7 @@ def keep_lanes(core: Any, x: int, spare: int, lanes: int) -> None:
 
 
 @emits
-def turn_results(core: Any, room: Any, hands: Any, plan: Any, step: Any, to: Any) -> None:
+def turn_results(core: Any, room: Room, hands: Hands, plan: Plan, step: Step, to: Results) -> None:
     """Transpose the results and write them, o[queries, d] fp16 and lse[queries]."""
     depth, rows = plan.width // EDGE, step.columns * EDGE
     for column in range(step.columns):
@@ -329,7 +335,9 @@ def turn_results(core: Any, room: Any, hands: Any, plan: Any, step: Any, to: Any
 
 
 @emits
-def finish_group(core: Any, room: Any, hands: Any, plan: Any, step: Any, phase: int, to: Any) -> None:
+def finish_group(
+    core: Any, room: Room, hands: Hands, plan: Plan, step: Step, phase: int, to: Results
+) -> None:
     """Do one of the four phases after which the results of a group whose last keys were added are in GM.
 
     Each needs what the one before it wrote; between them there is other work, so that nobody waits.

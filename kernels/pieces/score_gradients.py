@@ -120,7 +120,7 @@ class Ways(NamedTuple):
 
 
 @emits
-def load_queries(core: Any, b: Any, x: Any, g: Any, slot: int, head: int, query: int) -> None:
+def load_queries(core: Any, b: Buffers, x: Problem, g: Given, slot: int, head: int, query: int) -> None:
     """Bring a block of queries and one of gradients of results, with what is subtracted, to a slot of L1."""
     count, depth, at = min(x.m, x.rows - query), x.width // EDGE, b.l1_q + slot * b.q_bytes
     place, row = (head * x.rows * depth + query) * BLOCK, (head * x.rows + query) * BLOCK
@@ -132,7 +132,7 @@ def load_queries(core: Any, b: Any, x: Any, g: Any, slot: int, head: int, query:
 
 
 @emits
-def load_keys(core: Any, b: Any, x: Any, g: Any, slot: int, head: int, key: int) -> None:
+def load_keys(core: Any, b: Buffers, x: Problem, g: Given, slot: int, head: int, key: int) -> None:
     """Bring a block of keys and one of values to a slot of L1."""
     count, depth, at = min(x.n, x.keys - key), x.width // EDGE, b.l1_k + slot * b.k_bytes
     place = (head * x.keys * depth + key) * BLOCK
@@ -141,7 +141,7 @@ def load_keys(core: Any, b: Any, x: Any, g: Any, slot: int, head: int, key: int)
 
 
 @emits
-def load_mask(core: Any, b: Any, x: Any, g: Any, pair: Any, slot: int) -> None:
+def load_mask(core: Any, b: Buffers, x: Problem, g: Given, pair: Pair, slot: int) -> None:
     """Bring the mask of a pair to a slot of L1."""
     place = (pair.head // x.mask_heads * x.keys + pair.key) * x.rows * 2 + pair.query * BLOCK
     target = b.l1_mask + slot * b.mask_bytes
@@ -149,7 +149,7 @@ def load_mask(core: Any, b: Any, x: Any, g: Any, pair: Any, slot: int) -> None:
 
 
 @emits
-def begin_with_mask(core: Any, b: Any, w: Any, x: Any, pair: Any, row: int) -> None:
+def begin_with_mask(core: Any, b: Buffers, w: Ways, x: Problem, pair: Pair, row: int) -> None:
     """Begin the scores of a piece of the queries with the mask."""
     l0a, first = b.l0a + fill(core, w.l0) * b.l0a_bytes, row // EDGE
     count, l1 = min(x.piece, pair.m - row) // EDGE, b.l1_mask + pair.number % INNER * b.mask_bytes
@@ -158,13 +158,13 @@ def begin_with_mask(core: Any, b: Any, w: Any, x: Any, pair: Any, row: int) -> N
 
 
 @emits
-def half_acc(core: Any, b: Any) -> int:
+def half_acc(core: Any, b: Buffers) -> int:
     """Return where in L0C the gradients of the probabilities begin behind the scores."""
     return int((b.p_bytes // 2 + ACC_ALIGN - 1) // ACC_ALIGN * ACC_ALIGN)
 
 
 @emits
-def score_piece(core: Any, b: Any, w: Any, x: Any, pair: Any, p: Any, row: int) -> None:
+def score_piece(core: Any, b: Buffers, w: Ways, x: Problem, pair: Pair, p: Product, row: int) -> None:
     """Compute left[keys, d] @ right[queries, d]^T minus a number per query, for a piece of the queries."""
     depth, count = x.width // EDGE, min(x.piece, pair.m - row)
     slot = fill(core, w.l0)
@@ -183,7 +183,7 @@ def score_piece(core: Any, b: Any, w: Any, x: Any, pair: Any, p: Any, row: int) 
 
 
 @emits
-def score_pair(core: Any, b: Any, w: Any, x: Any, pair: Any) -> None:
+def score_pair(core: Any, b: Buffers, w: Ways, x: Problem, pair: Pair) -> None:
     """Compute the scores and the gradients of the probabilities of a pair in L0C."""
     q, k = b.l1_q, b.l1_k
     if x.owns == 0:
@@ -203,7 +203,7 @@ def score_pair(core: Any, b: Any, w: Any, x: Any, pair: Any) -> None:
 
 
 @emits
-def seen_keys(core: Any, x: Any, pair: Any, column: int) -> int:
+def seen_keys(core: Any, x: Problem, pair: Pair, column: int) -> int:
     """Return how many keys of the block the sixteen queries of a column see."""
     if x.causal == 0:
         return int(pair.n)
@@ -211,7 +211,7 @@ def seen_keys(core: Any, x: Any, pair: Any, column: int) -> int:
 
 
 @emits
-def drain_pair(core: Any, b: Any, w: Any, x: Any, pair: Any, triangle: int) -> None:
+def drain_pair(core: Any, b: Buffers, w: Ways, x: Problem, pair: Pair, triangle: int) -> None:
     """Bring the scores and the gradients of the probabilities to UB; hide later keys of the same sixteen."""
     fractals = pair.m * pair.n // 256
     use(core, w.s)
@@ -238,7 +238,7 @@ def send(core: Any, q: int, to: int, source: int, blocks: int) -> None:
 
 
 @emits
-def power_pair(core: Any, b: Any, w: Any, x: Any, pair: Any) -> None:
+def power_pair(core: Any, b: Buffers, w: Ways, x: Problem, pair: Pair) -> None:
     """Turn scores to probabilities, of which none belongs to a hidden key, and send them to L1 for dv."""
     flat_unary(core, EXP, b.ub_p, b.ub_p, pair.m * pair.n, FP16)
     for column in range(pair.m // EDGE if x.causal != 0 else 0):
@@ -252,7 +252,7 @@ def power_pair(core: Any, b: Any, w: Any, x: Any, pair: Any) -> None:
 
 
 @emits
-def slope_pair(core: Any, b: Any, w: Any, pair: Any) -> None:
+def slope_pair(core: Any, b: Buffers, w: Ways, pair: Pair) -> None:
     """Multiply the gradients of probabilities by these, and send the gradients of scores to L1."""
     flat_binary(core, MUL, b.ub_ds, b.ub_ds, b.ub_p, pair.m * pair.n, FP16)
     target = b.l1_p + pair.number % 2 * b.p_bytes + b.p_bytes // 2
@@ -261,7 +261,7 @@ def slope_pair(core: Any, b: Any, w: Any, pair: Any) -> None:
 
 
 @emits
-def key_product(core: Any, b: Any, w: Any, x: Any, pair: Any, which: int, q_slot: int) -> None:
+def key_product(core: Any, b: Buffers, w: Ways, x: Problem, pair: Pair, which: int, q_slot: int) -> None:
     """Add p^T @ do (0) or ds^T @ q (1) of a pair to what its keys get in L0C."""
     left = b.l1_p + pair.number % 2 * b.p_bytes + which * b.p_bytes // 2
     right = b.l1_q + q_slot * b.q_bytes + (1 - which) * b.q_bytes // 2
@@ -282,7 +282,7 @@ def key_product(core: Any, b: Any, w: Any, x: Any, pair: Any, which: int, q_slot
 
 
 @emits
-def query_product(core: Any, b: Any, w: Any, x: Any, pair: Any, k_slot: int) -> None:
+def query_product(core: Any, b: Buffers, w: Ways, x: Problem, pair: Pair, k_slot: int) -> None:
     """Add ds @ k of a pair to what its queries get in L0C, piece by piece of them."""
     left, right = b.l1_p + pair.number % 2 * b.p_bytes + b.p_bytes // 2, b.l1_k + k_slot * b.k_bytes
     depth = x.width // EDGE
@@ -303,7 +303,7 @@ def query_product(core: Any, b: Any, w: Any, x: Any, pair: Any, k_slot: int) -> 
 
 
 @emits
-def multiply_pair(core: Any, b: Any, w: Any, x: Any, pair: Any) -> None:
+def multiply_pair(core: Any, b: Buffers, w: Ways, x: Problem, pair: Pair) -> None:
     """Add the products of a pair to what the owned block gets, and give the inner block back."""
     if pair.is_first != 0:
         fill(core, w.acc)
