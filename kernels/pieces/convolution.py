@@ -12,7 +12,7 @@ from davinci_sim.isa import load2d, mmad
 from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, filling, free, queue, use, using
-from kernels.pieces.convolution_mixed import Channels, Landing, place_mixed, unfold_mixed
+from kernels.pieces.convolution_mixed import LANDING_BYTES, Channels, Landing, place_mixed, unfold_mixed
 from kernels.pieces.convolution_plan import (
     Plan,
     first_image,
@@ -116,10 +116,11 @@ def open_pipeline(core: Any, p: Plan) -> Any:
 def open_landing(core: Any, p: Plan) -> Any:
     """Hand out room in UB for images whose rows will take turns; there is none where they do not."""
     if p.mixed == 0:
-        return Landing(0, 0, 0, 0)
-    slot = p.chunk * most_map_blocks(core, p) * BLOCK
-    at = alloc(core, UB, SLOTS * slot, SLOTS)
-    return Landing(at, slot, queue(core, MTE2, MTE3, SLOTS), queue(core, MTE3, MTE1, SLOTS))
+        return Landing(0, 0, 0, 0, 0)
+    group = most_map_blocks(core, p) * BLOCK
+    groups = max(1, min(p.chunk, LANDING_BYTES // group))
+    at = alloc(core, UB, SLOTS * groups * group, SLOTS)
+    return Landing(at, groups, groups * group, queue(core, MTE2, MTE3, SLOTS), queue(core, MTE3, MTE1, SLOTS))
 
 
 @emits
@@ -165,10 +166,8 @@ def place_map(core: Any, p: Plan, t: Tensors, b: Buffers, dst: int, tile: int, c
 def fetch_tile(core: Any, p: Plan, t: Tensors, b: Buffers, tile: int) -> None:
     """Bring a whole tile of the map to L1 if it is there as a whole."""
     if tile < p.last and p.map_groups == p.groups:
-        dst, at_once = b.x + fill(core, b.qx) * b.x_slot, p.chunk if p.mixed else p.groups
-        for first in range(0, p.groups, at_once):
-            count = min(at_once, p.groups - first)
-            place_map(core, p, t, b, dst, tile, Channels(first, count, first, p.groups))
+        dst = b.x + fill(core, b.qx) * b.x_slot
+        place_map(core, p, t, b, dst, tile, Channels(0, p.groups, 0, p.groups))
         filled(core, b.qx)
 
 

@@ -16,12 +16,15 @@ from kernels.lang.queues import fill, filled, free, use
 from kernels.pieces.window import Patch, Window, move_planes
 
 BLOCK, FRACTAL = 32, 512
+LANDING_BYTES = 16384
+"""So much lands in UB at once, but at least one channel group: enough to hide a transfer's head."""
 
 
 class Landing(NamedTuple):
-    """Where images land in UB, the bytes of a slot, the queue there, and that of chunks placed in L1."""
+    """Where images land in UB, channel groups and bytes of a slot, the queue there, that of chunks in L1."""
 
     at: int
+    groups: int
     slot: int
     q: int
     placed: int
@@ -53,6 +56,17 @@ def place_mixed(
     core: Any, landing: Landing, dst: int, src: int, apart: int, window: Window, images: int, c: Channels
 ) -> None:
     """Bring channel groups of images, `apart` blocks apart in GM, to L1, where their rows take turns."""
+    for done in range(0, c.count, landing.groups):
+        some = Channels(c.first + done, min(landing.groups, c.count - done), c.before + done, c.total)
+        start = src + done * window.h * window.w * BLOCK
+        place_some(core, landing, dst, start, apart, window, images, some)
+
+
+@emits
+def place_some(
+    core: Any, landing: Landing, dst: int, src: int, apart: int, window: Window, images: int, c: Channels
+) -> None:
+    """Bring as many channel groups as land at once."""
     plane, burst, step = window.h * window.w, window.w, window.stride_h
     there = landing.at + fill(core, landing.q) * landing.slot
     move_planes(core, there, src, images, c.count * plane, c.count * plane, apart)

@@ -159,7 +159,7 @@ def ub_bytes(p: Problem, t: ConvTiling) -> int:
         used = piece + SLOTS * t.n0 * t.images * rows_of(p, t) * p.ow * p.position_bytes
     elif t.images > 1 and p.mixes:
         used += piece
-    used += SLOTS * p.landing_bytes(t.chunk, t.images)
+    used += SLOTS * p.landing(t.chunk, t.images)[1]
     if p.is_scaled:
         used += t.m0 * t.n0 * ACCUMULATOR_BYTES + ceil_div(p.results, t.channel_cores) * SCALE_BYTES
     if p.splits:
@@ -353,7 +353,8 @@ def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Lo
     moves = chunks * min(t.images, ceil_div(p.groups, chunks))
     is_whole = t.images == 1 and rows == p.h
     if t.images > 1 and p.mixes:  # channel groups of an image lie behind each other
-        moves, burst = ceil_div(p.groups, t.chunk), min(t.chunk, p.groups) * burst
+        at_once = p.landing(t.chunk, t.images)[0]
+        moves, burst = chunks * ceil_div(ceil_div(p.groups, chunks), at_once), at_once * burst
     if p.skips_rows:
         moves, burst = chunks if is_whole else p.groups, p.w * BLOCK_BYTES * p.stride
     apart = 0 if is_whole and not p.skips_rows else burst

@@ -8,6 +8,7 @@ from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES, FP16, FP32, INT8
 from davinci_sim.platforms import Platform
 from kernels.lang.shapes import Shape
+from kernels.pieces.convolution_mixed import LANDING_BYTES
 from kernels.pieces.window import SKIP_WIDTH
 
 EDGE, FRACTAL_BYTES, BLOCK_BYTES, ACCUMULATOR_BYTES = 16, 512, 32, 1024
@@ -302,9 +303,13 @@ class Problem:
         """Return the most rows of a tile of the map in L1."""
         return self.rows_seen(rows) if images == 1 else images * self.h
 
-    def landing_bytes(self, chunk: int, images: int) -> int:
-        """Return what `chunk` channel groups of images whose rows will take turns need in UB, per slot."""
-        return chunk * images * self.h * self.w * BLOCK_BYTES if images > 1 and self.mixes else 0
+    def landing(self, chunk: int, images: int) -> tuple[int, int]:
+        """Return how many channel groups of images whose rows take turns land at once, and their bytes."""
+        if images == 1 or not self.mixes:
+            return chunk, 0
+        group_bytes = images * self.h * self.w * BLOCK_BYTES
+        at_once = max(1, min(chunk, LANDING_BYTES // group_bytes))
+        return at_once, at_once * group_bytes
 
     def positions(self, phase: Phase, rows: int, images: int) -> int:
         """Return the fractals of positions of a tile in one phase."""
