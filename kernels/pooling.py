@@ -250,8 +250,8 @@ def pool_tile(core: Any, p: Pool, x: int, y: int, arg: int, windows: int, s: Wor
 
 def windows_in(x: Array, shape: PoolShape, fill_value: float) -> Array:
     """Return the elements of each window of x[n, c, h, w] as [n, c, oh, ow, kh * kw]."""
-    pad = (shape.pad, shape.pad)
-    padded = np.pad(x, ((0, 0), (0, 0), pad, pad), constant_values=fill_value)
+    top, bottom, left, right = shape.pads
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill_value)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (shape.kh, shape.kw), axis=(2, 3))
     steps = windows[:, :, :: shape.stride, :: shape.stride]
     return steps.reshape(shape.n, shape.c, shape.oh, shape.ow, -1)
@@ -265,12 +265,11 @@ def max_pool_reference(shape: PoolShape, x: Array) -> tuple[Array, Array]:
 
 def scattered(shape: PoolShape, parts: Array) -> Array:
     """Return the sum, as dx[n, c, h, w], of parts[kh * kw, n, c, oh, ow]: an element of all windows each."""
-    size = (shape.h + 2 * shape.pad, shape.w + 2 * shape.pad)
-    dx = np.zeros((shape.n, shape.c, *size), np.float32)
+    dx, (top, _, left, _) = np.zeros((shape.n, shape.c, *shape.padded), np.float32), shape.pads
     for number, part in enumerate(parts):
         i, j = divmod(number, shape.kw)
         dx[:, :, i :: shape.stride, j :: shape.stride][:, :, : shape.oh, : shape.ow] += part
-    return dx[:, :, shape.pad : shape.pad + shape.h, shape.pad : shape.pad + shape.w]
+    return dx[:, :, top : top + shape.h, left : left + shape.w]
 
 
 def max_pool_grad_reference(shape: PoolShape, dy: Array, argmax: Array) -> tuple[Array]:
@@ -316,7 +315,7 @@ def max_pool(core: Any, x: int, y: int, argmax: int, shape: Any, tiling: Any) ->
     space = WorkSpace(numbers_of(core, p, indices(core, p)), bits, bits)
     r = rows_of(core, p)
     mask = channel_mask(core, p, shape.c)
-    for buffer in range(slots if p.pad > 0 else 0):
+    for buffer in range(slots if p.is_padded else 0):
         blank(core, ux + buffer * slot * BLOCK, lowest, slot, p.dtype)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     for ahead in range(slots - 1):
@@ -325,14 +324,12 @@ def max_pool(core: Any, x: int, y: int, argmax: int, shape: Any, tiling: Any) ->
         fetch_map(core, p, q_in, shape, number + slots - 1, x, ux, slot * BLOCK)
         t = tile_at(core, p, shape, number, 0)
         there, made = ux + use(core, q_in) * slot * BLOCK, uy + fill(core, q_out) * 2 * result
-        if p.pad > 0 and p.row_tiles > 1:
+        if p.is_padded and p.row_tiles > 1:
             blank_map(core, p, t, there, lowest)
         pool_tile(core, p, there, made, made + result, windows_of(core, p, t), space, r)
-        if (
-            p.pad > 0 and shape.c % C0 > 0
-        ):  # the padding is less than the zeros of channels that are not there
+        if p.is_padded and shape.c % C0 > 0:  # padding is less than zeros of channels that are not there
             mask_indices(core, p, t, made + result, (shape.c + C0 - 1) // C0, mask)
-        if p.pad > 0 and p.col_tiles > 1:
+        if p.is_padded and p.col_tiles > 1:
             blank(core, there, lowest, slot, p.dtype)
         free(core, q_in)
         filled(core, q_out)

@@ -48,10 +48,11 @@ from kernels.lang import (
     vsel,
 )
 from kernels.lang.flat import ADD
+from kernels.pieces.adaptive import Span, covered
 from kernels.pieces.fold import fold, start_of
 from kernels.pieces.reduce_rows import narrowed, widened
 from kernels.pieces.window import move_planes
-from kernels.pooling_adaptive import AdaptiveGradTiling, AdaptiveShape, AdaptiveTiling, Span, covered, spans
+from kernels.pooling_adaptive import AdaptiveGradTiling, AdaptiveShape, AdaptiveTiling, spans
 from kernels.rules import require, require_dtype
 
 Array = npt.NDArray[Any]

@@ -136,12 +136,12 @@ def leave_padding_out(core: Any, p: Pool, corner: Corner, planes: int, values: i
     for plane in range(planes):
         there = values + plane * p.height * p.pitch * WIDE
         for row in range(corner.rows):
-            count = seen(core, (corner.row + row) * p.stride - p.pad, p.h, p.kh)
+            count = seen(core, (corner.row + row) * p.stride - p.top, p.h, p.kh)
             if 0 < count < p.kh:
                 line = there + row * p.pitch * WIDE
                 flat_scale(core, line, line, corner.cols * C0, p.kh / count, 0.0, FP32)
         for col in range(corner.cols):
-            count = seen(core, (corner.col + col) * p.stride - p.pad, p.w, p.kw)
+            count = seen(core, (corner.col + col) * p.stride - p.side, p.w, p.kw)
             if 0 < count < p.kw:
                 scale_column(core, there + col * WIDE, corner.rows, p.pitch, p.kw / count)
 
@@ -199,7 +199,7 @@ def average_tile(core: Any, p: Pool, t: Tile, made: int, x: int, w: Room, includ
     sum_windows(core, p, sums, x, w.rows, windows)
     if p.dtype == FP32:
         flat_scale(core, sums, sums, windows * C0, 1.0 / (p.kh * p.kw), 0.0, FP32)
-    if p.pad > 0 and include_pad == 0:
+    if p.is_padded and include_pad == 0:
         leave_padding_out(core, p, Corner(t.row, t.col, t.rows, t.cols), t.planes, sums)
     if p.dtype == FP16:
         flat_convert(core, made, FP16, sums, FP32, windows * C0)
@@ -247,7 +247,7 @@ def avg_pool(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     total, phases = alloc(core, UB, result * 2 if p.dtype == FP16 else 0), phases_of(core, p)
     rows = alloc(core, UB, phases * rows_bytes(core, p) if shares_rows(core, p) else 0, phases)
     w = Room(total, rows)
-    for buffer in range(slots if p.pad > 0 else 0):
+    for buffer in range(slots if p.is_padded else 0):
         blank(core, ux + buffer * slot, 0.0, slot // BLOCK, p.dtype)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
     for ahead in range(slots - 1):
@@ -256,10 +256,10 @@ def avg_pool(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
         fetch_map(core, p, q_in, shape, number + slots - 1, x, ux, slot)
         t = tile_at(core, p, shape, number, 0)
         there, made = ux + use(core, q_in) * slot, uy + fill(core, q_out) * result
-        if p.pad > 0 and p.row_tiles > 1:
+        if p.is_padded and p.row_tiles > 1:
             blank_map(core, p, t, there, 0.0)
         average_tile(core, p, t, made, there, w, shape.include_pad)
-        if p.pad > 0 and p.col_tiles > 1:
+        if p.is_padded and p.col_tiles > 1:
             blank(core, there, 0.0, slot // BLOCK, p.dtype)
         free(core, q_in)
         filled(core, q_out)
@@ -370,7 +370,7 @@ def widen_windows(core: Any, p: Pool, t: Tile, given: int, dy: int, include_pad:
     if p.planes == 1:
         span = Span(reach.top, min(p.height, reach.top + reach.rows), reach.top)
         blank_rows(core, given, span, p.height, p.pitch * 2, 0.0, FP32)
-    if p.pad > 0 and include_pad == 0:
+    if p.is_padded and include_pad == 0:
         corner = Corner(reach.first, t.col - p.left, reach.rows, t.cols + p.left)
         leave_padding_out(core, p, corner, t.planes, wide)
 

@@ -33,7 +33,9 @@ class Pool(NamedTuple):
     kh: int
     kw: int
     stride: int
-    pad: int
+    top: int  # rows of padding
+    side: int  # columns of padding on the left
+    is_padded: int
     dtype: int
     unit: int  # blocks of a position
     planes: int
@@ -100,11 +102,12 @@ def pool_of(core: Any, shape: Any, tiling: Any, is_grad: int, adds_rows: int) ->
 
     With `adds_rows` rows of sums are added to each other where windows overlap.
     """
-    s = shape.stride
-    oh, ow = (shape.h + 2 * shape.pad - shape.kh) // s + 1, (shape.w + 2 * shape.pad - shape.kw) // s + 1
+    s, top, side = shape.stride, shape.pad + shape.more_top, shape.pad + shape.more_left
+    bottom, right = shape.pad + shape.more_bottom, shape.pad + shape.more_right
+    oh, ow = (shape.h + top + bottom - shape.kh) // s + 1, (shape.w + side + right - shape.kw) // s + 1
     grid_h, grid_w = oh, ow
     if is_grad:
-        grid_h, grid_w = (shape.h + shape.pad + s - 1) // s, (shape.w + shape.pad + s - 1) // s
+        grid_h, grid_w = (shape.h + top + s - 1) // s, (shape.w + side + s - 1) // s
     rows, cols = min(tiling.rows, grid_h), min(tiling.cols, grid_w)
     planes = tiling.planes if rows == grid_h and cols == grid_w else s // s
     row_tiles, col_tiles = (grid_h + rows - 1) // rows, (grid_w + cols - 1) // cols
@@ -113,7 +116,8 @@ def pool_of(core: Any, shape: Any, tiling: Any, is_grad: int, adds_rows: int) ->
     above, left = (shape.kh - 1) // s, (shape.kw - 1) // s
     pitch = row_pitch(core, cols + left, adds_rows != 0 and shape.kh > s)
     return Pool(
-        shape.h, shape.w, oh, ow, shape.kh, shape.kw, s, shape.pad, shape.dtype,
+        shape.h, shape.w, oh, ow, shape.kh, shape.kw, s, top, side,
+        min(1, top + side + bottom + right), shape.dtype,
         2 if shape.dtype == FP32 else 1, planes, rows, cols, above, left, rows + above, pitch,
         planes * (rows + above) * pitch + LANES * is_near(core, s, 2 if shape.dtype == FP32 else 1),
         row_tiles, col_tiles, tiles * block_idx(core) // block_dim(core),
@@ -129,7 +133,7 @@ def tile_at(core: Any, p: Pool, shape: Any, number: int, is_grad: int) -> Any:
     total = shape.n * ((shape.c + C0 - 1) // C0)
     grid_h, grid_w = p.oh, p.ow
     if is_grad:
-        grid_h, grid_w = (p.h + p.pad + p.stride - 1) // p.stride, (p.w + p.pad + p.stride - 1) // p.stride
+        grid_h, grid_w = (p.h + p.top + p.stride - 1) // p.stride, (p.w + p.side + p.stride - 1) // p.stride
     return Tile(
         plane, min(p.planes, total - plane), row, min(p.rows, grid_h - row), col, min(p.cols, grid_w - col)
     )
@@ -213,11 +217,11 @@ def move_map(core: Any, p: Pool, t: Tile, tensor: int, there: int, is_grad: int)
     s, halo = p.stride, p.above if is_grad else p.above * 0
     left = p.left * s if is_grad else 0
     columns = t.cols * s if is_grad else (t.cols - 1) * s + p.kw
-    across = inside(core, t.col * s - p.pad, p.stride // p.stride, columns, p.w)
+    across = inside(core, t.col * s - p.side, p.stride // p.stride, columns, p.w)
     burst, row = (across.high - across.low) * p.unit, p.pitch * s * p.unit
     for phase in range(phases_of(core, p)):
         rows = t.rows if is_grad else t.rows + (p.kh - 1 - phase) // s
-        down = inside(core, t.row * s + phase - p.pad, s, rows, p.h)
+        down = inside(core, t.row * s + phase - p.top, s, rows, p.h)
         for plane in range(t.planes):
             lies = phase * p.phase + (plane * p.height + halo + down.low) * p.pitch
             ub = there + (lies * s + left + across.low) * p.unit * BLOCK
@@ -264,9 +268,9 @@ def load_windows(core: Any, p: Pool, t: Tile, tensor: int, there: int) -> None:
 @emits
 def store_zeros(core: Any, p: Pool, t: Tile, dx: int, zeros: int) -> None:
     """Store a row of zeros wherever a tile owns a row that no window sees."""
-    across = inside(core, t.col * p.stride - p.pad, p.unit // p.unit, t.cols * p.stride, p.w)
+    across = inside(core, t.col * p.stride - p.side, p.unit // p.unit, t.cols * p.stride, p.w)
     for phase in range(phases_of(core, p), p.stride):
-        down = inside(core, t.row * p.stride + phase - p.pad, p.stride, t.rows, p.h)
+        down = inside(core, t.row * p.stride + phase - p.top, p.stride, t.rows, p.h)
         for plane in range(t.planes):
             for row in range(down.high - down.low):
                 y = (t.plane + plane) * p.h + down.start + row * p.stride
@@ -295,7 +299,7 @@ def blank_map(core: Any, p: Pool, t: Tile, there: int, value: float) -> None:
     """Fill the padding above and below the map under a tile; that beside it stays from tile to tile."""
     row = p.pitch * p.stride * p.unit
     for phase in range(phases_of(core, p)):
-        down = inside(core, t.row * p.stride + phase - p.pad, p.stride, p.height, p.h)
+        down = inside(core, t.row * p.stride + phase - p.top, p.stride, p.height, p.h)
         first = there + phase * p.phase * p.stride * p.unit * BLOCK
         blank_rows(core, first, down, p.height, row, value, p.dtype)
 

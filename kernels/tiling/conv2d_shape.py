@@ -10,6 +10,7 @@ from davinci_sim.platforms import Platform
 from kernels.lang.shapes import Shape
 from kernels.pieces.convolution_mixed import LANDING_BYTES
 from kernels.pieces.window import SKIP_WIDTH
+from kernels.tiling.padding import Padding
 
 EDGE, FRACTAL_BYTES, BLOCK_BYTES, ACCUMULATOR_BYTES = 16, 512, 32, 1024
 MAX_STRIDE, MAX_FILTER = 63, 255
@@ -35,13 +36,10 @@ def groups(channels: int) -> int:
 
 
 @dataclass(frozen=True)
-class ConvShape(Shape):
-    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names.
+class ConvShape(Padding, Shape):
+    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names."""
 
-    Windows reach `pad` beyond the image on every side, and `more_top` ... beyond that on one.
-    """
-
-    UNVARIED: ClassVar[tuple[str, ...]] = ("more_top", "more_bottom", "more_left", "more_right")
+    UNVARIED: ClassVar[tuple[str, ...]] = Padding.SIDES
     OPTIONS: ClassVar[tuple[str, ...]] = ("pad", *UNVARIED)
     TYPES: ClassVar[tuple[int, tuple[int, ...]]] = (FP16, (FP16, FP32))
     """The type of the operands, and those of the result."""
@@ -72,13 +70,6 @@ class ConvShape(Shape):
     more_right: int = 0
     dtype: int = FP16
     out_dtype: int = FP16
-
-    @property
-    def pads(self) -> tuple[int, int, int, int]:
-        """Rows or columns of padding at the top, at the bottom, on the left, on the right."""
-        more = (self.more_top, self.more_bottom, self.more_left, self.more_right)
-        top, bottom, left, right = (self.pad + each for each in more)
-        return top, bottom, left, right
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -134,9 +125,8 @@ class ConvShape(Shape):
                 f"{self.h + top + bottom} x {self.w + left + right}\n"
                 "  rule: the filter must fit\n  next: raise pad"
             )
-        given = ("pad", *(name for name in self.UNVARIED if getattr(self, name)))
-        if min(getattr(self, name) for name in given) < 0 or max(top, bottom) >= eh or max(left, right) >= ew:
-            stated = ", ".join(f"{name}={getattr(self, name)}" for name in given)
+        if self.hides(eh, ew):
+            stated = ", ".join(f"{name}={value}" for name, value in self.padding.items())
             raise BadShape(
                 f"kernel {kernel}: {stated}, the filter spans {eh} x {ew}\n"
                 "  rule: 0 <= pad < what the filter spans, so that windows see the image\n  next: lower pad"

@@ -13,6 +13,7 @@ from kernels.lang.shapes import Shape, Tiling
 from kernels.pieces.pooling import LANES, MAX_BLOCKS, row_pitch
 from kernels.rules import require
 from kernels.tiling.conv2d_shape import BLOCK_BYTES, ceil_div, groups
+from kernels.tiling.padding import Padding
 
 MAX_WINDOW = 2048
 """Elements of a window: fp16 counts that far exactly."""
@@ -27,10 +28,11 @@ _row_pitch = getattr(row_pitch, "py_func", row_pitch)
 
 
 @dataclass(frozen=True)
-class PoolShape(Shape):
-    """x[n, c, h, w] and windows of kh x kw, `stride` apart, that reach `pad` beyond x on every side."""
+class PoolShape(Padding, Shape):
+    """x[n, c, h, w] and windows of kh x kw, `stride` apart, that reach beyond x by its padding."""
 
-    OPTIONS: ClassVar[tuple[str, ...]] = ("pad",)
+    UNVARIED: ClassVar[tuple[str, ...]] = Padding.SIDES
+    OPTIONS: ClassVar[tuple[str, ...]] = ("pad", *UNVARIED)
     NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"n": 32, "c": 64, "h": 112, "w": 112, "kh": 3, "kw": 3, "stride": 2, "pad": 1},
         {"n": 32, "c": 64, "h": 56, "w": 56, "kh": 3, "kw": 3, "pad": 1},
@@ -54,17 +56,27 @@ class PoolShape(Shape):
     kw: int
     stride: int = 1
     pad: int = 0
+    more_top: int = 0
+    more_bottom: int = 0
+    more_left: int = 0
+    more_right: int = 0
     dtype: int = FP16
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Rows and columns of an image with its padding."""
+        top, bottom, left, right = self.pads
+        return self.h + top + bottom, self.w + left + right
 
     @property
     def oh(self) -> int:
         """Rows of windows."""
-        return (self.h + 2 * self.pad - self.kh) // self.stride + 1
+        return (self.padded[0] - self.kh) // self.stride + 1
 
     @property
     def ow(self) -> int:
         """Columns of windows."""
-        return (self.w + 2 * self.pad - self.kw) // self.stride + 1
+        return (self.padded[1] - self.kw) // self.stride + 1
 
     @property
     def planes(self) -> int:
@@ -78,13 +90,14 @@ class PoolShape(Shape):
 
     def check(self, kernel: str) -> None:
         """Raise BadShape where a window does not fit the image or is too large to be counted in fp16."""
-        if self.kh > self.h + 2 * self.pad or self.kw > self.w + 2 * self.pad:
+        if self.kh > self.padded[0] or self.kw > self.padded[1]:
             raise BadShape(
                 f"kernel {kernel}: the window is {self.kh} x {self.kw}, the image {self.h} x {self.w}\n"
                 "  rule: windows lie inside the image and its padding\n  next: use a smaller window"
             )
-        window = f"pad={self.pad}, kh={self.kh}, kw={self.kw}"
-        require(kernel, 0 <= self.pad < min(self.kh, self.kw), "every window sees the image", window)
+        stated = {**self.padding, "kh": self.kh, "kw": self.kw}
+        window = ", ".join(f"{name}={value}" for name, value in stated.items())
+        require(kernel, not self.hides(self.kh, self.kw), "every window sees the image", window)
         if self.kh * self.kw > MAX_WINDOW:
             raise BadShape(
                 f"kernel {kernel}: the window is {self.kh} x {self.kw} = {self.kh * self.kw} elements\n"
@@ -201,7 +214,8 @@ class PoolGradTiling(PoolTiling):
     @classmethod
     def grid(cls, shape: PoolShape) -> tuple[int, int]:
         """Return the rows and columns of groups of positions."""
-        return ceil_div(shape.h + shape.pad, shape.stride), ceil_div(shape.w + shape.pad, shape.stride)
+        top, _, left, _ = shape.pads
+        return ceil_div(shape.h + top, shape.stride), ceil_div(shape.w + left, shape.stride)
 
     def window_rows(self, shape: PoolShape, rows: int) -> int:
         """Return the rows of windows that reach into a tile of one plane."""
@@ -212,7 +226,7 @@ class PoolGradTiling(PoolTiling):
 class AverageShape(PoolShape):
     """Like PoolShape; with include_pad=1 the padding counts as zeros, with 0 not at all."""
 
-    OPTIONS: ClassVar[tuple[str, ...]] = ("pad", "include_pad")
+    OPTIONS: ClassVar[tuple[str, ...]] = (*PoolShape.OPTIONS, "include_pad")
     include_pad: int = 1
 
     def check(self, kernel: str) -> None:

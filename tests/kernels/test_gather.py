@@ -43,7 +43,8 @@ def test_rows_of_any_length_are_added(n, v, d, dtype, pick, seed):
 
 
 @pytest.mark.parametrize(
-    ("name", "d"), [("gather", 24), ("gather", 5), ("scatter_add", 24), ("scatter_add", 27), ("scatter_add", 3)]
+    ("name", "d"),
+    [("gather", 24), ("gather", 5), ("scatter_add", 24), ("scatter_add", 27), ("scatter_add", 3)],
 )
 @pytest.mark.parametrize("outside", [-1, 9, 1 << 30, -(1 << 31)])
 def test_numbers_outside_mean_the_nearest_row_or_none(name, d, outside):

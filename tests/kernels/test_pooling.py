@@ -20,10 +20,14 @@ DTYPES = ("fp16", "fp32")
 def windows(draw):
     """Draw legal axes: the window lies inside the image."""
     kh, kw = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    pad, more = draw(st.integers(0, min(kh, kw) - 1)), {}
+    if draw(st.booleans()):
+        most = {"more_top": kh, "more_bottom": kh, "more_left": kw, "more_right": kw}
+        more = {side: draw(st.integers(0, length - 1 - pad)) for side, length in most.items()}
     return {
         "n": draw(st.integers(1, 3)), "c": draw(st.integers(1, 40)),
         "h": kh + draw(st.integers(0, 20)), "w": kw + draw(st.integers(0, 40)),
-        "kh": kh, "kw": kw, "stride": draw(st.integers(1, 5)), "pad": draw(st.integers(0, min(kh, kw) - 1)),
+        "kh": kh, "kw": kw, "stride": draw(st.integers(1, 5)), "pad": pad, **more,
     }  # fmt: skip
 
 
@@ -178,6 +182,28 @@ def test_padding_as_wide_as_the_window_is_refused():
     assert str(refused.value) == (
         "kernel max_pool: pad=2, kh=3, kw=2\n  rule: every window sees the image\n  next: change the shape"
     )
+
+
+def test_padding_on_one_side_as_wide_as_the_window_is_refused():
+    with pytest.raises(BadShape) as refused:
+        shape_of(find("max_pool"), n=1, c=1, h=5, w=5, kh=3, kw=2, pad=1, more_right=1)
+    assert str(refused.value) == (
+        "kernel max_pool: pad=1, more_right=1, kh=3, kw=2\n"
+        "  rule: every window sees the image\n  next: change the shape"
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_padding_as_in_tensorflow_is_less_than_any_number(dtype):
+    """SAME with stride 2 pads the bottom and the right of an even image alone."""
+    kernel = find("max_pool")
+    axes = {"n": 3, "c": 18, "h": 10, "w": 12, "kh": 3, "kw": 3, "stride": 2}
+    shape = shape_of(kernel, dtype, **axes, more_bottom=1, more_right=1)
+    x = -1 - np.arange(3 * 18 * 120).reshape(3, 18, 10, 12) % 97
+    inputs = {"x": x.astype(np.float16 if dtype == "fp16" else np.float32)}
+    assert (shape.oh, shape.ow) == (5, 6)
+    for pick in range(len(tilings(kernel, shape))):
+        assert not any(differences(kernel, shape, pick, 0, inputs).values())
 
 
 def test_a_window_whose_indices_are_not_exact_is_refused():
