@@ -47,7 +47,7 @@ from kernels.lang import (
     vmuls,
 )
 from kernels.lang.buffers import UB_GAP
-from kernels.pieces.adaptive import Grid, Span, covered, pool_planes, spread_planes
+from kernels.pieces.adaptive import SPREAD, Grid, Span, covered, pool_planes
 from kernels.pieces.fold import fold, start_of
 from kernels.pieces.reduce_rows import widened
 from kernels.pieces.window import move_planes
@@ -401,6 +401,6 @@ def adaptive_avg_pool_grad(core: Any, dy: int, dx: int, shape: Any, tiling: Any)
     """dx[n, c, h, w] = sum of dy / count over the windows that cover it."""
     if tiling.planes > 0:
         g = Grid(shape.h, shape.w, shape.oh, shape.ow, shape.dtype, tiling.planes)
-        spread_planes(core, dy, dx, g, shape.n * ((shape.c + C0 - 1) // C0), tiling.slots)
+        pool_planes(core, SPREAD, dy, dx, g, shape.n * ((shape.c + C0 - 1) // C0), tiling.slots)
     else:
         spread_rows(core, dy, dx, shape, tiling)

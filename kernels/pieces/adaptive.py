@@ -15,6 +15,8 @@ from kernels.pieces.fold import fold
 from kernels.pieces.turn import turn_items
 
 C0, BLOCK, WIDE = 16, 32, 64
+SPREAD = -1
+"""Stands for the way back of sums, beside the operations that fold."""
 
 
 class Grid(NamedTuple):
@@ -182,48 +184,43 @@ def store_planes(core: Any, g: Grid, d: Desk, y: int, first: int, count: int) ->
 
 
 @emits
-def close_desk(core: Any, d: Desk) -> None:
-    """Close the stream."""
-    close(core, d.q_out)
-    close(core, d.q_in)
+def pool_tile(core: Any, op: int, g: Grid, d: Desk, count: int) -> None:
+    """Pool the planes of a tile to sums or maxima, sums divided by what windows cover."""
+    widen_rows(core, g, d, d.image, d.taken + use(core, d.q_in) * d.taken_bytes, count, g.h, g.w)
+    free(core, d.q_in)
+    fold_image(core, op, g, d, count)
+    if op == ADD:
+        divide_windows(core, g, d, count)
+    made = d.made + fill(core, d.q_out) * d.made_bytes
+    narrow_rows(core, g, d, made, d.windows, count, g.oh, g.ow)
+
+
+@emits
+def spread_tile(core: Any, g: Grid, d: Desk, count: int) -> None:
+    """Give each number of the planes of a tile, divided, to the positions that its window covers."""
+    widen_rows(core, g, d, d.windows, d.taken + use(core, d.q_in) * d.taken_bytes, count, g.oh, g.ow)
+    free(core, d.q_in)
+    divide_windows(core, g, d, count)
+    spread_windows(core, g, d, count)
+    made = d.made + fill(core, d.q_out) * d.made_bytes
+    narrow_rows(core, g, d, made, d.image, count, g.h, g.w)
 
 
 @emits
 def pool_planes(core: Any, op: int, x: int, y: int, g: Grid, total: int, slots: int) -> None:
-    """Pool this block's share of the planes to sums or maxima, sums divided by what windows cover."""
-    d = desk_of(core, g, g.h * g.w, g.oh * g.ow, slots)
+    """Work on this block's share of the planes: sums, maxima or, with SPREAD, the gradient of averages."""
+    image, windows = g.h * g.w, g.oh * g.ow
+    d = desk_of(core, g, windows if op == SPREAD else image, image if op == SPREAD else windows, slots)
     start, end = share_start(core, total, 1), share_end(core, total, 1)
     for ahead in range(slots - 1):
         fetch_planes(core, g, d, x, start + ahead * g.planes, end)
     for first in range(start, end, g.planes):
         fetch_planes(core, g, d, x, first + (slots - 1) * g.planes, end)
         count = min(g.planes, end - first)
-        widen_rows(core, g, d, d.image, d.taken + use(core, d.q_in) * d.taken_bytes, count, g.h, g.w)
-        free(core, d.q_in)
-        fold_image(core, op, g, d, count)
-        if op == ADD:
-            divide_windows(core, g, d, count)
-        made = d.made + fill(core, d.q_out) * d.made_bytes
-        narrow_rows(core, g, d, made, d.windows, count, g.oh, g.ow)
+        if op == SPREAD:
+            spread_tile(core, g, d, count)
+        else:
+            pool_tile(core, op, g, d, count)
         store_planes(core, g, d, y, first, count)
-    close_desk(core, d)
-
-
-@emits
-def spread_planes(core: Any, dy: int, dx: int, g: Grid, total: int, slots: int) -> None:
-    """Give each dy of this block's share of the planes, divided, to the positions that its window covers."""
-    d = desk_of(core, g, g.oh * g.ow, g.h * g.w, slots)
-    start, end = share_start(core, total, 1), share_end(core, total, 1)
-    for ahead in range(slots - 1):
-        fetch_planes(core, g, d, dy, start + ahead * g.planes, end)
-    for first in range(start, end, g.planes):
-        fetch_planes(core, g, d, dy, first + (slots - 1) * g.planes, end)
-        count = min(g.planes, end - first)
-        widen_rows(core, g, d, d.windows, d.taken + use(core, d.q_in) * d.taken_bytes, count, g.oh, g.ow)
-        free(core, d.q_in)
-        divide_windows(core, g, d, count)
-        spread_windows(core, g, d, count)
-        made = d.made + fill(core, d.q_out) * d.made_bytes
-        narrow_rows(core, g, d, made, d.image, count, g.h, g.w)
-        store_planes(core, g, d, dx, first, count)
-    close_desk(core, d)
+    close(core, d.q_out)
+    close(core, d.q_in)
