@@ -164,8 +164,8 @@ def place_map(core: Any, p: Plan, t: Tensors, b: Buffers, dst: int, tile: int, c
 
 @emits
 def fetch_tile(core: Any, p: Plan, t: Tensors, b: Buffers, tile: int) -> None:
-    """Bring a whole tile of the map to L1 if it is there as a whole."""
-    if tile < p.last and p.map_groups == p.groups:
+    """Bring a whole tile of the map to L1 if it is there as a whole and does not come in chunks."""
+    if tile < p.last and p.map_groups == p.groups and (p.mixed == 0 or p.phases > 1):
         dst = b.x + fill(core, b.qx) * b.x_slot
         place_map(core, p, t, b, dst, tile, Channels(0, p.groups, 0, p.groups))
         filled(core, b.qx)
@@ -181,16 +181,37 @@ def fetch_chunk(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
         place_map(core, p, t, b, dst, s.tile, Channels(first, count, 0, count))
         filled(core, b.qx)
     elif s.tile == p.first and s.n == p.n_start and s.m == 0:
-        if s.chunk == 0:
-            fill(core, b.qx)
-        dst = b.x + filling(core, b.qx) * b.x_slot
         if p.mixed:
             fill(core, b.landing.placed)
-        place_map(core, p, t, b, dst, s.tile, Channels(first, count, first, p.groups))
+        place_chunk(core, p, t, b, s.tile, s.chunk)
         if p.mixed:
             filled(core, b.landing.placed)
-        if first + count == p.groups:
-            filled(core, b.qx)
+
+
+@emits
+def place_chunk(core: Any, p: Plan, t: Tensors, b: Buffers, tile: int, chunk: int) -> None:
+    """Bring a chunk of a tile that lies in L1 as a whole to its place."""
+    first = chunk * p.chunk
+    count = min(p.chunk, p.groups - first)
+    if chunk == 0:
+        fill(core, b.qx)
+    dst = b.x + filling(core, b.qx) * b.x_slot
+    place_map(core, p, t, b, dst, tile, Channels(first, count, first, p.groups))
+    if first + count == p.groups:
+        filled(core, b.qx)
+
+
+@emits
+def fetch_ahead(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
+    """Bring a chunk of the next tile where rows take turns: all their short moves at once would fill a queue.
+
+    They come during a tile's first pass over k, of the first tile during the last: its own come in the first.
+    """
+    is_first = s.tile > p.first and s.n == p.n_start and s.m == 0
+    is_last = s.n + p.n0 >= p.n_end and s.m + p.m0 >= tile_fractals(core, p, s.tile)
+    ahead = is_first or (s.tile == p.first and is_last)
+    if p.mixed and p.map_groups == p.groups and ahead and s.tile + 1 < p.last:
+        place_chunk(core, p, t, b, s.tile + 1, s.chunk)
 
 
 @emits
@@ -237,6 +258,7 @@ def fetch_next(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
         fetch_step(core, p, t, b, Step(tile, n, m, chunk))
     if s.tile == p.first and s.m == 0 and chunk == 0 and s.n + p.n0 >= p.n_end:
         fetch_tile(core, p, t, b, p.first + 1)
+    fetch_ahead(core, p, t, b, s)
 
 
 @emits
