@@ -101,8 +101,16 @@ def _facts(function: Any, into_calls: bool) -> Iterator[tuple[str, Any]]:
     for cell in function.__closure__ or ():
         yield from _fact("cell", cell.cell_contents, (), into_calls)
     for name, kind in function.__annotations__.items():  # machine code knows the fields of a named tuple
-        if hasattr(kind, "_fields"):
-            yield f"{name} {kind.__module__}.{kind.__qualname__} {kind._fields}", None
+        for each in _named_tuples(kind):
+            yield f"{name} {each.__module__}.{each.__qualname__} {each._fields}", None
+
+
+def _named_tuples(kind: Any) -> Iterator[Any]:
+    """Yield a class of named tuples and those of its fields."""
+    if hasattr(kind, "_fields"):
+        yield kind
+        for inner in vars(kind).get("__annotations__", {}).values():
+            yield from _named_tuples(inner)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -140,9 +148,29 @@ Needed = tuple[str, str, tuple[Any, ...], str]
 
 
 def _result_of(needed: Needed) -> str:
-    """Return the type of a function's result: a tuple that it passes on may have got another field."""
+    """Return the type of a function's result: a tuple that it passes on may have got other fields."""
     module, name, arguments, _ = needed
-    return str(KNOWN[module, name].dispatcher.overloads[arguments].signature.return_type)
+    found = KNOWN[module, name].dispatcher.overloads[arguments].signature.return_type
+    return f"{found} {_fields_of(found)}"
+
+
+def _fields_of(numba_type: Any) -> list[Any]:
+    """Return the names of the fields of a named tuple, and of those that it holds: its text has none."""
+    own = list(getattr(getattr(numba_type, "instance_class", None), "_fields", ()))
+    return own + [inner for each in getattr(numba_type, "types", ()) if (inner := _fields_of(each))]
+
+
+def _was_stale(numba_type: Any) -> bool:
+    """Tell whether a type that was read has fields that its class of named tuples has no more.
+
+    It then has those of the class: Numba has one object per type, and compiles with this one next.
+    """
+    cls = getattr(numba_type, "instance_class", None)
+    is_stale = cls is not None and tuple(numba_type.fields) != cls._fields
+    if is_stale:
+        numba_type.fields = cls._fields
+    inner = [_was_stale(each) for each in getattr(numba_type, "types", ())]
+    return is_stale or any(inner)
 
 
 def _is_there(needed: Needed, result: str) -> bool:
@@ -231,6 +259,8 @@ class _Entry(CompileResultCacheImpl):  # type: ignore[misc]
     def rebuild(self, target: Any, entry: Any) -> Any:
         """Return what was read, or nothing if a function that it calls has changed."""
         needs, reduced, inner = entry
+        if any([_was_stale(kind) for (_, _, arguments, _), _ in needs for kind in arguments]):
+            return None
         if not all(_is_there(*each) for each in needs):
             return None
         environments = tuple(_environment(*each) for each in inner)
@@ -243,9 +273,10 @@ class _Files(IndexDataCacheFile):  # type: ignore[misc]
 
     def _load_index(self) -> Any:
         try:
-            return super()._load_index()
+            index = super()._load_index()
         except (AttributeError, ImportError):
             return {}
+        return {} if any([_was_stale(kind) for key in index for kind in key[0]]) else index
 
     def _load_data(self, name: str) -> Any:
         try:
@@ -268,3 +299,8 @@ class DiskCache(FunctionCache):  # type: ignore[misc]
         """Find code on disk; what only compiling needs (Numba's tables, SciPy) is not imported for it."""
         initialize_runtime(target)
         return self._load_overload(signature, target)
+
+    def _index_key(self, signature: Any, codegen: Any) -> Any:
+        """Return what entries are found by: Numba's key, and the fields of the named tuples that it names."""
+        fields = [_fields_of(each) for each in getattr(signature, "args", signature)]
+        return (*super()._index_key(signature, codegen), repr(fields))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import numba
 import pytest
@@ -153,6 +154,26 @@ def test_code_that_passes_a_tuple_with_another_field_is_compiled_again(tmp_path)
     one = TUPLE.format(fields="a: int", values="x", last="a")
     two = TUPLE.format(fields="a: int; b: int", values="x, x + 6", last="b")
     assert shown(tmp_path, [one, two, two]) == [["1", "0"], ["7", "0"], ["7", "1"]]
+
+
+def test_code_that_passes_a_tuple_with_renamed_fields_is_compiled_again(tmp_path):
+    """The text of its type is the same, and so is what hands it on."""
+    one = TUPLE.format(fields="a: int; b: int", values="x, x + 6", last="b")
+    two = TUPLE.format(fields="b: int;  a: int", values="x, x + 6", last="b")  # Python sees another size
+    assert shown(tmp_path, [one, two, two]) == [["7", "0"], ["1", "0"], ["1", "1"]]
+
+
+def test_the_fields_of_what_a_named_tuple_holds_are_part_of_the_digest():
+    """Machine code takes those by place, too."""
+    source = "def f(x: Outer):\n    return x[0][0]"
+    digests = set()
+    for fields in ("a b", "a c"):
+
+        class Outer(NamedTuple):
+            held: namedtuple("Inside", fields)
+
+        digests.add(digest_of(made(source, Outer=Outer)))
+    assert len(digests) == 2
 
 
 def test_code_from_the_disk_raises_what_was_compiled_and_imports_no_more_of_numba(tmp_path):
