@@ -170,13 +170,17 @@ def _show_list(console: Console, found: list[dict[str, Any]]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for title in ("kernel", "--shape", "types"):
-        table.add_column(title, no_wrap=title != "types")
-    table.add_column("on the chip" if "on_platform" in found[0] else "computes")
+        table.add_column(title, no_wrap=title == "kernel")
+    table.add_column("on the chip" if "on_platform" in found[0] else "computes", min_width=LAST_COLUMN)
     for each in found:
         keys = [name if value is None else f"{name}={value}" for name, value in each["keys"].items()]
         types = [f"{name}={value}" for name, value in each["dtypes"].items()]
-        table.add_row(*map(escape, (each["name"], ",".join(keys), " ".join(types), _last_cell(each))))
+        table.add_row(*map(escape, (each["name"], ", ".join(keys), " ".join(types), _last_cell(each))))
     console.print(table)
+
+
+LAST_COLUMN = 30
+"""Letters that the last column of the list has at least, however many keys a kernel takes."""
 
 
 def _last_cell(each: dict[str, Any]) -> str:
