@@ -165,10 +165,10 @@ def _was_stale(numba_type: Any) -> bool:
 
     It then has those of the class: Numba has one object per type, and compiles with this one next.
     """
-    cls = getattr(numba_type, "instance_class", None)
-    is_stale = cls is not None and tuple(numba_type.fields) != cls._fields
+    fields = getattr(getattr(numba_type, "instance_class", None), "_fields", None)
+    is_stale = fields is not None and tuple(numba_type.fields) != fields
     if is_stale:
-        numba_type.fields = cls._fields
+        numba_type.fields = fields
     inner = [_was_stale(each) for each in getattr(numba_type, "types", ())]
     return is_stale or any(inner)
 
