@@ -5,6 +5,7 @@ Numbers such as the learning rate are tensors of one element. The barriers and h
 `kernels.pieces.update`; adaptive updates are in `optimizer_adaptive`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -56,6 +57,8 @@ Array = npt.NDArray[Any]
 class UpdateShape(FlatShape):
     """n weights in fp32 and their gradients in `grad_dtype`."""
 
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = ({"n": 512 * 512 * 9}, {"n": 30522 * 1024})
+    """The largest convolution of ResNet-50, the embedding of BERT-Large."""
     STREAMS: ClassVar[int] = 3
     """Arrays that come and go."""
     SPARES: ClassVar[int] = 0

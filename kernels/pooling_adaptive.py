@@ -69,7 +69,6 @@ class AdaptiveShape(Shape):
     LARGE: ClassVar[Mapping[str, int]] = {"oh": 7, "ow": 7}
     NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"n": 32, "c": 2048, "h": 7, "w": 7, "oh": 1, "ow": 1},
-        {"n": 32, "c": 256, "h": 13, "w": 13, "oh": 6, "ow": 6},
     )
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
         {"n": 2, "c": c, "h": h, "w": w, "oh": oh, "ow": ow, "dtype": dtype}

@@ -71,6 +71,9 @@ NOWHERE = float(1 << 25)
 class AdaptiveMaxShape(AdaptiveShape):
     """x[n, c, h, w] and y[n, c, oh, ow]; argmax is fp32."""
 
+    NETWORKS: ClassVar[tuple[Mapping[str, int], ...]] = (
+        {"n": 32, "c": 512, "h": 7, "w": 7, "oh": 1, "ow": 1},
+    )
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
         {"n": 1, "c": c, "h": h, "w": w, "oh": oh, "ow": ow, "dtype": dtype}
         for c, h, w, oh, ow in ((20, 9, 7, 4, 3), (5, 3, 3, 5, 6))
