@@ -44,7 +44,7 @@ def differentiate(func: Func, wrt: Sequence[int], *, keep_results: bool = False)
 
 
 def _check(func: Func, wrt: Sequence[int]) -> None:
-    y = func.results[0].type
+    y = func.results[0].tensor
     if y.shape != () or not y.dtype.is_float:
         raise GradientError(
             f"gradient of @{func.name}: its result is {y}, it must be a float scalar; reduce it with "
@@ -52,7 +52,7 @@ def _check(func: Func, wrt: Sequence[int]) -> None:
         )
     for position in wrt:
         param = func.params[position]
-        if not param.type.dtype.is_float:
+        if not param.tensor.dtype.is_float:
             raise GradientError(
                 f"gradient of @{func.name}: %{param.name} is {param.type}; integers and booleans have no "
                 "gradient, leave it out of position or weights"
@@ -65,7 +65,7 @@ def _backward(func: Func, builder: Builder, scope: dict[Var, Sym], wrt: set[Var]
     cotangents: dict[Var, Sym] = {}
     y = func.results[0]
     if isinstance(y, Var) and y in active:
-        cotangents[y] = builder.constant(1.0, y.type.dtype)
+        cotangents[y] = builder.constant(1.0, y.tensor.dtype)
     for binding in reversed(func.bindings):
         if not any(var in cotangents for var in binding.outputs):
             continue
@@ -73,7 +73,7 @@ def _backward(func: Func, builder: Builder, scope: dict[Var, Sym], wrt: set[Var]
         for atom, dx in zip(binding.inputs, _pull_back(binding, builder, scope, cotangents), strict=True):
             if dx is None or isinstance(atom, Const) or atom not in active:
                 continue
-            if dx.shape != atom.type.shape:
+            if dx.shape != atom.tensor.shape:
                 raise InternalError(f"vjp of {binding.op}: cotangent {dx.type} for an input {atom.type}")
             cotangents[atom] = cotangents[atom] + dx if atom in cotangents else dx
     builder.source = None
@@ -100,7 +100,7 @@ def _active(func: Func, wrt: set[Var]) -> set[Var]:
     for binding in func.bindings:
         moves = not isinstance(operator(binding.op).vjp, NoGradient)
         if moves and any(atom in active for atom in binding.inputs):
-            active.update(var for var in binding.outputs if var.type.dtype.is_float)
+            active.update(var for var in binding.outputs if var.tensor.dtype.is_float)
     return {atom for atom in active if isinstance(atom, Var)}
 
 

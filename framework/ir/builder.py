@@ -15,10 +15,13 @@ import numpy as np
 from davinci_sim.errors import DavinciError, InternalError
 from framework.dtypes import DType
 from framework.ir.arithmetic import Arithmetic
+from framework.ir.control import Signature, infer_control
 from framework.ir.nodes import CALL, Atom, Attrs, Binding, Const, Func, SourceLine, Var
 from framework.ir.registry import operator
-from framework.ir.types import TensorType
+from framework.ir.types import TensorType, Type
 from framework.tensor import Parameter, Tensor
+
+NO_FUNCS: Mapping[str, Signature] = {}
 
 
 class Sym(Arithmetic):
@@ -33,7 +36,7 @@ class Sym(Arithmetic):
     @property
     def type(self) -> TensorType:
         """Return shape and dtype."""
-        return self.atom.type
+        return self.atom.tensor
 
     @property
     def name(self) -> str:
@@ -77,14 +80,18 @@ class Builder:
         self._bindings: list[Binding] = []
         self.captured: list[Sym] = []
         self._capture_of: dict[Atom, Sym] = {}
+        self._inside: dict[Atom, Var] = {}
         self.parameters: dict[str, Parameter] = {}
         self._parameter_of: dict[int, Sym] = {}
 
-    def param(self, type_: TensorType, name: str | None = None) -> Sym:
+    def param(self, type_: Type, name: str | None = None) -> Sym:
         """Add a parameter to the Func."""
-        var = Var(_unique(name, {each.name for each in self._params}) if name else self._name(), type_)
+        found = _unique(name, {each.name for each in self._params}) if name else self._name()
+        return Sym(self, self._add(Var(found, type_)))
+
+    def _add(self, var: Var) -> Var:
         self._params.append(var)
-        return Sym(self, var)
+        return var
 
     def constant(self, value: Any, dtype: DType | None = None) -> Sym:
         """Return a constant: a tensor, an array or a number."""
@@ -126,8 +133,10 @@ class Builder:
             )
         if sym.atom not in self._capture_of:
             outer = self.parent.lift(sym)
-            self.captured.append(outer)
-            self._capture_of[sym.atom] = self.param(sym.type)
+            if outer.atom not in self._inside:
+                self.captured.append(outer)
+                self._inside[outer.atom] = self._add(Var(self._name(), outer.atom.type))
+            self._capture_of[sym.atom] = Sym(self, self._inside[outer.atom])
         return self._capture_of[sym.atom]
 
     def value(self, value: Any, dtype: DType | None = None) -> Sym:
@@ -143,33 +152,63 @@ class Builder:
     def emit(self, op: str, inputs: Sequence[Sym], attrs: Attrs) -> tuple[Sym, ...]:
         """Append a binding of an operator; its output types are inferred."""
         atoms = tuple(self.lift(each).atom for each in inputs)
-        types = operator(op).infer_types([atom.type for atom in atoms], attrs)
+        types = operator(op).infer_types([atom.tensor for atom in atoms], attrs)
+        return self._append(op, atoms, types, attrs)
+
+    def bind(
+        self, op: str, inputs: Sequence[Any], attrs: Attrs, known: Mapping[str, Signature] = NO_FUNCS
+    ) -> tuple[Sym, ...]:
+        """Append a binding of `framework.ir.control`; its output types follow from its Funcs."""
+        atoms = tuple(self.value(each).atom for each in inputs)
+        types = infer_control(op, [atom.type for atom in atoms], attrs, known)
         return self._append(op, atoms, types, attrs)
 
     def call(self, func: Func, inputs: Sequence[Any]) -> tuple[Sym, ...]:
         """Append a call of another Func."""
-        atoms = tuple(self.value(each).atom for each in inputs)
-        return self._append(CALL, atoms, tuple(atom.type for atom in func.results), {"func": func})
+        return self.bind(CALL, inputs, {"func": func})
 
     def replay(self, func: Func, inputs: Sequence[Sym]) -> dict[Var, Sym]:
         """Append the bindings of a Func under fresh names; return what each of its Vars became."""
         scope = {param: self.lift(each) for param, each in zip(func.params, inputs, strict=True)}
         for binding in func.bindings:
-            atoms = tuple(scope[each].atom if isinstance(each, Var) else each for each in binding.inputs)
-            self.source, outer = binding.source or self.source, self.source
-            types = tuple(var.type for var in binding.outputs)
-            outputs = self._append(binding.op, atoms, types, binding.attrs)
-            self.source = outer
-            scope.update(zip(binding.outputs, outputs, strict=True))
+            self.replay_binding(binding, scope)
         return scope
 
-    def finish(self, name: str, results: Sequence[Any], updates: Mapping[int, str] | None = None) -> Func:
-        """Return the Func built so far with these results."""
+    def replay_binding(self, binding: Binding, scope: dict[Var, Sym]) -> None:
+        """Append a binding under fresh names, over what the scope says of its inputs."""
+        atoms = tuple(self.lift(restored(scope, self, each)).atom for each in binding.inputs)
+        self.source, outer = binding.source or self.source, self.source
+        types = tuple(var.type for var in binding.outputs)
+        outputs = self._append(binding.op, atoms, types, binding.attrs)
+        self.source = outer
+        scope.update(zip(binding.outputs, outputs, strict=True))
+
+    def finish(
+        self,
+        name: str,
+        results: Sequence[Any],
+        updates: Mapping[int, str] | None = None,
+        captured: Sequence[Sym] = (),
+    ) -> Func:
+        """Return the Func built so far with these results.
+
+        With `captured`, values of the parent, these are its last parameters: those that it has captured must
+        be among them, the others it takes and does not look at.
+        """
         atoms = tuple(self.value(each).atom for each in results)
-        return Func(name, tuple(self._params), tuple(self._bindings), atoms, dict(updates or {}))
+        params = self._params
+        if captured:
+            own = [each for each in params if each not in self._inside.values()]
+            params = [*own, *(self._taken(each) for each in captured)]
+        return Func(name, tuple(params), tuple(self._bindings), atoms, dict(updates or {}))
+
+    def _taken(self, outer: Sym) -> Var:
+        """Return the parameter that a value of the parent has here, a fresh one if it is not used."""
+        inner = self._inside.get(outer.atom)
+        return Var(self._name(), outer.atom.type) if inner is None else inner
 
     def _append(
-        self, op: str, atoms: tuple[Atom, ...], types: Sequence[TensorType], attrs: Attrs
+        self, op: str, atoms: tuple[Atom, ...], types: Sequence[Type], attrs: Attrs
     ) -> tuple[Sym, ...]:
         outputs = tuple(Var(self._name(), each) for each in types)
         self._bindings.append(Binding(outputs, op, atoms, attrs, self.source))

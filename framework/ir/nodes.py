@@ -5,13 +5,14 @@ A `Func` names every intermediate value once; a value is a `Var` (named) or a `C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, Union
 
 import numpy as np
 
-from framework.ir.types import TensorType
+from davinci_sim.errors import InternalError
+from framework.ir.types import TensorType, Type
 
 CALL = "call"
 """The op of a binding that calls another Func, which is its attribute `func`."""
@@ -35,7 +36,14 @@ class Var:
     """A named value; its name is unique in its Func."""
 
     name: str
-    type: TensorType
+    type: Type
+
+    @property
+    def tensor(self) -> TensorType:
+        """Return the type of a value that is a tensor."""
+        if not isinstance(self.type, TensorType):
+            raise InternalError(f"%{self.name} is {self.type}, a tensor is wanted")
+        return self.type
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,11 @@ class Const:
 
     type: TensorType
     data: bytes
+
+    @property
+    def tensor(self) -> TensorType:
+        """Return the type, as `Var.tensor` does."""
+        return self.type
 
     @staticmethod
     def of(array: np.ndarray[Any, Any]) -> Const:
@@ -57,8 +70,15 @@ class Const:
 
 
 Atom: TypeAlias = Var | Const
-Attr: TypeAlias = Union[bool, int, float, str, tuple["Attr", ...], "Func", None]
+Attr: TypeAlias = Union[bool, int, float, str, tuple["Attr", ...], "Func", "Rec", Type, None]
 Attrs: TypeAlias = Mapping[str, Attr]
+
+
+@dataclass(frozen=True)
+class Rec:
+    """In the place of a Func: the one of this name that the binding stands in, at whatever depth."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,17 @@ class Binding:
     def callee(self) -> Func | None:
         """Return the Func that this binding calls, None for an operator."""
         func = self.attrs.get("func")
-        return func if isinstance(func, Func) else None
+        return func if isinstance(func, Func) and self.op == CALL else None
+
+    @property
+    def funcs(self) -> dict[str, Func]:
+        """Return the Funcs among the attributes: what is called, the branches, the parts of a loop."""
+        return {key: value for key, value in self.attrs.items() if isinstance(value, Func)}
+
+    def with_funcs(self, change: Callable[[Func], Func]) -> Binding:
+        """Return the binding with each of its Funcs changed."""
+        funcs = {key: change(func) for key, func in self.funcs.items()}
+        return replace(self, attrs={**self.attrs, **funcs}) if funcs else self
 
 
 @dataclass(frozen=True)

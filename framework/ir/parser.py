@@ -10,16 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from davinci_sim.errors import DavinciError
-from framework.dtypes import dtype
-from framework.ir.nodes import CALL, Atom, Attr, Binding, Const, Func, Var
-from framework.ir.types import TensorType
+from framework.ir.nodes import Atom, Attr, Binding, Const, Func, Rec, Var
+from framework.ir.types import TensorType, Type, parse_type, split_commas
 
 _HEADER = re.compile(r"func @(?P<name>[^(]+)\((?P<params>.*)\)(?: updates (?P<updates>\{.*\}))? \{$")
-_TYPED = re.compile(r"%(?P<name>[^:\s]+): (?P<type>\w+\[[^\]]*\])$")
-_TYPE = re.compile(r"(?P<dtype>\w+)\[(?P<shape>[\d, ]*)\]")
+_TYPED = re.compile(r"%(?P<name>[^:\s]+): (?P<type>.+)$")
 _CONST = re.compile(r"(?P<type>\w+\[[\d, ]*\])\{(?P<body>.*)\}$")
 _BINDING = re.compile(
-    r"(?P<outputs>.*?) = (?P<op>\w+)(?: @(?P<callee>\S+?))?\((?P<operands>.*)\)(?:  //.*)?$"
+    r"(?:(?P<outputs>%.*?) = )?(?P<op>\w+)(?: @(?P<callee>[^\s(]+))?\((?P<operands>.*)\)(?:  //.*)?$"
 )
 _ATTR = re.compile(r"(?P<key>[a-zA-Z_]\w*)=(?P<value>.*)$")
 
@@ -45,7 +43,7 @@ def _parse_one(number: int, line: str, lines: Iterator[tuple[int, str]], known: 
     header = _HEADER.match(line)
     if header is None:
         raise IrSyntaxError(f"IR line {number}: expected `func @name(...) {{`, found {line!r}")
-    params = tuple(_typed(number, each) for each in _split(header["params"]))
+    params = tuple(_typed(number, each) for each in split_commas(header["params"]))
     scope = {param.name: param for param in params}
     bindings: list[Binding] = []
     results: tuple[Atom, ...] = ()
@@ -53,7 +51,7 @@ def _parse_one(number: int, line: str, lines: Iterator[tuple[int, str]], known: 
         if body == "}":
             break
         if body.startswith("return"):
-            results = tuple(_atom(at, each, scope) for each in _split(body[len("return") :]))
+            results = tuple(_atom(at, each, scope) for each in split_commas(body[len("return") :]))
             continue
         bindings.append(_binding(at, body, scope, known))
     updates = ast.literal_eval(header["updates"]) if header["updates"] else {}
@@ -66,37 +64,24 @@ def _binding(number: int, line: str, scope: dict[str, Var], known: dict[str, Fun
         raise IrSyntaxError(f"IR line {number}: expected `%y: type = op(...)`, found {line!r}")
     attrs: dict[str, Attr] = {}
     inputs: list[Atom] = []
-    for operand in _split(found["operands"]):
+    for operand in split_commas(found["operands"]):
         attr = _ATTR.match(operand)
         if attr is None:
             inputs.append(_atom(number, operand, scope))
+        elif attr["value"].startswith("@"):
+            attrs[attr["key"]] = _func(attr["value"][1:], known)
         else:
             attrs[attr["key"]] = ast.literal_eval(attr["value"])
-    if found["op"] == CALL:
-        if found["callee"] not in known:
-            raise IrSyntaxError(f"IR line {number}: @{found['callee']} is called but not defined above")
-        attrs["func"] = known[found["callee"]]
-    outputs = tuple(_typed(number, each) for each in _split(found["outputs"]))
+    if found["callee"]:
+        attrs["func"] = _func(found["callee"], known)
+    outputs = tuple(_typed(number, each) for each in split_commas(found["outputs"] or ""))
     scope.update({var.name: var for var in outputs})
     return Binding(outputs, found["op"], tuple(inputs), attrs)
 
 
-def _split(text: str) -> list[str]:
-    """Return the parts of a text between commas that are outside brackets and quotes."""
-    parts, depth, start, quote = [], 0, 0, ""
-    for position, letter in enumerate(text):
-        if quote:
-            quote = "" if letter == quote and text[position - 1] != "\\" else quote
-        elif letter in "'\"":
-            quote = letter
-        elif letter in "([{":
-            depth += 1
-        elif letter in ")]}":
-            depth -= 1
-        elif letter == "," and depth == 0:
-            parts.append(text[start:position].strip())
-            start = position + 1
-    return [part for part in [*parts, text[start:].strip()] if part]
+def _func(name: str, known: dict[str, Func]) -> Func | Rec:
+    """Return the Func that stands above, or the mark of one that stands around."""
+    return known.get(name, Rec(name))
 
 
 def _typed(number: int, text: str) -> Var:
@@ -106,13 +91,17 @@ def _typed(number: int, text: str) -> Var:
     return Var(found["name"], _type(number, found["type"]))
 
 
-def _type(number: int, text: str) -> TensorType:
-    found = _TYPE.match(text)
-    if found is None:
-        raise IrSyntaxError(f"IR line {number}: expected a type such as float32[2, 3], found {text!r}")
-    return TensorType(
-        tuple(int(size) for size in found["shape"].split(",") if size.strip()), dtype(found["dtype"])
-    )
+def _type(number: int, text: str) -> Type:
+    try:
+        return parse_type(text)
+    except DavinciError as error:
+        raise IrSyntaxError(f"IR line {number}: {error}") from None
+
+
+def _tensor_type(number: int, text: str) -> TensorType:
+    found = _type(number, text)
+    assert isinstance(found, TensorType)  # the pattern of constants has a shape
+    return found
 
 
 def _atom(number: int, text: str, scope: dict[str, Var]) -> Atom:
@@ -123,10 +112,10 @@ def _atom(number: int, text: str, scope: dict[str, Var]) -> Atom:
     found = _CONST.match(text)
     if found is None:
         raise IrSyntaxError(f"IR line {number}: expected %name or type{{values}}, found {text!r}")
-    kind = _type(number, found["type"])
+    kind = _tensor_type(number, found["type"])
     if found["body"].startswith("base64 "):
         return Const(kind, base64.b64decode(found["body"][len("base64 ") :]))
     convert, wide = (float, np.float64) if kind.dtype.is_float else (int, np.int64)
     body = found["body"].removeprefix("all ")
-    values = np.array([convert(each) for each in _split(body)], dtype=wide).astype(kind.dtype.numpy)
+    values = np.array([convert(each) for each in split_commas(body)], dtype=wide).astype(kind.dtype.numpy)
     return Const.of(np.full(kind.shape, values[0]) if body != found["body"] else values.reshape(kind.shape))

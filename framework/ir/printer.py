@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from framework.ir.nodes import CALL, Atom, Attr, Binding, Const, Func
+from framework.ir.nodes import Atom, Attr, Binding, Const, Func, Rec
 
 INLINE_ELEMENTS = 16
 """Constants up to this many elements are printed as numbers, larger ones as base64."""
@@ -15,8 +15,7 @@ INLINE_ELEMENTS = 16
 
 def print_func(func: Func, *, sources: bool = True) -> str:
     """Return the text of a Func, after the Funcs that it calls."""
-    names = _callee_names(func)
-    return "\n".join(_print_one(each, names, sources) for each in [*_callees(func), func])
+    return _Printer(func, sources).text()
 
 
 def print_const(const: Const) -> str:
@@ -51,50 +50,59 @@ def _number(value: np.generic) -> str:
     return repr(float(value))
 
 
-def _callees(func: Func) -> list[Func]:
-    """Return every Func reachable by calls, each once, callees before callers."""
-    found: list[Func] = []
+def _collect(func: Func, around: dict[str, Func], found: dict[int, tuple[Func, dict[str, Func]]]) -> None:
+    """Enter every Func below a Func and then itself, each once, with those that stand around it by name."""
+    inside = {**around, func.name: func}
     for binding in func.bindings:
-        if binding.callee is not None:
-            for each in [*_callees(binding.callee), binding.callee]:
-                if not any(each is known for known in found):
-                    found.append(each)
-    return found
+        for each in binding.funcs.values():
+            if id(each) not in found:
+                _collect(each, inside, found)
+    found[id(func)] = (func, inside)
 
 
-def _callee_names(func: Func) -> dict[int, str]:
-    """Return a distinct printed name for every Func, by identity."""
-    names: dict[int, str] = {}
-    taken: dict[str, int] = {}
-    for each in [*_callees(func), func]:
-        count = taken.get(each.name, 0)
-        taken[each.name] = count + 1
-        names[id(each)] = each.name if count == 0 else f"{each.name}~{count}"
-    names[id(func)] = func.name
-    if taken[func.name] > 1:  # the outermost keeps its name, callees of the same name are numbered from 1
-        same = [each for each in _callees(func) if each.name == func.name]
-        names.update({id(each): f"{each.name}~{count}" for count, each in enumerate(same, 1)})
-    return names
+class _Printer:
+    """Prints the Funcs below one, under names of their own; the outermost keeps its own."""
 
+    def __init__(self, func: Func, sources: bool) -> None:
+        self.sources = sources
+        self.found: dict[int, tuple[Func, dict[str, Func]]] = {}
+        _collect(func, {}, self.found)
+        self.names, taken = {id(func): func.name}, {func.name: 1}
+        for each, _ in list(self.found.values())[:-1]:
+            count = taken.get(each.name, 0)
+            taken[each.name] = count + 1
+            self.names[id(each)] = each.name if count == 0 else f"{each.name}~{count}"
 
-def _print_one(func: Func, names: dict[int, str], sources: bool) -> str:
-    params = ", ".join(f"%{param.name}: {param.type}" for param in func.params)
-    updates = f" updates {dict(func.updates)!r}" if func.updates else ""
-    lines = [_print_binding(binding, names, sources) for binding in func.bindings]
-    results = ", ".join(_print_atom(atom) for atom in func.results)
-    return "\n".join([f"func @{names[id(func)]}({params}){updates} {{", *lines, f"  return {results}", "}"])
+    def text(self) -> str:
+        return "\n".join(self.func(each, around) for each, around in self.found.values())
 
+    def func(self, func: Func, around: dict[str, Func]) -> str:
+        params = ", ".join(f"%{param.name}: {param.type}" for param in func.params)
+        updates = f" updates {dict(func.updates)!r}" if func.updates else ""
+        lines = [self.binding(binding, around) for binding in func.bindings]
+        results = ", ".join(_print_atom(atom) for atom in func.results)
+        head = f"func @{self.names[id(func)]}({params}){updates} {{"
+        return "\n".join([head, *lines, f"  return {results}".rstrip(), "}"])
 
-def _print_binding(binding: Binding, names: dict[int, str], sources: bool) -> str:
-    outputs = ", ".join(f"%{var.name}: {var.type}" for var in binding.outputs)
-    operands = [_print_atom(atom) for atom in binding.inputs]
-    operands += [
-        f"{key}={print_attr(value)}" for key, value in sorted(binding.attrs.items()) if key != "func"
-    ]
-    callee = binding.callee
-    target = binding.op if callee is None else f"{CALL} @{names[id(callee)]}"
-    comment = f"  // {binding.source}" if sources and binding.source is not None else ""
-    return f"  {outputs} = {target}({', '.join(operands)}){comment}"
+    def binding(self, binding: Binding, around: dict[str, Func]) -> str:
+        outputs = ", ".join(f"%{var.name}: {var.type}" for var in binding.outputs)
+        operands = [_print_atom(atom) for atom in binding.inputs]
+        operands += [
+            f"{key}={self.attr(value, around)}"
+            for key, value in sorted(binding.attrs.items())
+            if key != "func"
+        ]
+        func = binding.attrs.get("func")
+        target = binding.op if func is None else f"{binding.op} {self.attr(func, around)}"
+        comment = f"  // {binding.source}" if self.sources and binding.source is not None else ""
+        return f"  {outputs}{' = ' if outputs else ''}{target}({', '.join(operands)}){comment}"
+
+    def attr(self, value: Attr, around: dict[str, Func]) -> str:
+        if isinstance(value, Func):
+            return f"@{self.names[id(value)]}"
+        if isinstance(value, Rec):
+            return f"@{self.names[id(around[value.name])]}" if value.name in around else f"@{value.name}"
+        return print_attr(value)
 
 
 def _print_atom(atom: Atom) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from davinci_sim.errors import DavinciError
+from framework.ir.control import Signature, TypeMismatch, infer_control, is_control, signature
 from framework.ir.nodes import Atom, Binding, Func, Var
 from framework.ir.registry import operator
-from framework.ir.types import TensorType
+from framework.ir.types import Type
 
 
 class IllFormedFunc(DavinciError):
@@ -14,28 +17,38 @@ class IllFormedFunc(DavinciError):
 
 def verify(func: Func) -> Func:
     """Return the Func unchanged, or raise IllFormedFunc that names the binding."""
-    scope: dict[str, TensorType] = {}
+    _verify(func, {}, set())
+    return func
+
+
+def _verify(func: Func, around: Mapping[str, Signature], checked: set[tuple[int, ...]]) -> None:
+    """Check a Func that stands inside of others; equal ones in equal places are checked once."""
+    scope: dict[str, Type] = {}
+    known = {**around, func.name: signature(func)}
     for param in func.params:
         _define(func, scope, param)
     for binding in func.bindings:
         for atom in binding.inputs:
             _check_defined(func, scope, atom, binding.op)
-        _check_types(func, binding)
+        for each in binding.funcs.values():
+            if (id(each), *map(hash, known)) not in checked:
+                checked.add((id(each), *map(hash, known)))
+                _verify(each, known, checked)
+        _check_types(func, binding, known)
         for output in binding.outputs:
             _define(func, scope, output)
     for atom in func.results:
         _check_defined(func, scope, atom, "return")
     _check_updates(func)
-    return func
 
 
-def _define(func: Func, scope: dict[str, TensorType], var: Var) -> None:
+def _define(func: Func, scope: dict[str, Type], var: Var) -> None:
     if var.name in scope:
         raise IllFormedFunc(f"@{func.name}: %{var.name} is defined twice; every value has one name")
     scope[var.name] = var.type
 
 
-def _check_defined(func: Func, scope: dict[str, TensorType], atom: Atom, user: str) -> None:
+def _check_defined(func: Func, scope: dict[str, Type], atom: Atom, user: str) -> None:
     if not isinstance(atom, Var):
         return
     if atom.name not in scope:
@@ -46,19 +59,15 @@ def _check_defined(func: Func, scope: dict[str, TensorType], atom: Atom, user: s
         )
 
 
-def _check_types(func: Func, binding: Binding) -> None:
+def _check_types(func: Func, binding: Binding, known: Mapping[str, Signature]) -> None:
     types = tuple(atom.type for atom in binding.inputs)
-    callee = binding.callee
-    if callee is None:
-        expected = operator(binding.op).infer_types(types, binding.attrs)
+    if is_control(binding.op):
+        try:
+            expected = infer_control(binding.op, types, binding.attrs, known)
+        except TypeMismatch as error:
+            raise IllFormedFunc(f"@{func.name}: {error}") from None
     else:
-        verify(callee)
-        wanted = tuple(param.type for param in callee.params)
-        if wanted != types:
-            raise IllFormedFunc(
-                f"@{func.name}: call of @{callee.name} with {_join(types)}, it takes {_join(wanted)}"
-            )
-        expected = tuple(atom.type for atom in callee.results)
+        expected = operator(binding.op).infer_types([atom.tensor for atom in binding.inputs], binding.attrs)
     found = tuple(var.type for var in binding.outputs)
     if expected != found:
         raise IllFormedFunc(
@@ -79,5 +88,5 @@ def _check_updates(func: Func) -> None:
             )
 
 
-def _join(types: tuple[TensorType, ...]) -> str:
+def _join(types: tuple[Type, ...]) -> str:
     return f"({', '.join(map(str, types))})"

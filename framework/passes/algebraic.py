@@ -72,7 +72,7 @@ def _move(merge: Callable[[Binding, Binding], Binding | None]) -> Rule:
 def _changes_nothing(binding: Binding) -> bool:
     (x,) = binding.inputs
     if binding.op == "transpose":
-        return binding.attrs["perm"] == tuple(range(x.type.ndim))
+        return binding.attrs["perm"] == tuple(range(x.tensor.ndim))
     return x.type == binding.outputs[0].type
 
 
@@ -90,7 +90,7 @@ def _merge_transposes(first: Binding, second: Binding) -> Binding:
 
 def _merge_casts(first: Binding, second: Binding) -> Binding | None:
     """Merge when the first cast loses nothing: to a wider float."""
-    before, between = first.inputs[0].type.dtype, first.outputs[0].type.dtype
+    before, between = first.inputs[0].tensor.dtype, first.outputs[0].tensor.dtype
     widens = before.is_float and between.is_float and before.itemsize_bytes < between.itemsize_bytes
     return replace(second, inputs=first.inputs) if widens else None
 

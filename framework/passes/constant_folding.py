@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from framework.ir.control import is_control
 from framework.ir.nodes import Binding, Const, Func
 from framework.ir.registry import operator
 from framework.passes.substitute import Substitution
@@ -30,8 +31,8 @@ def constant_folding(func: Func) -> Func:
 
 
 def _is_foldable(binding: Binding) -> bool:
-    if binding.callee is not None or not all(isinstance(atom, Const) for atom in binding.inputs):
+    if is_control(binding.op) or not all(isinstance(atom, Const) for atom in binding.inputs):
         return False
-    before = sum(atom.type.size_bytes for atom in binding.inputs)
-    after = sum(var.type.size_bytes for var in binding.outputs)
+    before = sum(atom.tensor.size_bytes for atom in binding.inputs)
+    after = sum(var.tensor.size_bytes for var in binding.outputs)
     return after <= before + LARGEST_GROWTH_BYTES

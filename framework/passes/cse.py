@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from framework.ir.control import is_control
 from framework.ir.nodes import Binding, Func, Var
 from framework.passes.substitute import Substitution
 
@@ -18,7 +19,7 @@ def cse(func: Func) -> Func:
     for binding in func.bindings:
         here = seen.binding(binding)
         key = (here.op, here.inputs, tuple(sorted((name, repr(value)) for name, value in here.attrs.items())))
-        if here.callee is None and key in known:
+        if not is_control(here.op) and key in known:
             for var, first in zip(here.outputs, known[key], strict=True):
                 seen.replace(var, first)
             continue

@@ -6,17 +6,17 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from framework.ir.nodes import Binding, Func, Var
+from framework.ir.nodes import Binding, Func, Rec, Var
 from framework.passes.substitute import Substitution
 
 
 def inline(func: Func) -> Func:
-    """Replace every call by the body of its Func.
+    """Replace every call by the body of its Func, unless that calls itself; also in branches and loops.
 
     before  @square(%a) { %b = mul(%a, %a); return %b }   %0 = call @square(%x); return %0
     after   %b = mul(%x, %x); return %b
     """
-    if all(binding.callee is None for binding in func.bindings):
+    if not any(binding.funcs for binding in func.bindings):
         return func
     taken = {var.name for binding in func.bindings for var in binding.outputs} | {
         var.name for var in func.params
@@ -25,19 +25,32 @@ def inline(func: Func) -> Func:
     bindings: list[Binding] = []
     outer = Substitution()
     for binding in func.bindings:
-        here = outer.binding(binding)
-        if here.callee is None:
+        here = outer.binding(binding).with_funcs(inline)
+        if here.callee is None or calls_itself(here.callee):
             bindings.append(here)
         else:
-            _inline_call(here, bindings, outer, fresh)
+            _inline_call(here, here.callee, bindings, outer, fresh)
     return func.with_body(tuple(bindings), outer.atoms(func.results))
 
 
-def _inline_call(call: Binding, bindings: list[Binding], outer: Substitution, fresh: Iterator[str]) -> None:
+def calls_itself(func: Func) -> bool:
+    """Tell whether a Func is called, at whatever depth, inside of itself."""
+    return _mentions(func, func.name)
+
+
+def _mentions(func: Func, name: str) -> bool:
+    for binding in func.bindings:
+        if any(isinstance(each, Rec) and each.name == name for each in binding.attrs.values()):
+            return True
+        if any(each.name != name and _mentions(each, name) for each in binding.funcs.values()):
+            return True
+    return False
+
+
+def _inline_call(
+    call: Binding, callee: Func, bindings: list[Binding], outer: Substitution, fresh: Iterator[str]
+) -> None:
     """Append the callee's body under fresh names; its results stand for the outputs of the call."""
-    callee = inline(call.callee) if call.callee is not None else None
-    if callee is None:
-        return
     inner = Substitution()
     for param, atom in zip(callee.params, call.inputs, strict=True):
         inner.bind(param, atom)

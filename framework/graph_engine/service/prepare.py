@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from davinci_sim.errors import DavinciError
 from framework.graph_engine.data.graph import CONSTANT, INPUT, VARIABLE, Graph, Node, Value
+from framework.ir.control import is_control
+from framework.ir.evaluate import placed
 from framework.ir.nodes import Atom, Binding, Const, Func, Var
 from framework.ir.verify import verify
 
@@ -19,14 +21,15 @@ def prepare(func: Func) -> Graph:
     """
     verify(func)
     renewed = set(func.updates.values())
-    values = {p.name: Value(p.name, p.type, VARIABLE if p.name in renewed else INPUT) for p in func.params}
+    values = {p.name: Value(p.name, p.tensor, VARIABLE if p.name in renewed else INPUT) for p in func.params}
     constants: dict[Const, str] = {}
     nodes = []
     for index, binding in enumerate(func.bindings):
-        if binding.callee is not None:
+        if is_control(binding.op):
             raise DavinciError(
-                f"{func.name} still calls {binding.callee.name}\n"
-                "  rule: the graph engine takes straight-line code\n  next: run the inline pass first"
+                f"{func.name} has a {binding.op}{placed(binding)}\n"
+                "  rule: the graph engine takes straight-line code\n"
+                "  next: run the inline pass if it is a call; compile for the host if not"
             )
         nodes.append(_node(index, binding, values, constants))
     results = [_name(atom, values, constants) for atom in func.results]
@@ -39,7 +42,7 @@ def prepare(func: Func) -> Graph:
 def _node(index: int, binding: Binding, values: dict[str, Value], constants: dict[Const, str]) -> Node:
     inputs = tuple(_name(atom, values, constants) for atom in binding.inputs)
     for var in binding.outputs:
-        values[var.name] = Value(var.name, var.type)
+        values[var.name] = Value(var.name, var.tensor)
     outputs = tuple(var.name for var in binding.outputs)
     name = f"{binding.op}.{index}"
     return Node(name, binding.op, inputs, outputs, dict(binding.attrs), source=binding.source)
