@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from davinci_sim.errors import DavinciError, InternalError
-from framework.ir.builder import Builder, Sym, restored
-from framework.ir.nodes import Atom, Binding, Const, Func, Var
-from framework.ir.registry import operator
-from framework.ops import Call, NoGradient, zeros_like
+from davinci_sim.errors import DavinciError
+from framework.autodiff.linear import Context, Linearized, materialized
+from framework.ir.builder import Builder
+from framework.ir.nodes import Func
 from framework.passes.dead_code import dead_code
-from framework.passes.inline import inline
 
 
 class GradientError(DavinciError):
@@ -29,18 +27,16 @@ def differentiate(func: Func, wrt: Sequence[int], *, keep_results: bool = False)
 
     With `keep_results` the results of `func` come first. What result 0 does not depend on gets zeros.
     """
-    func = inline(func)
     _check(func, wrt)
     builder = Builder()
     params = [builder.param(param.type, param.name) for param in func.params]
-    scope = builder.replay(func, params)
-    cotangents = _backward(func, builder, scope, {func.params[position] for position in wrt})
-    results: list[Sym] = [restored(scope, builder, atom) for atom in func.results] if keep_results else []
-    for position in wrt:
-        dx = cotangents.get(func.params[position])
-        primal = params[position]
-        results.append(zeros_like(primal) if dx is None else _as(dx, primal))
-    return dead_code(builder.finish(f"grad_{func.name}", results))
+    active = [at in wrt for at in range(len(params))]
+    ahead = Linearized(builder, func, params, active, Context())
+    one = builder.constant(1.0, func.results[0].tensor.dtype)
+    dxs = ahead.pull_back(builder, [one, *[None] * (len(func.results) - 1)])
+    results = ahead.results if keep_results else []
+    found = [materialized(builder, dxs[at], params[at].type) for at in wrt]
+    return dead_code(builder.finish(f"grad_{func.name}", [*results, *found]))
 
 
 def _check(func: Func, wrt: Sequence[int]) -> None:
@@ -57,53 +53,3 @@ def _check(func: Func, wrt: Sequence[int]) -> None:
                 f"gradient of @{func.name}: %{param.name} is {param.type}; integers and booleans have no "
                 "gradient, leave it out of position or weights"
             )
-
-
-def _backward(func: Func, builder: Builder, scope: dict[Var, Sym], wrt: set[Var]) -> dict[Var, Sym]:
-    """Emit the backward pass; return the cotangent of every Var that has one."""
-    active = _active(func, wrt)
-    cotangents: dict[Var, Sym] = {}
-    y = func.results[0]
-    if isinstance(y, Var) and y in active:
-        cotangents[y] = builder.constant(1.0, y.tensor.dtype)
-    for binding in reversed(func.bindings):
-        if not any(var in cotangents for var in binding.outputs):
-            continue
-        builder.source = binding.source
-        for atom, dx in zip(binding.inputs, _pull_back(binding, builder, scope, cotangents), strict=True):
-            if dx is None or isinstance(atom, Const) or atom not in active:
-                continue
-            if dx.shape != atom.tensor.shape:
-                raise InternalError(f"vjp of {binding.op}: cotangent {dx.type} for an input {atom.type}")
-            cotangents[atom] = cotangents[atom] + dx if atom in cotangents else dx
-    builder.source = None
-    return cotangents
-
-
-def _pull_back(
-    binding: Binding, builder: Builder, scope: dict[Var, Sym], cotangents: dict[Var, Sym]
-) -> Sequence[Sym | None]:
-    """Return the cotangents of a binding's inputs."""
-    rule = operator(binding.op).vjp
-    if isinstance(rule, NoGradient):
-        return (None,) * len(binding.inputs)
-    inputs = tuple(restored(scope, builder, atom) for atom in binding.inputs)
-    outputs = tuple(scope[var] for var in binding.outputs)
-    dys = [cotangents[var] if var in cotangents else zeros_like(scope[var]) for var in binding.outputs]
-    pulled: Sequence[Sym | None] = rule(Call(inputs, outputs, dict(binding.attrs)), *dys)
-    return pulled
-
-
-def _active(func: Func, wrt: set[Var]) -> set[Var]:
-    """Return the Vars that depend on `wrt` in a way that has a gradient."""
-    active: set[Atom] = set(wrt)
-    for binding in func.bindings:
-        moves = not isinstance(operator(binding.op).vjp, NoGradient)
-        if moves and any(atom in active for atom in binding.inputs):
-            active.update(var for var in binding.outputs if var.tensor.dtype.is_float)
-    return {atom for atom in active if isinstance(atom, Var)}
-
-
-def _as(dx: Sym, primal: Sym) -> Sym:
-    cast: Sym = dx if dx.dtype == primal.dtype else dx.astype(primal.dtype)
-    return cast

@@ -70,7 +70,7 @@ class Builder:
     """
 
     def __init__(self, parent: Builder | None = None) -> None:
-        """Start empty; names are unique over the whole chain of parents."""
+        """Start empty; names that are not given are numbers, counted over the whole chain of parents."""
         self.parent = parent
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.source: SourceLine | None = None if parent is None else parent.source
@@ -79,7 +79,7 @@ class Builder:
         self._params: list[Var] = []
         self._bindings: list[Binding] = []
         self.captured: list[Sym] = []
-        self._capture_of: dict[Atom, Sym] = {}
+        self._capture_of: dict[tuple[Builder, Atom], Sym] = {}
         self._inside: dict[Atom, Var] = {}
         self.parameters: dict[str, Parameter] = {}
         self._parameter_of: dict[int, Sym] = {}
@@ -131,13 +131,14 @@ class Builder:
             raise DavinciError(
                 f"{sym!r} belongs to a function that has ended; pass it as an argument instead"
             )
-        if sym.atom not in self._capture_of:
+        key = (sym.builder, sym.atom)
+        if key not in self._capture_of:
             outer = self.parent.lift(sym)
             if outer.atom not in self._inside:
                 self.captured.append(outer)
                 self._inside[outer.atom] = self._add(Var(self._name(), outer.atom.type))
-            self._capture_of[sym.atom] = Sym(self, self._inside[outer.atom])
-        return self._capture_of[sym.atom]
+            self._capture_of[key] = Sym(self, self._inside[outer.atom])
+        return self._capture_of[key]
 
     def value(self, value: Any, dtype: DType | None = None) -> Sym:
         """Return a Sym of this Func for a Sym, Parameter, tensor, array or number."""

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from framework.ir.nodes import Binding, Func, Rec, Var
+from framework.ir.nodes import Binding, Func, Var
+from framework.ir.recursion import calls_itself
 from framework.passes.substitute import Substitution
 
 
@@ -31,20 +32,6 @@ def inline(func: Func) -> Func:
         else:
             _inline_call(here, here.callee, bindings, outer, fresh)
     return func.with_body(tuple(bindings), outer.atoms(func.results))
-
-
-def calls_itself(func: Func) -> bool:
-    """Tell whether a Func is called, at whatever depth, inside of itself."""
-    return _mentions(func, func.name)
-
-
-def _mentions(func: Func, name: str) -> bool:
-    for binding in func.bindings:
-        if any(isinstance(each, Rec) and each.name == name for each in binding.attrs.values()):
-            return True
-        if any(each.name != name and _mentions(each, name) for each in binding.funcs.values()):
-            return True
-    return False
 
 
 def _inline_call(

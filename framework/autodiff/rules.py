@@ -1,0 +1,411 @@
+"""How calls, branches, loops and functions as values are linearized; see `framework.autodiff.linear`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from framework.autodiff.linear import (
+    Context,
+    Cotangents,
+    Linearized,
+    Pair,
+    Recursive,
+    added,
+    cotangents_of,
+    linear_type,
+    materialized,
+    zero,
+)
+from framework.ir.builder import Builder, Sym
+from framework.ir.control import ACCUMULATE, APPLY, CHECK, CLOSURE, ENV, IF, NOTHING, SCAN, UNENV, WHILE
+from framework.ir.flow import Part, branch, closure, loop, scan
+from framework.ir.nodes import CALL, Binding, Func, Rec, Var
+from framework.ir.recursion import calls_itself
+from framework.ir.types import EnvType, FnType, StackType, Type, cotangent_type, has_cotangent
+
+
+def _call(ahead: Linearized, binding: Binding) -> None:
+    """Results of a call come with residuals, or, if the Func calls itself, with its backpropagator."""
+    func: Any = binding.attrs["func"]
+    inputs, builder = ahead.values(binding.inputs), ahead.builder
+    if isinstance(func, Rec) or calls_itself(func):
+        target = _recursive(ahead.context, func, binding)
+        outputs = builder.bind(CALL, inputs, {**binding.attrs, "func": target}, ahead.context.known)
+        ahead.step(binding, outputs[:-1], _through(outputs[-1], binding))
+        return
+    pair = ahead.context.pair(func, ahead.actives(binding.inputs))
+    outputs = builder.bind(CALL, inputs, {**binding.attrs, "func": pair.forward}, ahead.context.known)
+    results, residuals = pair.split(inputs, outputs)
+    ahead.step(binding, results, lambda back, dys: pair.pull(back, dys, residuals))
+
+
+def _recursive(context: Context, func: Func | Rec, binding: Binding) -> Func | Rec:
+    """Return what a Func that calls itself becomes, at its first call from outside or at one inside."""
+    if isinstance(func, Rec):
+        return Rec(context.around[func.name].forward)
+    params, results = ([each.type for each in atoms] for atoms in (binding.inputs, binding.outputs))
+    name = f"{func.name}_ahead"
+    back = FnType(cotangents_of(results), cotangents_of(params))
+    signature = (tuple(map(linear_type, params)), (*map(linear_type, results), back))
+    inside = Context({**context.around, func.name: Recursive(name, signature)})
+    ahead = Builder()
+    inputs = [ahead.param(linear_type(param.type), param.name) for param in func.params]
+    linearized = Linearized(ahead, func, inputs, [True] * len(inputs), inside)
+    backward = _backpropagator(linearized, f"{func.name}_back")
+    return ahead.finish(name, [*linearized.results, closure(ahead, backward, inside.known)])
+
+
+def _backpropagator(linearized: Linearized, name: str) -> Part:
+    """Return the function from the cotangents of all results to those of all parameters."""
+    back, func = Builder(linearized.builder), linearized.func
+    dys = [
+        back.param(cotangent_type(each.type)) if has_cotangent(each.type) else None for each in func.results
+    ]
+    dxs = zip(linearized.pull_back(back, dys), func.params, strict=True)
+    found = [
+        materialized(back, dx, cotangent_type(each.type)) for dx, each in dxs if has_cotangent(each.type)
+    ]
+    return Part(back, found, name)
+
+
+def _through(function: Sym, binding: Binding, skip: int = 0) -> Callable[[Builder, Cotangents], Cotangents]:
+    """Return the way back through a backpropagator: it takes and gives all cotangents that there are."""
+    inputs = binding.inputs[skip:]
+
+    def pull(builder: Builder, dys: Cotangents) -> Cotangents:
+        given = [
+            materialized(builder, dy, cotangent_type(var.type))
+            for dy, var in zip(dys, binding.outputs, strict=True)
+            if has_cotangent(var.type)
+        ]
+        found = list(builder.bind(APPLY, [function, *given], {}))
+        env, rest = found[:skip], iter(found[skip:])
+        return [*env, *(next(rest) if has_cotangent(atom.type) else None for atom in inputs)]
+
+    return pull
+
+
+def _if(ahead: Linearized, binding: Binding) -> None:
+    """A branch gives its own residuals and nothing for those of the other one."""
+    inputs, builder, context = ahead.values(binding.inputs), ahead.builder, ahead.context
+    condition, operands = inputs[0], inputs[1:]
+    active = ahead.actives(binding.inputs[1:])
+    pairs = [context.pair(_func(binding, key), active) for key in ("then", "orelse")]
+    then, orelse = (_taken(builder, pairs, at, operands) for at in (0, 1))
+    outputs = branch(builder, condition, then, orelse)
+    kept = len(binding.outputs)
+    middle = kept + pairs[0].further
+    further = (outputs[kept:middle], outputs[middle:])
+    residuals = [
+        pair.split(operands, [*outputs[:kept], *own])[1] for pair, own in zip(pairs, further, strict=True)
+    ]
+
+    def pull(back: Builder, dys: Cotangents) -> Cotangents:
+        wanted = sorted({*pairs[0].params, *pairs[1].params})
+        then, orelse = (
+            _pulled(back, pair, dys, own, wanted) for pair, own in zip(pairs, residuals, strict=True)
+        )
+        found = dict(zip(wanted, branch(back, condition, then, orelse), strict=True))
+        return [None, *(found.get(at) for at in range(len(operands)))]
+
+    ahead.step(binding, outputs[:kept], pull)
+
+
+def _taken(builder: Builder, pairs: Sequence[Pair], taken: int, operands: Sequence[Sym]) -> Part:
+    """Return a branch that goes forward: its results, its residuals, and nothing for those of the other."""
+    inside = Builder(builder)
+    pair = pairs[taken]
+    outputs = inside.call(pair.forward, operands)
+    results: list[Sym] = list(outputs[: pair.kept])
+    for each in pairs:
+        if each is pair:
+            results += outputs[pair.kept :]
+        else:
+            results += [zero(inside, atom.type) for atom in each.forward.results[each.kept :]]
+    return Part(inside, results, pair.forward.name)
+
+
+def _pulled(
+    builder: Builder, pair: Pair, dys: Cotangents, residuals: Sequence[Any], wanted: Sequence[int]
+) -> Part:
+    """Return a branch that goes backward, with zeros for what only the other one has a cotangent of."""
+    inside = Builder(builder)
+    found = pair.pull(inside, dys, residuals)
+    types = [pair.forward.params[at].type for at in wanted]
+    dxs = [
+        materialized(inside, found[at], cotangent_type(each)) for at, each in zip(wanted, types, strict=True)
+    ]
+    return Part(inside, dxs, pair.backward.name)
+
+
+class _Loop(NamedTuple):
+    """A loop's inputs: elements of stacks (none in a while), state, invariants; and which are active."""
+
+    binding: Binding
+    stacks: int
+    state: int
+    saves: int
+    active: list[bool]
+
+    @property
+    def first_invariant(self) -> int:
+        return self.stacks + self.state
+
+
+def _loop_of(ahead: Linearized, binding: Binding) -> _Loop:
+    """Return a loop; a state is active if it is at the beginning or becomes so in the body."""
+    count: Any = binding.attrs
+    stacks = count["stacks"] if binding.op == SCAN else 0
+    state = len(binding.inputs) - stacks - count["invariants"]
+    active = ahead.actives(binding.inputs)
+    while True:
+        pair = ahead.context.pair(_func(binding, "body"), active)
+        grown = list(active)
+        for at in pair.results:
+            if at < state:
+                grown[stacks + at] = True
+        if grown == active:
+            return _Loop(binding, stacks, state, count["saves"], active)
+        active = grown
+
+
+def _while(ahead: Linearized, binding: Binding) -> None:
+    """A while saves the residuals of its turns; the way back is a scan over them, in reverse."""
+    shape, builder = _loop_of(ahead, binding), ahead.builder
+    pair = ahead.context.pair(_func(binding, "body"), shape.active)
+    inputs = ahead.values(binding.inputs)
+    body, saved = _saving_body(builder, pair, shape, inputs)
+    cond = _condition(builder, ahead.context, _func(binding, "cond"), shape, inputs)
+    outputs = loop(builder, inputs[: shape.state], cond, body, shape.saves + saved)
+    _step_loop(ahead, pair, shape, inputs, outputs, reverse=True)
+
+
+def _scan(ahead: Linearized, binding: Binding) -> None:
+    """The way back through a scan is one in the other direction."""
+    shape, builder = _loop_of(ahead, binding), ahead.builder
+    pair = ahead.context.pair(_func(binding, "body"), shape.active)
+    inputs = ahead.values(binding.inputs)
+    body, saved = _saving_body(builder, pair, shape, inputs)
+    stacks, init = inputs[: shape.stacks], inputs[shape.stacks : shape.first_invariant]
+    reverse = bool(binding.attrs["reverse"])
+    outputs = scan(builder, stacks, init, body, shape.saves + saved, reverse)
+    _step_loop(ahead, pair, shape, inputs, outputs, reverse=not reverse)
+
+
+def _saving_body(builder: Builder, pair: Pair, shape: _Loop, inputs: Sequence[Sym]) -> tuple[Part, int]:
+    """Return the body of a loop that saves what its way back needs and what changes, and how much that is.
+
+    Something is always saved, so that the way back has as many turns.
+    """
+    inside = Builder(builder)
+    own = [inside.param(param.type) for param in pair.forward.params[: shape.first_invariant]]
+    given = [*own, *inputs[shape.first_invariant :]]
+    outputs = inside.call(pair.forward, given)
+    saved = [
+        each for each, residual in zip(pair.split(given, outputs)[1], pair.residuals, strict=True)
+        if _is_saved(residual.param, shape)
+    ]  # fmt: skip
+    saved = saved or [inside.constant(True)]
+    return Part(inside, [*outputs[: pair.kept], *saved], pair.forward.name), len(saved)
+
+
+def _is_saved(param: int | None, shape: _Loop) -> bool:
+    """Tell whether a residual differs from turn to turn and is no element of a stack that is there anyway."""
+    return param is None or shape.stacks <= param < shape.first_invariant
+
+
+def _condition(builder: Builder, context: Context, func: Func, shape: _Loop, inputs: Sequence[Sym]) -> Part:
+    """Return the condition of a while, over a state whose functions give backpropagators."""
+    inside = Builder(builder)
+    pair = context.pair(func, [False] * len(func.params))
+    own = [inside.param(param.type) for param in pair.forward.params[: shape.state]]
+    outputs = inside.call(pair.forward, [*own, *inputs[shape.state :]])
+    return Part(inside, outputs[:1], func.name)
+
+
+def _step_loop(
+    ahead: Linearized, pair: Pair, shape: _Loop, inputs: list[Sym], outputs: Sequence[Sym], reverse: bool
+) -> None:
+    """Enter a loop that has saved its residuals, and the scan that goes back over them."""
+    binding = shape.binding
+    kept = shape.state + shape.saves
+    residuals, further = list(outputs[kept:]), iter(outputs[kept:])
+    sources = [
+        next(further) if _is_saved(each.param, shape) else inputs[each.param or 0] for each in pair.residuals
+    ]
+    turns = residuals[0]
+
+    def pull(back: Builder, dys: Cotangents) -> Cotangents:
+        return _back_over(back, pair, shape, sources, turns, dys, reverse)
+
+    ahead.step(binding, outputs[:kept], pull)
+
+
+def _back_over(
+    back: Builder, pair: Pair, shape: _Loop, sources: list[Sym], turns: Sym, dys: Cotangents, reverse: bool
+) -> Cotangents:
+    """Write the way back over the turns of a loop; return a cotangent, or None, per input of the loop.
+
+    Elements of the scan are the residuals of a turn and the cotangents of what it saved; its state are the
+    cotangents of the state and the sums of those of the invariants; it saves those of the elements.
+    """
+    elements, state, fixed = _sorted(pair.params, shape)
+    varying = [
+        at for at, each in enumerate(pair.residuals)
+        if each.param is None or each.param < shape.first_invariant
+    ]  # fmt: skip
+    given = [at for at in range(shape.state, shape.state + shape.saves) if dys[at] is not None]
+    stacks = [*(sources[at] for at in varying), *(materialized(back, dys[at], EnvType()) for at in given)]
+    inside = Builder(back)
+    own = [inside.param(_element(stack)) for stack in stacks or [turns]]
+    held = {at: inside.param(pair.cotangent(at)) for at in (*state, *fixed)}
+    residuals = list(sources)
+    dnext: list[Sym | None] = [None] * (shape.state + shape.saves)
+    for at, element in zip(varying, own, strict=False):
+        residuals[at] = element
+    for at, element in zip(given, own[len(varying) :], strict=False):
+        dnext[at] = element
+    for at in state:
+        dnext[at - shape.stacks] = held[at]
+    dxs = pair.pull(inside, dnext, residuals)
+    found = {at: materialized(inside, dxs[at], pair.cotangent(at)) for at in pair.params}
+    found.update({at: added(inside, held[at], found[at]) for at in fixed})
+    init = [
+        *(materialized(back, dys[at - shape.stacks], pair.cotangent(at)) for at in state),
+        *(zero(back, pair.cotangent(at)) for at in fixed),
+    ]
+    order = [*state, *fixed, *elements]
+    part = Part(inside, [found[at] for at in order], pair.backward.name)
+    outputs = dict(zip(order, scan(back, stacks or [turns], init, part, len(elements), reverse), strict=True))
+    return [outputs.get(at) for at in range(len(shape.binding.inputs))]
+
+
+def _sorted(params: Sequence[int], shape: _Loop) -> tuple[list[int], list[int], list[int]]:
+    """Return which parameters of a body are elements of stacks, which state and which invariants."""
+    first, end = shape.stacks, shape.first_invariant
+    return (
+        [at for at in params if at < first],
+        [at for at in params if first <= at < end],
+        [at for at in params if at >= end],
+    )
+
+
+def _element(stack: Sym) -> Type:
+    kind = stack.atom.type
+    assert isinstance(kind, StackType)  # loops save on nothing else
+    return kind.element
+
+
+def _closure(ahead: Linearized, binding: Binding) -> None:
+    """A function as a value becomes one that gives its backpropagator, too."""
+    inputs, builder = ahead.values(binding.inputs), ahead.builder
+    kind = binding.outputs[0].type
+    assert isinstance(kind, FnType)
+    function = closure(builder, _calling(ahead, binding, kind, inputs), ahead.context.known)
+
+    def pull(back: Builder, dys: Cotangents) -> Cotangents:
+        types = [cotangent_type(atom.type) for atom in binding.inputs if has_cotangent(atom.type)]
+        env = materialized(back, dys[0], EnvType())
+        found = iter(back.bind(UNENV, [env], {"types": tuple(map(str, types))}))
+        return [next(found) if has_cotangent(atom.type) else None for atom in binding.inputs]
+
+    ahead.step(binding, [function], pull)
+
+
+def _calling(ahead: Linearized, binding: Binding, kind: FnType, captured: Sequence[Sym]) -> Part:
+    """Return the function that calls the closure's Func and gives results and backpropagator.
+
+    The backpropagator takes cotangents of the results; it gives an env of what was captured and then
+    cotangents of the arguments.
+    """
+    inside = Builder(ahead.builder)
+    name = f"{_name(binding)}_value"
+    args = tuple(Var(f"a{at}", each) for at, each in enumerate(kind.params))
+    caught = tuple(Var(f"c{at}", atom.type) for at, atom in enumerate(binding.inputs))
+    results = tuple(Var(f"r{at}", each) for at, each in enumerate(kind.results))
+    call = Binding(results, CALL, (*args, *caught), {"func": binding.attrs["func"]}, binding.source)
+    inputs = [*(inside.param(linear_type(each)) for each in kind.params), *map(inside.lift, captured)]
+    func = Func(name, (*args, *caught), (call,), results)
+    linearized = Linearized(inside, func, inputs, [True] * len(inputs), ahead.context)
+    back = Builder(inside)
+    dys = [back.param(cotangent_type(each)) if has_cotangent(each) else None for each in kind.results]
+    dxs = linearized.pull_back(back, dys)
+    found = [
+        materialized(back, dx, cotangent_type(var.type)) if has_cotangent(var.type) else None
+        for dx, var in zip(dxs, (*args, *caught), strict=True)
+    ]
+    env = back.bind(ENV, [each for each in found[len(args) :] if each is not None], {})
+    way = Part(back, [*env, *(each for each in found[: len(args)] if each is not None)], f"{name}_back")
+    return Part(inside, [*linearized.results, closure(inside, way, ahead.context.known)], name)
+
+
+def _apply(ahead: Linearized, binding: Binding) -> None:
+    """A function that is applied gives its results and its backpropagator."""
+    outputs = ahead.builder.bind(APPLY, ahead.values(binding.inputs), binding.attrs)
+    ahead.step(binding, outputs[:-1], _through(outputs[-1], binding, skip=1))
+
+
+def _env(ahead: Linearized, binding: Binding) -> None:
+    """The cotangent of an env is an env."""
+    outputs = ahead.builder.bind(ENV, ahead.values(binding.inputs), {})
+
+    def pull(back: Builder, dys: Cotangents) -> Cotangents:
+        types = tuple(str(cotangent_type(atom.type)) for atom in binding.inputs)
+        return back.bind(UNENV, [materialized(back, dys[0], EnvType())], {"types": types})
+
+    ahead.step(binding, outputs, pull)
+
+
+def _unenv(ahead: Linearized, binding: Binding) -> None:
+    """The cotangents of what an env holds make an env."""
+    outputs = ahead.builder.bind(UNENV, ahead.values(binding.inputs), binding.attrs)
+
+    def pull(back: Builder, dys: Cotangents) -> Cotangents:
+        given = [materialized(back, dy, var.type) for dy, var in zip(dys, binding.outputs, strict=True)]
+        return back.bind(ENV, given, {})
+
+    ahead.step(binding, outputs, pull)
+
+
+def _nothing(ahead: Linearized, binding: Binding) -> None:
+    """Nothing stays nothing, of the type that it has where it can be differentiated."""
+    found = zero(ahead.builder, linear_type(binding.outputs[0].type))
+    ahead.step(binding, [found], lambda back, dys: [])
+
+
+def _accumulate(ahead: Linearized, binding: Binding) -> None:
+    """A sum hands its cotangent to both."""
+    outputs = ahead.builder.bind(ACCUMULATE, ahead.values(binding.inputs), {})
+    ahead.step(binding, outputs, lambda back, dys: [dys[0], dys[0]])
+
+
+def _check(ahead: Linearized, binding: Binding) -> None:
+    """A check is made on the way ahead."""
+    ahead.builder.replay_binding(binding, ahead.scope)
+
+
+def _func(binding: Binding, key: str) -> Func:
+    found = binding.attrs[key]
+    assert isinstance(found, Func)  # branches and bodies stand where they are used
+    return found
+
+
+def _name(binding: Binding) -> str:
+    func: Any = binding.attrs["func"]
+    return str(func.name)
+
+
+RULES: dict[str, Callable[[Linearized, Binding], None]] = {
+    CALL: _call,
+    IF: _if,
+    WHILE: _while,
+    SCAN: _scan,
+    CLOSURE: _closure,
+    APPLY: _apply,
+    ENV: _env,
+    UNENV: _unenv,
+    NOTHING: _nothing,
+    ACCUMULATE: _accumulate,
+    CHECK: _check,
+}
