@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from framework.autodiff import differentiate
+from framework.autodiff.forward import push
 from framework.dtypes import float64, int64
 from framework.ir import (
     Builder,
@@ -21,24 +22,24 @@ from framework.ir.control import APPLY
 from framework.ir.flow import Part, branch, closure, loop, scan
 from framework.ir.nodes import CALL, Rec
 
-F, I = TensorType((), float64), TensorType((), int64)
+F, N = TensorType((), float64), TensorType((), int64)
 
 
 def power() -> Func:
     """While n > 0: x = x * x * k; n -= 1."""
     b = Builder()
-    x, n, k = b.param(F, "x"), b.param(I, "n"), b.param(F, "k")
+    x, n, k = b.param(F, "x"), b.param(N, "n"), b.param(F, "k")
     inside = Builder(b)
-    _, count = inside.param(F), inside.param(I)
+    _, count = inside.param(F), inside.param(N)
     cond = Part(inside, [count > 0], "power.cond")
     turn = Builder(b)
-    here, count = turn.param(F), turn.param(I)
+    here, count = turn.param(F), turn.param(N)
     body = Part(turn, [here * here * k, count - 1], "power.body")
     return b.finish("power", loop(b, [x, n], cond, body)[:1])
 
 
 def factorial() -> Func:
-    """X if x <= 1 else x * factorial(x - 1)."""
+    """Return x times the factorial of x - 1, or 1 from x = 1 downwards."""
     b = Builder()
     x = b.param(F, "x")
     one, more = Builder(b), Builder(b)
@@ -69,13 +70,13 @@ def chosen() -> Func:
 def nested() -> Func:
     """For i in 3, 2, 1: j = 2: while j > 0: x = x * x / k if x > k else x * k."""
     b = Builder()
-    x, n, k = b.param(F, "x"), b.param(I, "n"), b.param(F, "k")
+    x, n, k = b.param(F, "x"), b.param(N, "n"), b.param(F, "k")
 
     def inner(turn: Builder, value, times):
         over, go = Builder(turn), Builder(turn)
-        _, left = over.param(F), over.param(I)
+        _, left = over.param(F), over.param(N)
         cond = Part(over, [left > 0], "inner.cond")
-        here, left = go.param(F), go.param(I)
+        here, left = go.param(F), go.param(N)
         then, orelse = Builder(go), Builder(go)
         large = Part(then, [then.lift(here) * here / k], "large")
         small = Part(orelse, [orelse.lift(here) * k], "small")
@@ -83,9 +84,9 @@ def nested() -> Func:
         return loop(turn, [value, times], cond, Part(go, [value_, left - 1], "inner.body"))[0]
 
     outside, turn = Builder(b), Builder(b)
-    _, left = outside.param(F), outside.param(I)
+    _, left = outside.param(F), outside.param(N)
     cond = Part(outside, [left > 0], "outer.cond")
-    here, left = turn.param(F), turn.param(I)
+    here, left = turn.param(F), turn.param(N)
     body = Part(turn, [inner(turn, here, turn.constant(np.int64(2))), left - 1], "outer.body")
     return b.finish("nested", loop(b, [x, n], cond, body)[:1])
 
@@ -93,10 +94,10 @@ def nested() -> Func:
 def kept() -> Func:
     """A loop that saves x ** i, then a scan that sums products of them backwards."""
     b = Builder()
-    x, n = b.param(F, "x"), b.param(I, "n")
+    x, n = b.param(F, "x"), b.param(N, "n")
     over, turn = Builder(b), Builder(b)
-    _, left = over.param(F), over.param(I)
-    here, count = turn.param(F), turn.param(I)
+    _, left = over.param(F), over.param(N)
+    here, count = turn.param(F), turn.param(N)
     body = Part(turn, [here * x, count - 1, here], "kept.body")
     _, _, powers = loop(b, [x, n], Part(over, [left > 0], "kept.cond"), body, saves=1)
     sums = Builder(b)
@@ -154,3 +155,25 @@ def test_the_derivative_of_a_loop_holds_a_loop_and_no_copies():
         found = evaluate(gradient, [np.float64(1.01), np.int64(turns), np.float64(1.0)])
         expected = 2.0**turns * 1.01 ** (2**turns - 1)
         np.testing.assert_allclose(found[0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("func", "args", "wrt"), PROGRAMS, ids=lambda each: getattr(each, "name", None))
+def test_forward_and_reverse_mode_agree(func, args, wrt):
+    """Tangents are those of the gradient; also forward over reverse and reverse over forward."""
+    position = wrt[0]
+    forward = tangent_func(func, position)
+    gradient = differentiate(func, [position])
+    expected = value(gradient, args)
+    np.testing.assert_allclose(value(forward, args), expected, rtol=1e-12)
+    second = value(differentiate(gradient, [position]), args)
+    for func_of_second in (tangent_func(gradient, position), differentiate(forward, [position])):
+        np.testing.assert_allclose(value(verify(func_of_second), args), second, rtol=1e-12)
+
+
+def tangent_func(func: Func, position: int) -> Func:
+    """Return the Func of the tangent of result 0 when one parameter moves by one."""
+    pushed = push(func, [at == position for at in range(len(func.params))])
+    builder = Builder()
+    params = [builder.param(each.type, each.name) for each in func.params]
+    outputs = builder.call(verify(pushed.func), [*params, 1.0 + 0.0 * params[position]])
+    return verify(builder.finish("tangent", [outputs[len(func.results)]]))
