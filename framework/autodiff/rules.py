@@ -11,6 +11,7 @@ from framework.autodiff.linear import (
     Linearized,
     Pair,
     Recursive,
+    Residual,
     added,
     cotangents_of,
     linear_type,
@@ -18,7 +19,22 @@ from framework.autodiff.linear import (
     zero,
 )
 from framework.ir.builder import Builder, Sym
-from framework.ir.control import ACCUMULATE, APPLY, CHECK, CLOSURE, ENV, IF, NOTHING, SCAN, UNENV, WHILE
+from framework.ir.control import (
+    ACCUMULATE,
+    AHEAD,
+    APPLY,
+    BACK,
+    CHECK,
+    CLOSURE,
+    ENV,
+    IF,
+    KEEP,
+    NOTHING,
+    RECOMPUTE,
+    SCAN,
+    UNENV,
+    WHILE,
+)
 from framework.ir.flow import Part, branch, closure, loop, scan
 from framework.ir.nodes import CALL, Binding, Func, Rec, Var
 from framework.ir.recursion import calls_itself
@@ -31,13 +47,58 @@ def _call(ahead: Linearized, binding: Binding) -> None:
     inputs, builder = ahead.values(binding.inputs), ahead.builder
     if isinstance(func, Rec) or calls_itself(func):
         target = _recursive(ahead.context, func, binding)
-        outputs = builder.bind(CALL, inputs, {**binding.attrs, "func": target}, ahead.context.known)
+        outputs = builder.bind(CALL, inputs, {"func": target}, ahead.context.known)
         ahead.step(binding, outputs[:-1], _through(outputs[-1], binding))
         return
-    pair = ahead.context.pair(func, ahead.actives(binding.inputs))
-    outputs = builder.bind(CALL, inputs, {**binding.attrs, "func": pair.forward}, ahead.context.known)
+    if binding.attrs.get(RECOMPUTE):
+        _recomputed(ahead, binding, func, inputs)
+        return
+    pair = _own_pair(binding) or ahead.context.pair(func, ahead.actives(binding.inputs))
+    outputs = builder.bind(CALL, inputs, {"func": pair.forward}, ahead.context.known)
     results, residuals = pair.split(inputs, outputs)
     ahead.step(binding, results, lambda back, dys: pair.pull(back, dys, residuals))
+
+
+def _own_pair(binding: Binding) -> Pair | None:
+    """Return the rule that the call brings along: Funcs `ahead` and `back` in the place of derived ones."""
+    ahead, back = binding.attrs.get(AHEAD), binding.attrs.get(BACK)
+    if not isinstance(ahead, Func) or not isinstance(back, Func):
+        return None
+    residuals = tuple(Residual(None, atom.type) for atom in ahead.results[len(binding.outputs) :])
+    params, results = (
+        tuple(at for at, atom in enumerate(atoms) if has_cotangent(atom.type))
+        for atoms in (binding.inputs, binding.outputs)
+    )
+    return Pair(ahead, back, residuals, params, results)
+
+
+def _recomputed(ahead: Linearized, binding: Binding, func: Func, inputs: list[Sym]) -> None:
+    """Keep the inputs of a call only: the way back computes it again.
+
+    What computes it again stays a call, or finding equal expressions would undo it.
+    """
+    outputs = ahead.builder.bind(CALL, inputs, binding.attrs, ahead.context.known)
+    active = ahead.actives(binding.inputs)
+
+    def pull(back: Builder, dys: Cotangents) -> Cotangents:
+        again = Builder()
+        given = [
+            again.param(cotangent_type(var.type)) if dy is not None else None
+            for dy, var in zip(dys, binding.outputs, strict=True)
+        ]
+        values = [again.param(param.type) for param in func.params]
+        linearized = Linearized(again, func, values, active, ahead.context)
+        found = linearized.pull_back(again, given)
+        places = [at for at, dx in enumerate(found) if dx is not None]
+        whole = again.finish(f"{func.name}_again", [found[at] for at in places])
+        known = ahead.context.known
+        dxs = back.bind(
+            CALL, [*(dy for dy in dys if dy is not None), *inputs], {"func": whole, KEEP: True}, known
+        )
+        gradients = dict(zip(places, dxs, strict=True))
+        return [gradients.get(at) for at in range(len(inputs))]
+
+    ahead.step(binding, outputs, pull)
 
 
 def _recursive(context: Context, func: Func | Rec, binding: Binding) -> Func | Rec:

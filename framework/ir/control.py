@@ -28,6 +28,14 @@ from davinci_sim.errors import DavinciError
 from framework.ir.nodes import CALL, Attrs, Func, Rec
 from framework.ir.types import EnvType, FnType, StackType, TensorType, Type, parse_type
 
+AHEAD, BACK = "ahead", "back"
+"""Attributes of a call that brings its own gradient rule: ahead: arguments -> results, residuals; back:
+cotangents of all results that have some, residuals -> cotangents of all arguments that have some."""
+RECOMPUTE = "recompute"
+"""Attribute of a call: its derivative keeps the arguments only and computes the call again."""
+KEEP = "keep"
+"""Attribute of a call that no pass may replace by the body."""
+
 IF, WHILE, SCAN, CLOSURE, APPLY = "if", "while", "scan", "closure", "apply"
 ENV, UNENV, NOTHING, ACCUMULATE, CHECK = "env", "unenv", "nothing", "accumulate", "check"
 

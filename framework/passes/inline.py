@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+from framework.ir.control import KEEP
 from framework.ir.nodes import Binding, Func, Var
 from framework.ir.recursion import calls_itself
 from framework.passes.substitute import Substitution
@@ -27,7 +28,7 @@ def inline(func: Func) -> Func:
     outer = Substitution()
     for binding in func.bindings:
         here = outer.binding(binding).with_funcs(inline)
-        if here.callee is None or calls_itself(here.callee):
+        if here.callee is None or here.attrs.get(KEEP) or calls_itself(here.callee):
             bindings.append(here)
         else:
             _inline_call(here, here.callee, bindings, outer, fresh)
