@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from davinci_sim.errors import DavinciError
-from framework.ir.evaluate import evaluate
+from framework.host import compile_host
 from framework.ir.nodes import Func
 
 Array = np.ndarray[Any, Any]
@@ -46,6 +46,7 @@ class HostRunner:
     def __init__(self, func: Func, state: Mapping[str, Array]) -> None:
         """Take the Func that `training_step` made, and its first weights and moments."""
         self.func = func
+        self._compute = compile_host(func)
         self._state: dict[str, Array] = {}
         self._names = [param.name for param in func.params[3:]]
         self.load(state)
@@ -72,6 +73,6 @@ class HostRunner:
 
     def _step(self, batch: Batch) -> tuple[Array, Array]:
         rate = np.asarray(batch.learning_rate, dtype=np.float32)
-        results = evaluate(self.func, [batch.x, batch.labels, rate, *self._state.values()])
+        results = self._compute([batch.x, batch.labels, rate, *self._state.values()])
         self._state.update({name: results[index] for index, name in self.func.updates.items()})
         return results[0], results[1]

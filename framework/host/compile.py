@@ -1,0 +1,77 @@
+"""`compile_host`: a Func as a Python function that computes it in NumPy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from davinci_sim.errors import ShapeMismatch
+from framework.host.depth import deep, endless
+from framework.host.python import Program
+from framework.ir.nodes import Func
+from framework.ir.types import TensorType
+
+Array = np.ndarray[Any, Any]
+_numbers = itertools.count()
+
+
+class HostFunction:
+    """A Func compiled for the host; `source` is the Python that runs."""
+
+    def __init__(self, func: Func) -> None:
+        """Write the source and let Python compile it."""
+        program = Program()
+        label = program.write(func)
+        self.name = func.name
+        self.source = program.module.text
+        self.places = program.module.places
+        self.file = f"<host {func.name} {next(_numbers)}>"
+        self.names = {"__name__": self.file, "__loader__": self, **program.module.names}
+        exec(compile(self.source, self.file, "exec"), self.names)
+        self.run = self.names[label]
+        self.may_nest = program.may_nest
+        self.params = func.params
+        self.expected = [(param.tensor.shape, param.tensor.dtype.numpy) for param in func.params]
+        self.results = [isinstance(atom.type, TensorType) for atom in func.results]
+
+    def __call__(self, arrays: Sequence[Any]) -> tuple[Array, ...]:
+        """Return the results for these arguments, whose types must be those of the parameters."""
+        if len(arrays) != len(self.params):
+            raise ShapeMismatch(f"@{self.name} takes {len(self.params)} arguments, {len(arrays)} were given")
+        values = []
+        for given, param, (shape, dtype) in zip(arrays, self.params, self.expected, strict=True):
+            array = np.asarray(given)
+            if array.shape != shape or array.dtype != dtype:
+                raise ShapeMismatch(
+                    f"@{self.name}: argument %{param.name} is {TensorType.of(array)}, it must be {param.type}"
+                )
+            values.append(array if shape else array[()])
+        with np.errstate(all="ignore"):
+            found = self._deep(values) if self.may_nest else self.run(*values)
+        several = found if len(self.results) > 1 else (found,) * len(self.results)
+        return tuple(
+            np.asarray(each) if is_tensor else each
+            for each, is_tensor in zip(several, self.results, strict=True)
+        )
+
+    def _deep(self, values: Sequence[Any]) -> Any:
+        with deep():
+            try:
+                return self.run(*values)
+            except RecursionError as error:
+                raise endless(error, {self.file: self.places}) from None
+
+    def get_source(self, _: str) -> str:
+        """Return the source, which tracebacks show lines of: they ask the loader of a module."""
+        return self.source
+
+
+def compile_host(func: Func) -> HostFunction:
+    """Return a Func as a function of arrays that gives the results: NumPy, and machine code for hot loops.
+
+    The meaning is that of `framework.ir.evaluate`.
+    """
+    return HostFunction(func)

@@ -1,0 +1,308 @@
+"""From a Func to Python source: a `def` for what is called, branches and loops in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from framework.host import runtime
+from framework.host.operators import expression, is_identity
+from framework.host.structure import Around, Recursion, Target, is_light, last_uses, resolve
+from framework.host.writer import Code, Module, spelled
+from framework.ir.control import (
+    ACCUMULATE,
+    APPLY,
+    CHECK,
+    CLOSURE,
+    ENV,
+    IF,
+    NOTHING,
+    SCAN,
+    UNENV,
+    WHILE,
+)  # fmt: skip
+from framework.ir.nodes import CALL, Atom, Attr, Binding, Const, Func, Rec
+from framework.ir.types import StackType, TensorType, Type, parse_type
+
+DEEPEST_BLOCK = 12
+"""Blocks within blocks before a part becomes a `def`: Python takes 20 loops within loops."""
+
+
+class Program:
+    """The `def`s of a Func: each Func that is called, or made into a value, once per place that it means."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.module = Module()
+        self.recursion = Recursion()
+        self.may_nest = False
+        self._labels: dict[Any, str] = {}
+        self._waiting: list[Callable[[], None]] = []
+
+    def write(self, func: Func) -> str:
+        """Write a Func and all that it calls; return the label of its `def`."""
+        label = self.label(func, {})
+        while self._waiting:
+            self._waiting.pop()()
+        return label
+
+    def label(self, func: Func, around: Around, captured: int | None = None) -> str:
+        """Return the name of a Func's `def`, or of what makes it a value with so many captured values."""
+        free = sorted(self.recursion.free(func))
+        key = (id(func), captured, *((name, around[name].label) for name in free))
+        if key not in self._labels:
+            label = self._labels[key] = f"f{len(self._labels)}_{spelled(func.name)}"
+            self._waiting.append(lambda: self._define(label, func, around, captured))
+        return self._labels[key]
+
+    def _define(self, label: str, func: Func, around: Around, captured: int | None) -> None:
+        recurs = self.recursion.is_recursive(func)
+        whole = self.label(func, around) if recurs else label
+        self.may_nest |= captured is not None or recurs
+        inside = {**around, func.name: Target(func, around, whole)}
+        writer = Writer(self, Code(func.name))
+        code = writer.code
+        params = [code.fresh("p") for _ in func.params]
+        if captured is None:
+            with code.block(f"def {label}({', '.join(params)}):"):
+                writer.returned(func, params, inside, params)
+        else:
+            own = params[: len(params) - captured]
+            with code.block(f"def {label}({', '.join(params[len(own) :])}):"):
+                with code.block(f"def {label}_({', '.join(own)}):"):
+                    writer.returned(func, params, inside, own)
+                code.write(f"return {label}_")
+        self.module.add(code)
+
+
+class Writer:
+    """Writes the body of one `def`; values are known by the Python names that they have there."""
+
+    def __init__(self, program: Program, code: Code) -> None:
+        """Write to this code."""
+        self.program = program
+        self.module = program.module
+        self.code = code
+        self.dying: set[str] = set()
+
+    def returned(self, func: Func, params: Sequence[str], around: Around, owned: Sequence[str]) -> None:
+        """Write a whole body; `owned` are the parameters that it may drop."""
+        results, _ = self.region(func, params, around, set(owned))
+        self.code.source = None
+        self.code.write(f"return {', '.join(results)}".rstrip())
+
+    def region(
+        self, func: Func, args: Sequence[str], around: Around, owned: set[str] | None = None
+    ) -> tuple[list[str], set[str]]:
+        """Write the bindings of a Func in place; return its results and the names that are its own."""
+        scope = {param.name: arg for param, arg in zip(func.params, args, strict=True)}
+        owned = set() if owned is None else owned
+        for binding, ending in zip(func.bindings, last_uses(func), strict=True):
+            inputs = [self.atom(scope, each) for each in binding.inputs]
+            self.code.source = binding.source or self.code.source
+            dying = {scope[name] for name in ending if name in scope} & owned
+            self.dying = dying
+            outputs = self.binding(binding, inputs, around)
+            for var, name in zip(binding.outputs, outputs, strict=True):
+                scope[var.name] = name
+                if not is_light(var.type):
+                    owned.add(name)
+            dying |= {scope[name] for name in ending if scope[name] in outputs}
+            self.drop(dying)
+            owned -= dying
+        return [self.atom(scope, each) for each in func.results], owned
+
+    def atom(self, scope: dict[str, str], atom: Atom) -> str:
+        """Return the name of a value."""
+        return self.module.constant(atom) if isinstance(atom, Const) else scope[atom.name]
+
+    def drop(self, names: set[str]) -> None:
+        """Forget values."""
+        if names:
+            self.code.write(f"del {', '.join(sorted(names))}")
+
+    def binding(self, binding: Binding, inputs: list[str], around: Around) -> list[str]:
+        """Write a binding; return the names of its outputs."""
+        rule = _RULES.get(binding.op)
+        if rule is not None:
+            return rule(self, binding, inputs, around)
+        if is_identity(binding) and is_light(binding.outputs[0].type):
+            return inputs
+        return self.define(binding, expression(self.module, binding, inputs))
+
+    def define(self, binding: Binding, value: str) -> list[str]:
+        """Write an assignment to the outputs of a binding."""
+        outputs = [self.code.fresh() for _ in binding.outputs]
+        self.code.write(f"{', '.join(outputs)} = {value}" if outputs else value)
+        return outputs
+
+    def part(self, attr: Attr, args: Sequence[str], around: Around) -> tuple[list[str], set[str]]:
+        """Write a branch, or a part of a loop: in place if that can be, else as a call."""
+        func, inside = resolve(attr, around)
+        is_called = isinstance(attr, Rec) or self.program.recursion.is_recursive(func)
+        if not is_called and self.code.depth < DEEPEST_BLOCK:
+            return self.region(func, args, inside)
+        results = [self.code.fresh() for _ in func.results]
+        call = f"{self.program.label(func, inside)}({', '.join(args)})"
+        self.code.write(f"{', '.join(results)} = {call}" if results else call)
+        return results, {
+            name for name, atom in zip(results, func.results, strict=True) if not is_light(atom.type)
+        }
+
+    def hand_over(self, targets: Sequence[str], part: tuple[list[str], set[str]]) -> None:
+        """Write the results of a part into variables; the names of its own are dropped."""
+        results, owned = part
+        self.code.assign(targets, results)
+        self.drop(owned & set(results))
+
+    def run_time(self, name: str) -> str:
+        """Return the name of a function of the run time."""
+        return self.module.name("R", name, getattr(runtime, name))
+
+    def zero(self, type_: Type) -> str:
+        """Return the source of the value that stands for zero."""
+        if isinstance(type_, TensorType):
+            return self.module.constant(runtime.zeros(type_))
+        return "[]" if isinstance(type_, StackType) else "None"
+
+
+def _call(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
+    label = self.program.label(*resolve(binding.attrs["func"], around))
+    return self.define(binding, f"{label}({', '.join(inputs)})")
+
+
+def _if(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
+    outputs = [self.code.fresh() for _ in binding.outputs]
+    for head, key in ((f"if {inputs[0]}:", "then"), ("else:", "orelse")):
+        with self.code.block(head):
+            self.hand_over(outputs, self.part(binding.attrs[key], inputs[1:], around))
+    return outputs
+
+
+def _while(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
+    state, invariants = _loop_start(self, binding, inputs)
+    stacks = _empty_stacks(self, binding)
+    with self.code.block("while True:"):
+        (condition,), _ = self.part(binding.attrs["cond"], [*state, *invariants], around)
+        self.code.write(f"if not {condition}: break")
+        _turn(self, self.part(binding.attrs["body"], [*state, *invariants], around), state, stacks)
+    return [*state, *stacks]
+
+
+def _scan(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
+    count = _number(binding, "stacks")
+    given, rest = inputs[:count], inputs[count:]
+    elements = [self.code.fresh("e") for _ in given]
+    sources = _aligned(self, binding, given)
+    state, invariants = _loop_start(self, binding, rest)
+    stacks = _empty_stacks(self, binding)
+    if binding.attrs["reverse"]:
+        sources = [f"reversed({each})" for each in sources]
+    over = sources[0] if count == 1 else f"zip({', '.join(sources)})"
+    with self.code.block(f"for {', '.join(elements)} in {over}:"):
+        part = self.part(binding.attrs["body"], [*elements, *state, *invariants], around)
+        _turn(self, part, state, stacks)
+    if binding.attrs["reverse"]:
+        for stack in stacks:
+            self.code.write(f"{stack}.reverse()")
+    return [*state, *stacks]
+
+
+def _aligned(self: Writer, binding: Binding, given: list[str]) -> list[str]:
+    """Return stacks of one length: an empty one beside others stands for zeros."""
+    if len(given) == 1:
+        return given
+    types: list[Any] = [atom.type for atom in binding.inputs[: len(given)]]
+    zeros = ", ".join(self.zero(each.element) for each in types)
+    aligned = [self.code.fresh() for _ in given]
+    call = f"{self.run_time('aligned')}(({', '.join(given)}), ({zeros}))"
+    self.code.write(f"{', '.join(aligned)} = {call}")
+    return aligned
+
+
+def _number(binding: Binding, key: str) -> int:
+    value = binding.attrs[key]
+    assert isinstance(value, int)
+    return value
+
+
+def _loop_start(self: Writer, binding: Binding, inputs: list[str]) -> tuple[list[str], list[str]]:
+    """Write the first state into variables of the loop; return them and the invariants."""
+    kept = len(inputs) - _number(binding, "invariants")
+    invariants = inputs[kept:]
+    state = [self.code.fresh("s") for _ in inputs[:kept]]
+    self.code.assign(state, inputs[:kept])
+    ending = self.dying & set(inputs[:kept]) - set(invariants)
+    self.drop(ending)
+    self.dying -= ending
+    return state, invariants
+
+
+def _empty_stacks(self: Writer, binding: Binding) -> list[str]:
+    stacks = [self.code.fresh("t") for _ in range(_number(binding, "saves"))]
+    for stack in stacks:
+        self.code.write(f"{stack} = []")
+    return stacks
+
+
+def _turn(self: Writer, part: tuple[list[str], set[str]], state: list[str], stacks: list[str]) -> None:
+    """Write the end of a turn: push what is saved, and let the next state be the state."""
+    results, owned = part
+    for stack, value in zip(stacks, results[len(state) :], strict=True):
+        self.code.write(f"{stack}.append({value})")
+    self.code.assign(state, results[: len(state)])
+    self.drop(owned & set(results))
+
+
+def _closure(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
+    label = self.program.label(*resolve(binding.attrs["func"], around), captured=len(inputs))
+    return self.define(binding, f"{label}({', '.join(inputs)})")
+
+
+def _apply(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    return self.define(binding, f"{inputs[0]}({', '.join(inputs[1:])})")
+
+
+def _env(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    return self.define(binding, f"({', '.join(inputs)}{',' if inputs else ''})")
+
+
+def _unenv(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    types: Any = binding.attrs["types"]
+    zeros = ", ".join(self.zero(parse_type(each)) for each in types)
+    if not types:
+        return []
+    outputs = [self.code.fresh() for _ in types]
+    self.code.write(f"{', '.join(outputs)}, = ({zeros},) if {inputs[0]} is None else {inputs[0]}")
+    return outputs
+
+
+def _nothing(self: Writer, binding: Binding, _: list[str], __: Around) -> list[str]:
+    return self.define(binding, self.zero(parse_type(str(binding.attrs["type"]))))
+
+
+def _accumulate(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    if isinstance(binding.inputs[0].type, TensorType):
+        return self.define(binding, f"{inputs[0]} + {inputs[1]}")
+    return self.define(binding, f"{self.run_time('accumulated')}({inputs[0]}, {inputs[1]})")
+
+
+def _check(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    what = self.module.name("C", id(binding), binding)
+    self.code.write(f"if not {inputs[0]}: raise {self.run_time('failed')}({', '.join([what, *inputs[1:]])})")
+    return []
+
+
+_RULES: dict[str, Callable[[Writer, Binding, list[str], Around], list[str]]] = {
+    CALL: _call,
+    IF: _if,
+    WHILE: _while,
+    SCAN: _scan,
+    CLOSURE: _closure,
+    APPLY: _apply,
+    ENV: _env,
+    UNENV: _unenv,
+    NOTHING: _nothing,
+    ACCUMULATE: _accumulate,
+    CHECK: _check,
+}
