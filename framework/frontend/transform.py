@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from framework.frontend.trace import Traced, find_builder
+from framework.host import compile_host
 from framework.ir.builder import Builder
-from framework.ir.evaluate import evaluate
 from framework.ir.nodes import Func
 from framework.passes import run as run_passes
 from framework.tensor import Parameter, Tensor
@@ -64,7 +64,7 @@ class Transform:
 
     def executable(self, func: Func) -> Executable:
         """Return what runs an optimised Func: NumPy, unless a subclass knows better."""
-        return lambda arrays: evaluate(func, arrays)
+        return compile_host(func)
 
     def emit_call(self, builder: Builder, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Emit a call of the traced Func into compiled code."""
