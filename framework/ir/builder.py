@@ -25,13 +25,19 @@ NO_FUNCS: Mapping[str, Signature] = {}
 
 
 class Sym(Arithmetic):
-    """A value of a Func that is being built: a variable or a constant, without data."""
+    """A value of a Func that is being built: a variable or a constant, without data.
 
-    def __init__(self, builder: Builder, atom: Atom, parameter: Parameter | None = None) -> None:
+    A `weak` one is a number of the program, such as a counter: it takes on the dtype of a tensor that it meets.
+    """
+
+    def __init__(
+        self, builder: Builder, atom: Atom, parameter: Parameter | None = None, weak: bool = False
+    ) -> None:
         """Tie an atom to its builder, and to the Parameter whose value it is."""
         self.parameter = parameter
         self.builder = builder
         self.atom = atom
+        self.weak = weak
 
     @property
     def type(self) -> TensorType:
@@ -126,7 +132,7 @@ class Builder:
     def _capture(self, sym: Sym) -> Sym:
         """Return a value of an outer Func, which becomes a parameter of this one."""
         if isinstance(sym.atom, Const):
-            return Sym(self, sym.atom)
+            return Sym(self, sym.atom, weak=sym.weak)
         if self.parent is None:
             raise DavinciError(
                 f"{sym!r} belongs to a function that has ended; pass it as an argument instead"
@@ -137,7 +143,7 @@ class Builder:
             if outer.atom not in self._inside:
                 self.captured.append(outer)
                 self._inside[outer.atom] = self._add(Var(self._name(), outer.atom.type))
-            self._capture_of[key] = Sym(self, self._inside[outer.atom])
+            self._capture_of[key] = Sym(self, self._inside[outer.atom], weak=sym.weak)
         return self._capture_of[key]
 
     def value(self, value: Any, dtype: DType | None = None) -> Sym:
