@@ -73,6 +73,7 @@ class Builder:
 
     A Func inside another one (`parent`) that uses values or Parameters of the outer one gets them as further
     parameters: `captured` lists them, as the outer Func sees them, in the order of those parameters.
+    `calls` is where the front end remembers the Funcs that it has made, so that equal calls share one.
     """
 
     def __init__(self, parent: Builder | None = None) -> None:
@@ -81,8 +82,10 @@ class Builder:
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.source: SourceLine | None = None if parent is None else parent.source
         self.stages: list[tuple[str, Func]] = [] if parent is None else parent.stages
+        self.calls: Any = None if parent is None else parent.calls
         self._fresh: Iterator[int] = itertools.count() if parent is None else parent._fresh
         self._params: list[Var] = []
+        self._used_names: set[str] = set()
         self._bindings: list[Binding] = []
         self.captured: list[Sym] = []
         self._capture_of: dict[tuple[Builder, Atom], Sym] = {}
@@ -92,11 +95,12 @@ class Builder:
 
     def param(self, type_: Type, name: str | None = None) -> Sym:
         """Add a parameter to the Func."""
-        found = _unique(name, {each.name for each in self._params}) if name else self._name()
+        found = _unique(name, self._used_names) if name else self._name()
         return Sym(self, self._add(Var(found, type_)))
 
     def _add(self, var: Var) -> Var:
         self._params.append(var)
+        self._used_names.add(var.name)
         return var
 
     def constant(self, value: Any, dtype: DType | None = None) -> Sym:
@@ -222,8 +226,7 @@ class Builder:
         return tuple(Sym(self, var) for var in outputs)
 
     def _name(self) -> str:
-        taken = {each.name for each in self._params}
-        return next(name for name in map(str, self._fresh) if name not in taken)
+        return next(name for name in map(str, self._fresh) if name not in self._used_names)
 
 
 def innermost(values: Sequence[Any]) -> Builder | None:
