@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from framework import dtypes
+from framework.ir.builder import Sym
 from framework.ir.types import TensorType
+from framework.ops.batching import aligned, longer, next_axis, together
 from framework.ops.op import Arg, Array, Call, NoGradient, Op, sample
 from framework.ops.shapes import broadcast, normalize_axis, require, sum_to
 
@@ -41,6 +44,7 @@ reshape: Op = Op(
     lambda call, dy: (reshape(dy, call.inputs[0].shape),),
     normalize=_reshape_normalize,
     samples=(sample((3, 4), shape=(2, 6)), sample((3, 4), shape=(-1, 2))),
+    batch=together("reshape", longer("shape")),
 )
 
 
@@ -60,6 +64,10 @@ def _transpose_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
     return (transpose(dy, tuple(perm.index(axis) for axis in range(len(perm)))),)
 
 
+def _next_perm(attrs: dict[str, Any], size: int) -> dict[str, Any]:
+    return {"perm": (0, *(axis + 1 for axis in attrs["perm"]))}
+
+
 transpose = Op(
     "transpose",
     "*->*",
@@ -67,6 +75,7 @@ transpose = Op(
     _transpose,
     _transpose_vjp,
     samples=(sample((2, 3, 4), perm=(2, 0, 1)),),
+    batch=together("transpose", _next_perm),
 )
 
 
@@ -76,13 +85,21 @@ def _broadcast_infer(x: TensorType, /, shape: tuple[int, ...]) -> TensorType:
     return x.with_shape(shape)
 
 
-broadcast_to = Op(
+def _broadcast_batch(
+    inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int
+) -> list[Sym]:
+    shape = attrs["shape"]
+    return [broadcast_to(aligned(inputs[0], len(shape)), (size, *shape))]
+
+
+broadcast_to: Op = Op(
     "broadcast_to",
     "...->...",
     _broadcast_infer,
     lambda x, shape: np.ascontiguousarray(np.broadcast_to(x, shape)).reshape(shape),
     lambda call, dy: (sum_to(dy, call.inputs[0].shape),),
     samples=(sample((3, 1), shape=(2, 3, 4)), sample((), shape=(2,))),
+    batch=_broadcast_batch,
 )
 
 
@@ -103,23 +120,27 @@ one_hot = Op(
     _one_hot,
     NoGradient("its input is an index"),
     samples=(sample(Arg((3,), "int32", high=5), depth=5),),
+    batch=together("one_hot"),
 )
 
 
-def _argmax_infer(x: TensorType, /, axis: int = -1) -> TensorType:
+def _place_infer(x: TensorType, /, axis: int = -1) -> TensorType:
     return TensorType(x.shape[:axis] + x.shape[axis + 1 :], dtypes.int32)
 
 
-def _argmax(x: Array, axis: int) -> Array:
-    return np.asarray(np.argmax(x, axis=axis), dtype=np.int32)
+def _place(name: str, function: Callable[..., Any]) -> Op:
+    """Return the operator that says where along an axis the first extreme is."""
+    return Op(
+        name,
+        "*->*",
+        _place_infer,
+        lambda x, axis: np.asarray(function(x, axis=axis), dtype=np.int32),
+        NoGradient("its output is an index"),
+        normalize=normalize_axis,
+        samples=(sample((3, 4), axis=-1), sample((3, 4), axis=0)),
+        batch=together(name, next_axis),
+    )
 
 
-argmax = Op(
-    "argmax",
-    "*->*",
-    _argmax_infer,
-    _argmax,
-    NoGradient("its output is an index"),
-    normalize=normalize_axis,
-    samples=(sample((3, 4), axis=-1), sample((3, 4), axis=0)),
-)
+argmax = _place("argmax", np.argmax)
+argmin = _place("argmin", np.argmin)

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from framework.dtypes import accumulator, dtype, promote
+from framework.ir.builder import Sym
 from framework.ir.types import TensorType
 from framework.ops import lowering
+from framework.ops.array import reshape
+from framework.ops.batching import folded, more, to_front, unfolded
 from framework.ops.matmul import product, with_out_dtype
 from framework.ops.op import Array, Call, Op, sample
 from framework.ops.shapes import pair, require
@@ -135,7 +138,19 @@ def _vjp(call: Call, dy: Any) -> tuple[Any, ...]:
     )
 
 
-conv2d = Op(
+def _conv_batch(
+    inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int
+) -> list[Sym] | None:
+    """Join the batch with the images, or filters with the channels of the result; not both."""
+    x, w = inputs
+    if all(is_batched):
+        return None
+    if is_batched[0]:
+        return [unfolded(conv2d(folded(x), w, **attrs), size)]
+    return [unfolded(conv2d(x, folded(w), **attrs), size, axis=1)]
+
+
+conv2d: Op = Op(
     "conv2d",
     "nchw,ockl->nohw",
     _infer,
@@ -149,6 +164,7 @@ conv2d = Op(
         sample((1, 2, 6, 5), (3, 2, 3, 2), stride=2, pad=1),
         sample((1, 2, 7, 7), (2, 2, 2, 3), pad=(1, 0, 2, 1), stride=(2, 1), dilation=2),
     ),
+    batch=_conv_batch,
 )
 
 
@@ -197,8 +213,21 @@ def _input_vjp(call: Call, d: Any) -> tuple[Any, ...]:
     )
 
 
+def _input_batch(
+    inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int
+) -> list[Sym] | None:
+    """Join the batch with the images; filters of their own go one by one."""
+    if is_batched[1]:
+        return None
+    return [
+        unfolded(
+            conv2d_backward_input(folded(inputs[0]), inputs[1], **more("input_shape")(attrs, size)), size
+        )
+    ]
+
+
 _BACKWARD = {"stride": 2, "pad": 1}
-conv2d_backward_input = Op(
+conv2d_backward_input: Op = Op(
     "conv2d_backward_input",
     "nohw,ockl->nchw",
     _input_infer,
@@ -210,6 +239,7 @@ conv2d_backward_input = Op(
         sample((1, 3, 3, 3), (3, 2, 3, 3), input_shape=(1, 2, 5, 5)),
         sample((1, 3, 3, 3), (3, 2, 3, 2), input_shape=(1, 2, 6, 5), **_BACKWARD),
     ),
+    batch=_input_batch,
 )
 
 
@@ -247,7 +277,23 @@ def _filter_vjp(call: Call, d: Any) -> tuple[Any, ...]:
     )
 
 
-conv2d_backward_filter = Op(
+def _filter_batch(
+    inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int
+) -> list[Sym] | None:
+    """Join the batch with the channels of dy or of x; not both."""
+    if all(is_batched):
+        return None
+    axis = 0 if is_batched[0] else 1  # of the filter: its outputs or its inputs
+    joined = to_front(inputs[axis], 1)  # size n c h w -> n size c h w
+    n, _, c, h, w = joined.shape
+    joined = reshape(joined, (n, size * c, h, w))
+    shape = list(attrs["weight_shape"])
+    shape[axis] *= size
+    given = (joined, inputs[1]) if axis == 0 else (inputs[0], joined)
+    return [unfolded(conv2d_backward_filter(*given, **{**attrs, "weight_shape": tuple(shape)}), size, axis)]
+
+
+conv2d_backward_filter: Op = Op(
     "conv2d_backward_filter",
     "nohw,nchw->ockl",
     _filter_infer,
@@ -259,4 +305,5 @@ conv2d_backward_filter = Op(
         sample((2, 3, 3, 3), (2, 2, 5, 5), weight_shape=(3, 2, 3, 3)),
         sample((1, 3, 3, 3), (1, 2, 6, 5), weight_shape=(3, 2, 3, 2), **_BACKWARD),
     ),
+    batch=_filter_batch,
 )

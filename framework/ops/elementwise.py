@@ -11,6 +11,7 @@ from davinci_sim.errors import DavinciError
 from framework import dtypes
 from framework.ir.types import TensorType
 from framework.ops import lowering
+from framework.ops.batching import elementwise, together
 from framework.ops.op import Arg, Array, Call, NoGradient, Op, Rule, sample
 from framework.ops.shapes import broadcast, require, sum_to
 
@@ -21,7 +22,9 @@ def _same(x: TensorType, /) -> TensorType:
     return x
 
 
-def _float(name: str) -> Callable[[TensorType], TensorType]:
+def floating(name: str) -> Callable[[TensorType], TensorType]:
+    """Return the inference of an operator that takes floats and keeps their type."""
+
     def infer(x: TensorType, /) -> TensorType:
         if not x.dtype.is_float:
             raise DavinciError(f"{name}: {x} is not of a float dtype; cast it first")
@@ -30,7 +33,14 @@ def _float(name: str) -> Callable[[TensorType], TensorType]:
     return infer
 
 
-def _binary(name: str, result: str | None = None) -> Callable[[TensorType, TensorType], TensorType]:
+def _quotient(a: TensorType, b: TensorType, /) -> TensorType:
+    require(a.dtype.is_float, f"div: {a} is not of a float dtype; cast it first, or use floor_div")
+    return meeting("div")(a, b)
+
+
+def meeting(name: str, result: str | None = None) -> Callable[[TensorType, TensorType], TensorType]:
+    """Return the inference of an operator that broadcasts two inputs; `result` is a dtype of its own."""
+
     def infer(a: TensorType, b: TensorType, /) -> TensorType:
         require(a.dtype == b.dtype, f"{name}: {a} and {b} differ in dtype; cast one of them")
         shape = broadcast(name, a, b)
@@ -39,17 +49,13 @@ def _binary(name: str, result: str | None = None) -> Callable[[TensorType, Tenso
     return infer
 
 
-def _keeping(function: Callable[..., Any]) -> Callable[..., Array]:
+def keeping(function: Callable[..., Any]) -> Callable[..., Array]:
     """Return the NumPy function with its result in the dtype of the first input."""
 
     def evaluate(*arrays: Array) -> Array:
         return np.asarray(function(*arrays)).astype(arrays[0].dtype, copy=False)
 
     return evaluate
-
-
-def _divide(a: Array, b: Array) -> Array:
-    return np.asarray(a // b if a.dtype.kind in "biu" else a / b)
 
 
 def _add_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
@@ -94,40 +100,48 @@ def _route(to_b: Any, dy: Any, call: Call) -> tuple[Any, ...]:
 add = Op(
     "add",
     "...,...->...",
-    _binary("add"),
-    _keeping(np.add),
+    meeting("add"),
+    keeping(np.add),
     _add_vjp,
     lowering=lowering.binary("add", True),
     samples=_BINARY_SAMPLES,
     promotes=True,
+    batch=elementwise("add"),
+    counts=True,
 )
 sub = Op(
     "sub",
     "...,...->...",
-    _binary("sub"),
-    _keeping(np.subtract),
+    meeting("sub"),
+    keeping(np.subtract),
     _sub_vjp,
     lowering=lowering.binary("sub", False),
     samples=_BINARY_SAMPLES,
     promotes=True,
+    batch=elementwise("sub"),
+    counts=True,
 )
 mul = Op(
     "mul",
     "...,...->...",
-    _binary("mul"),
-    _keeping(np.multiply),
+    meeting("mul"),
+    keeping(np.multiply),
     _mul_vjp,
     lowering=lowering.binary("mul", True),
     samples=_BINARY_SAMPLES,
     promotes=True,
+    batch=elementwise("mul"),
+    counts=True,
 )
 div = Op(
     "div",
     "...,...->...",
-    _binary("div"),
-    _divide,
+    _quotient,
+    keeping(np.divide),
     _div_vjp,
     promotes=True,
+    batch=elementwise("div"),
+    floats=True,
     lowering=lowering.binary("div", False, keeps_zero=False),
     samples=(
         sample((3, 4), Arg((4,), low=0.5)),
@@ -138,22 +152,24 @@ div = Op(
 maximum = Op(
     "maximum",
     "...,...->...",
-    _binary("maximum"),
-    _keeping(np.maximum),
+    meeting("maximum"),
+    keeping(np.maximum),
     _maximum_vjp,
     lowering=lowering.binary("maximum", True),
     samples=_BINARY_SAMPLES,
     promotes=True,
+    batch=elementwise("maximum"),
 )
 minimum = Op(
     "minimum",
     "...,...->...",
-    _binary("minimum"),
-    _keeping(np.minimum),
+    meeting("minimum"),
+    keeping(np.minimum),
     _minimum_vjp,
     lowering=lowering.binary("minimum", True),
     samples=_BINARY_SAMPLES,
     promotes=True,
+    batch=elementwise("minimum"),
 )
 
 
@@ -161,11 +177,12 @@ def _comparison(name: str, function: Callable[..., Any]) -> Op:
     return Op(
         name,
         "...,...->...",
-        _binary(name, "bool"),
+        meeting(name, "bool"),
         lambda a, b: np.asarray(function(a, b)),
         NoGradient("a comparison gives booleans"),
         samples=_BINARY_SAMPLES,
         promotes=True,
+        batch=elementwise(name),
     )
 
 
@@ -181,7 +198,17 @@ def _unary(
     name: str, function: Callable[..., Any], vjp: Rule, low: float = -2.0, keeps_zero: bool = False
 ) -> Op:
     samples, lower = (sample(Arg((3, 4), low=low)),), lowering.unary(name, keeps_zero)
-    return Op(name, "...->...", _float(name), _keeping(function), vjp, lowering=lower, samples=samples)
+    return Op(
+        name,
+        "...->...",
+        floating(name),
+        keeping(function),
+        vjp,
+        lowering=lower,
+        samples=samples,
+        floats=True,
+        batch=elementwise(name),
+    )
 
 
 def _abs_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
@@ -198,6 +225,8 @@ neg = Op(
     lambda call, dy: (-dy,),
     lowering=lowering.unary("neg"),
     samples=(sample((3, 4)),),
+    counts=True,
+    batch=elementwise("neg"),
 )
 exp = _unary("exp", np.exp, lambda call, dy: (dy * call.outputs[0],))
 log = _unary("log", np.log, lambda call, dy: (dy / call.inputs[0],), low=0.5)
@@ -207,7 +236,15 @@ rsqrt = _unary(
 )
 reciprocal = _unary("reciprocal", lambda x: 1 / x, lambda call, dy: (-(dy * call.outputs[0] ** 2),), low=0.5)
 abs = Op(
-    "abs", "...->...", _same, np.abs, _abs_vjp, lowering=lowering.unary("abs"), samples=(sample((3, 4)),)
+    "abs",
+    "...->...",
+    _same,
+    np.abs,
+    _abs_vjp,
+    lowering=lowering.unary("abs"),
+    samples=(sample((3, 4)),),
+    counts=True,
+    batch=elementwise("abs"),
 )
 
 
@@ -224,6 +261,7 @@ relu = Op(
     lambda call, dy: (relu_grad(dy.astype(call.inputs[0].dtype), call.outputs[0]),),
     lowering=lowering.unary("relu"),
     samples=(sample((3, 4)),),
+    batch=elementwise("relu"),
 )
 relu_grad: Op = Op(
     "relu_grad",
@@ -233,6 +271,7 @@ relu_grad: Op = Op(
     lambda call, d: (relu_grad(d.astype(call.inputs[1].dtype), call.inputs[1]), None),
     lowering=lowering.elements("relu_grad", 2),
     samples=(sample((3, 4), (3, 4)),),
+    batch=together("relu_grad"),
 )
 
 
@@ -255,6 +294,8 @@ select = Op(
     np.where,
     _select_vjp,
     samples=(sample(Arg((3, 4), "bool", high=2), (3, 4), (4,)),),
+    promotes=(1, 2),
+    batch=elementwise("select"),
 )
 
 
@@ -284,6 +325,7 @@ cast = Op(
     normalize=_named,
     lowering=lowering.cast,
     samples=(sample((3, 4), dtype="float64"),),
+    batch=elementwise("cast"),
 )
 zeros_like = Op(
     "zeros_like",
@@ -292,6 +334,7 @@ zeros_like = Op(
     np.zeros_like,
     NoGradient("its output is always zero"),
     samples=(sample((3, 4)),),
+    batch=elementwise("zeros_like"),
 )
 stop_gradient = Op(
     "stop_gradient",
@@ -300,4 +343,5 @@ stop_gradient = Op(
     lambda x: x,
     NoGradient("it is there to stop cotangents"),
     samples=(sample((3, 4)),),
+    batch=elementwise("stop_gradient"),
 )

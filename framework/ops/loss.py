@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from framework.dtypes import accumulator
+from framework.ir.builder import Sym
 from framework.ir.types import TensorType
 from framework.ops import lowering
 from framework.ops.array import one_hot, reshape
+from framework.ops.batching import all_batched, folding
 from framework.ops.op import Arg, Array, Call, Op, sample
 from framework.ops.reduction import reduce_sum, softmax, softmax_of
 from framework.ops.shapes import require
@@ -53,6 +55,7 @@ softmax_cross_entropy = Op(
     _vjp,
     lowering=lowering.softmax_cross_entropy,
     samples=(sample((3, 5), _LABELS),),
+    batch=folding("softmax_cross_entropy"),
 )
 
 
@@ -89,6 +92,7 @@ softmax_cross_entropy_grad = Op(
     _grad_vjp,
     lowering=lowering.softmax_cross_entropy_grad,
     samples=(sample((3, 5), _LABELS, (3,)),),
+    batch=folding("softmax_cross_entropy_grad"),
 )
 
 
@@ -113,7 +117,16 @@ def _momentum_vjp(call: Call, dw: Any, dm: Any) -> tuple[Any, ...]:
     return dw, m_total * call.attrs["momentum"], m_total, -reduce_sum(dw * call.outputs[1], None)
 
 
-apply_momentum = Op(
+def _momentum_batch(
+    inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int
+) -> list[Sym] | None:
+    """Update all weights of a batch at once; learning rates of their own they have only one by one."""
+    if is_batched[3]:
+        return None
+    return list(apply_momentum(*all_batched(inputs[:3], is_batched[:3], size), inputs[3], **attrs))
+
+
+apply_momentum: Op = Op(
     "apply_momentum",
     "...,...,...,->...,...",
     _momentum_infer,
@@ -121,4 +134,5 @@ apply_momentum = Op(
     _momentum_vjp,
     lowering=lowering.apply_momentum,
     samples=(sample((3, 4), (3, 4), (3, 4), Arg((), low=0.1, high=0.5), momentum=0.9),),
+    batch=_momentum_batch,
 )

@@ -116,6 +116,8 @@ def matmul(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> lis
     a, (m, n) = ins[0], outs[0].shape[-2:]
     if a.dtype.name not in ("float16", "float32"):
         raise NotOnDevice(f"the cube multiplies float16, and float32 as pairs of it, not {a.dtype}")
+    if a.shape[:-2] != ins[1].shape[:-2]:
+        raise NotOnDevice(f"the device multiplies equal batches of matrices, not {a} and {ins[1]}")
     k = a.shape[-2] if attrs["transpose_a"] else a.shape[-1]
     axes = {"m": m, "k": k, "n": n, "b": math.prod(a.shape[:-2])}
     axes |= {"trans_a": int(attrs["transpose_a"]), "trans_b": int(attrs["transpose_b"])}

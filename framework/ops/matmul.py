@@ -8,10 +8,14 @@ import numpy as np
 
 from framework.dtypes import accumulator, dtype, promote
 from framework.ir.builder import Sym
+from framework.ir.registry import operator
 from framework.ir.types import TensorType
 from framework.ops import lowering
+from framework.ops.array import reshape
+from framework.ops.batching import elementwise
+from framework.ops.creation import filled
 from framework.ops.op import Array, Call, Op, sample
-from framework.ops.shapes import axis_of, normalize_axis, require
+from framework.ops.shapes import axis_of, broadcast, normalize_axis, require, sum_to
 
 MATRIX = 2  # axes
 
@@ -38,9 +42,10 @@ def _infer(
     out_dtype: str | None = None,
 ) -> TensorType:
     require(
-        a.ndim == b.ndim >= MATRIX and a.shape[:-2] == b.shape[:-2],
-        f"matmul: {a} and {b} must be matrices, or equal batches of matrices",
+        min(a.ndim, b.ndim) >= MATRIX,
+        f"matmul: {a} and {b} must be matrices, or batches of matrices",
     )
+    batch = broadcast("matmul: the batches", a.with_shape(a.shape[:-2]), b.with_shape(b.shape[:-2]))
     require(a.dtype == b.dtype, f"matmul: {a} and {b} differ in dtype; cast one of them")
     m, k_of_a = reversed(a.shape[-2:]) if transpose_a else a.shape[-2:]
     k_of_b, n = reversed(b.shape[-2:]) if transpose_b else b.shape[-2:]
@@ -49,7 +54,7 @@ def _infer(
         f"matmul: {a}{' transposed' * transpose_a} and {b}{' transposed' * transpose_b} "
         f"do not match: k is {k_of_a} on the left and {k_of_b} on the right",
     )
-    return TensorType((*a.shape[:-2], m, n), dtype(out_dtype or a.dtype))
+    return TensorType((*batch, m, n), dtype(out_dtype or a.dtype))
 
 
 def _evaluate(a: Array, b: Array, transpose_a: bool, transpose_b: bool, out_dtype: str) -> Array:
@@ -66,10 +71,10 @@ def _vjp(call: Call, dy: Any) -> tuple[Any, ...]:
     dy = dy.astype(a.dtype)
     da = matmul(b, dy, tb, True, a.dtype) if ta else matmul(dy, b, False, not tb, a.dtype)
     db = matmul(dy, a, True, ta, wide) if tb else matmul(a, dy, not ta, False, wide)
-    return da, db
+    return sum_to(da, a.shape), sum_to(db, b.shape)
 
 
-matmul = Op(
+matmul: Op = Op(
     "matmul",
     "...mk,...kn->...mn",
     _infer,
@@ -84,7 +89,9 @@ matmul = Op(
         sample((2, 3), (4, 3), transpose_b=True),
         sample((3, 2), (4, 3), transpose_a=True, transpose_b=True),
         sample((2, 2, 3), (2, 3, 4)),
+        sample((2, 1, 2, 3), (4, 3), transpose_b=True),
     ),
+    batch=elementwise("matmul"),
 )
 
 
@@ -102,7 +109,15 @@ def _bias_vjp(call: Call, dy: Sym) -> tuple[Any, ...]:
     return dy, bias_add_grad(dy, call.attrs["axis"])
 
 
-bias_add = Op(
+def _bias_batch(inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int) -> list[Sym]:
+    x, b = inputs
+    if not is_batched[1]:
+        return [bias_add(x, b, attrs["axis"] + 1)]
+    lead, tail = (1,) * attrs["axis"], (1,) * (x.ndim - is_batched[0] - attrs["axis"] - 1)
+    return [x + reshape(b, (size, *lead, b.shape[1], *tail))]
+
+
+bias_add: Op = Op(
     "bias_add",
     "*,n->*",
     _bias_infer,
@@ -112,6 +127,7 @@ bias_add = Op(
     promotes=True,
     lowering=lowering.bias_add,
     samples=(sample((3, 4), (4,)), sample((2, 3, 2, 2), (3,), axis=1)),
+    batch=_bias_batch,
 )
 
 
@@ -127,11 +143,20 @@ def _bias_grad(dy: Array, axis: int) -> Array:
 
 def _bias_grad_vjp(call: Call, d: Any) -> tuple[Any, ...]:
     (dy,) = call.inputs
-    zero = dy.builder.constant(np.zeros(dy.shape, d.dtype.numpy))
-    return (bias_add(zero, d, call.attrs["axis"]),)
+    zeros = filled(d.builder, dy.type.with_dtype(d.dtype), 0)
+    return (bias_add(zeros, d, call.attrs["axis"]),)
 
 
-bias_add_grad = Op(
+def _bias_grad_batch(
+    inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int
+) -> list[Sym]:
+    (dy,) = inputs
+    others = tuple(axis for axis in range(1, dy.ndim) if axis != attrs["axis"] + 1)
+    summed: Sym = operator("reduce_sum")(dy, others)
+    return [summed]
+
+
+bias_add_grad: Op = Op(
     "bias_add_grad",
     "*->n",
     _bias_grad_infer,
@@ -140,4 +165,5 @@ bias_add_grad = Op(
     normalize=normalize_axis,
     lowering=lowering.bias_add_grad,
     samples=(sample((3, 4)), sample((2, 3, 2, 2), axis=1)),
+    batch=_bias_grad_batch,
 )

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from davinci_sim.errors import DavinciError, InternalError
-from framework.dtypes import DType, float32, promote
+from framework.dtypes import DType
 from framework.ir.builder import Sym, innermost
 from framework.ir.nodes import Attr, Attrs
 from framework.ir.registry import OPERATORS
 from framework.ir.types import TensorType
 from framework.ops.lowering import Lowering
+from framework.ops.matching import WEAK, is_weak, meeting_dtype
 from framework.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -74,15 +75,20 @@ def sample(*shapes: tuple[int, ...] | Arg, **attrs: Any) -> Sample:
 
 
 Rule = Callable[..., tuple[Any, ...]]
+Batch = Callable[[list[Sym], list[bool], dict[str, Any], int], list[Sym] | None]
+"""(inputs, which have a batch axis in front, attributes, its length) -> outputs, all with that axis."""
 
 
 @dataclass(frozen=True)
 class Op:
     """An operator: `op(x, y, attr=...)` computes on Tensors and emits IR on symbolic values.
 
-    The signature of `infer` is the operator's: inputs stand before the slash, attributes after it.
-    `normalize` turns attributes into their one spelling; `promotes` lets inputs of different dtypes meet in
-    the wider one. `vjp(call, *cotangents)` returns one cotangent, or None, per input; it may be wider.
+    The signature of `infer` is the operator's: inputs stand before the slash, or behind a star when there may
+    be any number of them, attributes after it. `normalize` turns attributes into their one spelling.
+    `promotes` lets inputs (all, or those at some positions) of different dtypes meet in the wider one, with
+    `floats` integers become floats, and with `counts` numbers that are truths count as integers.
+    `vjp(call, *cotangents)` returns one cotangent, or None, per input; it may be wider. `batch` applies the
+    operator to every item of batches at once; it returns None for inputs that it knows no way for.
     `axes` names the axes of inputs and outputs: equal letters are split alike, `...` broadcast, `*` is any.
     """
 
@@ -94,7 +100,10 @@ class Op:
     lowering: Lowering | None = None
     samples: tuple[Sample, ...] = ()
     normalize: Callable[[tuple[TensorType, ...], dict[str, Any]], dict[str, Any]] | None = None
-    promotes: bool = False
+    promotes: bool | tuple[int, ...] = False
+    floats: bool = False
+    counts: bool = False
+    batch: Batch | None = None
 
     def __post_init__(self) -> None:
         """Refuse an operator without its rules, and enter it into the table."""
@@ -116,25 +125,35 @@ class Op:
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        parameters = self.signature.parameters.values()
-        return tuple(each.name for each in parameters if each.kind is inspect.Parameter.POSITIONAL_ONLY)
+        """Return the names of the inputs; one with a star stands for any number of them."""
+        return tuple(name for name, each in self.signature.parameters.items() if each.kind in _INPUTS)
+
+    @cached_property
+    def is_variadic(self) -> bool:
+        """Tell whether there may be any number of inputs."""
+        kinds = [each.kind for each in self.signature.parameters.values()]
+        return inspect.Parameter.VAR_POSITIONAL in kinds
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute on Tensors, or emit a binding when an input is symbolic."""
-        inputs, attrs = self._bind(args, kwargs)
+        inputs, attrs = self.bind(args, kwargs)
         builder = innermost(inputs)
-        matched = self._match(inputs)
+        dtypes = self._dtypes(inputs)
         if builder is None:
-            arrays = [_eager(each, dtype) for each, dtype in matched]
+            arrays = [_eager(each, dtype) for each, dtype in zip(inputs, dtypes, strict=True)]
             attrs = self.normalized(tuple(TensorType.of(each) for each in arrays), attrs)
             self.infer_types([TensorType.of(each) for each in arrays], attrs)
             outputs: Sequence[Any] = [Tensor.wrap(each) for each in self.run(arrays, attrs)]
         else:
-            values = [_symbolic(builder.value(each, dtype), dtype) for each, dtype in matched]
+            values = [
+                _symbolic(builder.value(each, dtype), dtype)
+                for each, dtype in zip(inputs, dtypes, strict=True)
+            ]
             outputs = builder.emit(
                 self.name, values, self.normalized(tuple(each.type for each in values), attrs)
             )
+            if self.name != "cast" and is_weak([inputs[position] for position in self._meeting(inputs)]):
+                outputs = [_weakened(each) for each in outputs]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def infer_types(self, types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
@@ -157,7 +176,11 @@ class Op:
         """Return name and signature."""
         return f"ops.{self.name}({', '.join(self.signature.parameters)})"
 
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the inputs and the attributes of a call; several inputs may come as one list."""
+        if self.is_variadic and len(self.input_names) == 1 and args and isinstance(args[0], (list, tuple)):
+            args, further = args[0], args[1:]
+            kwargs = {**dict(zip(self._attributes, further, strict=False)), **kwargs}
         named = {key: kwargs.pop(key) for key in self.input_names[len(args) :] if key in kwargs}
         args = (*args, *(named[key] for key in self.input_names[len(args) :] if key in named))
         try:
@@ -165,34 +188,49 @@ class Op:
         except TypeError as mistake:
             raise DavinciError(f"ops.{self.name}{self.signature_text}: {mistake}") from None
         bound.apply_defaults()
-        attrs = {key: value for key, value in bound.arguments.items() if key not in self.input_names}
-        return [bound.arguments[key] for key in self.input_names], attrs
+        inputs: list[Any] = []
+        for name in self.input_names:
+            given = bound.arguments.pop(name)
+            inputs.extend(given if self.signature.parameters[name].kind is _ANY else [given])
+        return inputs, dict(bound.arguments)
 
     @property
     def signature_text(self) -> str:
         """Return the argument names, for messages."""
         return f"({', '.join(self.signature.parameters)})"
 
-    def _match(self, inputs: list[Any]) -> list[tuple[Any, DType | None]]:
-        """Return each input with the dtype it is to have; None leaves it alone."""
-        if not self.promotes:
-            return [(each, None) for each in inputs]
-        types = [_dtype_of(each) for each in inputs]
-        known = [each for each in types if each is not None]
-        if not known:
-            return [(each, None) for each in inputs]
-        wanted = known[0]
-        for each in known[1:]:
-            wanted = promote(wanted, each)
-        if not wanted.is_float and any(isinstance(each, float) for each in inputs):
-            wanted = float32
-        return [(each, wanted) for each in inputs]
+    @cached_property
+    def _attributes(self) -> list[str]:
+        return [name for name in self.signature.parameters if name not in self.input_names]
+
+    def _meeting(self, inputs: Sequence[Any]) -> Sequence[int]:
+        """Return the positions of the inputs that meet in one dtype."""
+        return self.promotes if isinstance(self.promotes, tuple) else range(len(inputs))
+
+    def _dtypes(self, inputs: Sequence[Any]) -> list[DType | None]:
+        """Return the dtype that each input is to have; None leaves it alone."""
+        found: list[DType | None] = [None] * len(inputs)
+        if self.promotes:
+            positions = self._meeting(inputs)
+            wanted = self._met([inputs[position] for position in positions])
+            for position in positions:
+                found[position] = wanted
+        elif self.floats or self.counts:
+            found = [self._met([each]) for each in inputs]
+        return found
+
+    def _met(self, values: Sequence[Any]) -> DType:
+        return meeting_dtype(values, floats=self.floats, counts=self.counts)
 
 
-def _dtype_of(value: Any) -> DType | None:
-    if isinstance(value, (Sym, Tensor)):
-        return value.dtype
-    return TensorType.of(np.asarray(value)).dtype if isinstance(value, (np.ndarray, np.generic)) else None
+_ANY = inspect.Parameter.VAR_POSITIONAL
+_INPUTS = (inspect.Parameter.POSITIONAL_ONLY, _ANY)
+
+
+def _weakened(value: Sym) -> Sym:
+    """Return a result of numbers, which is a number unless it has axes."""
+    value.weak = value.shape == () and value.dtype in WEAK
+    return value
 
 
 def _eager(value: Any, dtype: DType | None) -> Array:

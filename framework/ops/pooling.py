@@ -9,6 +9,7 @@ import numpy as np
 from framework.dtypes import accumulator
 from framework.ir.types import TensorType
 from framework.ops import lowering
+from framework.ops.batching import folding, more
 from framework.ops.conv import IMAGE, Two, Window
 from framework.ops.op import Arg, Array, Call, Op, sample
 from framework.ops.shapes import pair, require
@@ -70,6 +71,7 @@ max_pool_with_argmax = Op(
     normalize=_normalize,
     lowering=lowering.max_pool,
     samples=(sample((2, 2, 4, 4), kernel=2), sample((1, 2, 5, 6), kernel=(3, 2), stride=(1, 2))),
+    batch=folding("max_pool_with_argmax"),
 )
 
 
@@ -110,6 +112,7 @@ max_pool_grad = Op(
     normalize=_normalize,
     lowering=lowering.max_pool_grad,
     samples=(sample((1, 2, 2, 2), Arg((1, 2, 2, 2), low=0.0, high=0.0), input_shape=(1, 2, 4, 4), kernel=2),),
+    batch=folding("max_pool_grad", more("input_shape")),
 )
 
 
@@ -139,4 +142,5 @@ max_pool_take = Op(
     _take_vjp,
     normalize=_normalize,
     samples=(sample((1, 2, 4, 4), Arg((1, 2, 2, 2), low=0.0, high=0.0), kernel=2),),
+    batch=folding("max_pool_take"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 from framework.dtypes import accumulator
 from framework.ir.types import TensorType
 from framework.ops import lowering
-from framework.ops.array import broadcast_to, reshape
+from framework.ops.array import broadcast_to, reshape, transpose
+from framework.ops.batching import next_axes, next_axis, together
+from framework.ops.creation import filled
 from framework.ops.elementwise import equal
+from framework.ops.joining import concat, part
 from framework.ops.op import Array, Call, Op, Rule, sample
 from framework.ops.shapes import normalize_axes, normalize_axis, require
 
@@ -39,6 +43,7 @@ def _reduction(name: str, function: Callable[..., Any], vjp: Rule) -> Op:
         normalize=normalize_axes,
         lowering=lowering.reduction(name),
         samples=_SAMPLES,
+        batch=together(name, next_axes),
     )
 
 
@@ -56,7 +61,7 @@ def _mean_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
 
 
 def _max_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
-    """Return dy shared equally by the elements that are the maximum."""
+    """Return dy shared equally by the elements that are the maximum, or the minimum."""
     (x,) = call.inputs
     (y,) = call.outputs
     is_max = equal(x, _spread(call, y)).astype(x.dtype)
@@ -66,6 +71,58 @@ def _max_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
 reduce_sum = _reduction("reduce_sum", np.sum, lambda call, dy: (_spread(call, dy),))
 reduce_mean = _reduction("reduce_mean", np.mean, _mean_vjp)
 reduce_max = _reduction("reduce_max", np.max, _max_vjp)
+reduce_min = _reduction("reduce_min", np.min, _max_vjp)
+
+
+def _prod_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
+    """Return dy times the product of the other elements, which zeros do not disturb."""
+    (x,) = call.inputs
+    axes = call.attrs["axes"]
+    order = (*(axis for axis in range(x.ndim) if axis not in axes), *axes)
+    rows = transpose(x, order)
+    others = _others(reshape(rows, (-1, math.prod(x.shape[axis] for axis in axes))) if x.size else rows)
+    back = transpose(reshape(others, rows.shape), tuple(order.index(axis) for axis in range(x.ndim)))
+    return (back * _spread(call, dy),)
+
+
+def _others(x: Any) -> Any:
+    """Return for each element of x[m, n] the product of the others in its row, from halves of the row."""
+    m, n = x.shape
+    if n <= 1:
+        return filled(x.builder, x.type, 1)
+    half = -(-n // 2)
+    a, b = part(x, 1, 0, half), part(x, 1, half, n)
+    if n % 2:
+        b = concat(b, filled(x.builder, x.type.with_shape((m, 1)), 1), axis=1)
+    others = _others(a * b)
+    return part(concat(others * b, others * a, axis=1), 1, 0, n)
+
+
+reduce_prod = _reduction("reduce_prod", np.prod, _prod_vjp)
+
+
+def _cumsum_infer(x: TensorType, /, axis: int = -1, reverse: bool = False) -> TensorType:
+    require(x.ndim > 0, f"cumsum: {x} has no axis to sum along")
+    return x
+
+
+def _cumsum(x: Array, axis: int, reverse: bool) -> Array:
+    wide = x.astype(accumulator(x.dtype), copy=False)
+    given = np.flip(wide, axis) if reverse else wide
+    summed = np.cumsum(given, axis=axis, dtype=wide.dtype)
+    return np.ascontiguousarray(np.flip(summed, axis) if reverse else summed).astype(x.dtype, copy=False)
+
+
+cumsum: Op = Op(
+    "cumsum",
+    "*->*",
+    _cumsum_infer,
+    _cumsum,
+    lambda call, dy: (cumsum(dy, call.attrs["axis"], not call.attrs["reverse"]),),
+    normalize=normalize_axis,
+    samples=(sample((3, 4)), sample((3, 4), axis=0, reverse=True)),
+    batch=together("cumsum", next_axis),
+)
 
 
 def _softmax_infer(x: TensorType, /, axis: int = -1) -> TensorType:
@@ -94,4 +151,5 @@ softmax = Op(
     _softmax_vjp,
     normalize=normalize_axis,
     samples=(sample((3, 4)), sample((3, 4), axis=0)),
+    batch=together("softmax", next_axis),
 )

@@ -1,0 +1,96 @@
+"""Functions of one number: trigonometric, hyperbolic, exponentials near zero, the error function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from framework.dtypes import accumulator
+from framework.ir.types import TensorType
+from framework.ops import lowering
+from framework.ops.batching import elementwise
+from framework.ops.elementwise import exp, floating, rsqrt
+from framework.ops.lowering import Lowering
+from framework.ops.op import Arg, Array, Op, sample
+from framework.ops.op import Rule as Vjp
+
+
+def _function(
+    name: str,
+    function: Callable[[Array], Any],
+    vjp: Vjp,
+    between: tuple[float, float] = (-2.0, 2.0),
+    lowered: Lowering | None = None,
+) -> Op:
+    """Return a function of floats; half precision is computed in float32 and rounded once."""
+
+    def evaluate(x: Array) -> Array:
+        return np.asarray(function(x.astype(accumulator(x.dtype), copy=False))).astype(x.dtype, copy=False)
+
+    low, high = between
+    return Op(
+        name, "...->...", floating(name), evaluate, vjp, lowering=lowered,
+        samples=(sample(Arg((3, 4), low=low, high=high)),), floats=True, batch=elementwise(name),
+    )  # fmt: skip
+
+
+def _of(derivative: Callable[[Any, Any], Any]) -> Vjp:
+    """Return the rule for dy/dx = derivative(x, y)."""
+    return lambda call, dy: (dy * derivative(call.inputs[0], call.outputs[0]),)
+
+
+sin = _function("sin", np.sin, _of(lambda x, y: cos(x)))
+cos: Op = _function("cos", np.cos, _of(lambda x, y: -sin(x)))
+tan = _function("tan", np.tan, _of(lambda x, y: 1 + y * y), (-1.2, 1.2))
+asin = _function("asin", np.arcsin, _of(lambda x, y: rsqrt(1 - x * x)), (-0.8, 0.8))
+acos = _function("acos", np.arccos, _of(lambda x, y: -rsqrt(1 - x * x)), (-0.8, 0.8))
+atan = _function("atan", np.arctan, lambda call, dy: (dy / (1 + call.inputs[0] * call.inputs[0]),))
+sinh = _function("sinh", np.sinh, _of(lambda x, y: cosh(x)))
+cosh: Op = _function("cosh", np.cosh, _of(lambda x, y: sinh(x)))
+tanh = _function("tanh", np.tanh, _of(lambda x, y: 1 - y * y), lowered=lowering.unary("tanh"))
+sigmoid = _function(
+    "sigmoid",
+    lambda x: 1 / (1 + np.exp(-x)),
+    _of(lambda x, y: y * (1 - y)),
+    lowered=lowering.unary("sigmoid", keeps_zero=False),
+)
+log1p = _function("log1p", np.log1p, lambda call, dy: (dy / (1 + call.inputs[0]),), (-0.5, 2.0))
+expm1 = _function("expm1", np.expm1, _of(lambda x, y: y + 1))
+
+
+def _erf(x: Array) -> Any:
+    from scipy.special import erf as function
+
+    return function(x)
+
+
+def _erf_derivative(x: Any, y: Any) -> Any:
+    return exp(-(x * x)) * (2 / math.sqrt(math.pi))
+
+
+erf = _function("erf", _erf, _of(_erf_derivative))
+
+
+def gelu(x: Any) -> Any:
+    """Return x times the probability that a standard normal number is below it."""
+    return x * 0.5 * (1 + erf(x * math.sqrt(0.5)))
+
+
+def _square_infer(x: TensorType, /) -> TensorType:
+    return x
+
+
+square = Op(
+    "square",
+    "...->...",
+    _square_infer,
+    lambda x: np.asarray(x * x),
+    lambda call, dy: (dy * (call.inputs[0] * 2),),
+    lowering=lowering.unary("square"),
+    samples=(sample((3, 4)),),
+    counts=True,
+    batch=elementwise("square"),
+)

@@ -1,0 +1,63 @@
+"""Every operator's rule for batches equals a loop over the batch, drawn from the operator table."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from framework.ir import Builder, TensorType, evaluate, verify
+from framework.ops import OPERATORS, Op
+
+SIZE = 3
+ONE_BY_ONE = {
+    "conv2d": [(True, True)],
+    "conv2d_backward_input": [(False, True), (True, True)],
+    "conv2d_backward_filter": [(True, True)],
+}
+"""Inputs with a batch axis for which a rule may say that it knows no way."""
+
+
+def cases():
+    """Yield every operator that has a rule, its samples, and all choices of inputs with a batch axis."""
+    for op in OPERATORS.values():
+        for sample in op.samples if op.batch is not None else ():
+            for chosen in itertools.product((False, True), repeat=len(sample.args)):
+                if any(chosen):
+                    yield op, sample, chosen
+
+
+def name(value):
+    if isinstance(value, Op):
+        return value.name
+    return "".join("01"[each] for each in value) if isinstance(value, tuple) else ""
+
+
+@pytest.mark.parametrize(("op", "sample", "chosen"), list(cases()), ids=name)
+def test_a_batch_gives_what_its_items_give(op, sample, chosen):
+    """The rule computes all items at once, whichever inputs have a batch axis."""
+    items = [sample.draw(np.random.default_rng(seed)) for seed in range(SIZE)]
+    by_input = zip(zip(*items, strict=True), chosen, strict=True)
+    stacked = [np.stack(each) if one else each[0] for each, one in by_input]
+    singles = [
+        [each[turn] if one else each for each, one in zip(stacked, chosen, strict=True)]
+        for turn in range(SIZE)
+    ]
+    types = tuple(TensorType.of(each) for each in singles[0])
+    attrs = op.normalized(types, op.bind(singles[0], dict(sample.attrs))[1])
+    builder = Builder()
+    params = [builder.param(TensorType.of(each)) for each in stacked]
+    outputs = op.batch(params, list(chosen), attrs, SIZE)
+    if outputs is None:
+        assert chosen in ONE_BY_ONE.get(op.name, [(*chosen[:3], True)])  # a learning rate per item
+        return
+    found = evaluate(verify(builder.finish(op.name, outputs)), stacked)
+    wanted = zip(*(op.run(each, attrs) for each in singles), strict=True)
+    for batch, parts in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(batch, np.stack(parts), rtol=1e-12, atol=1e-12)
+
+
+def test_every_operator_has_a_rule_for_batches():
+    """One without inputs needs none."""
+    assert [op.name for op in OPERATORS.values() if type(op) is Op and op.input_names and not op.batch] == []
