@@ -11,6 +11,8 @@ import numpy.typing as npt
 from davinci_sim.errors import DavinciError, ShapeMismatch
 from framework.dtypes import DType, dtype, float32, int32
 from framework.ir.arithmetic import Arithmetic
+from framework.ir.registry import operator
+from framework.ir.subscript import is_symbolic, taken_apart
 from framework.ir.types import TensorType
 
 Array = np.ndarray[Any, Any]
@@ -55,8 +57,11 @@ class Tensor(Arithmetic):
         """Return the data for NumPy."""
         return np.array(self._array, dtype=dtype) if copy else np.asarray(self._array, dtype=dtype)
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: Any) -> Any:
         """Return a part, chosen as NumPy chooses it."""
+        if is_symbolic(index):
+            spec, inputs = taken_apart(index)
+            return operator("index")(self, *inputs, spec=spec)
         return Tensor.wrap(np.asarray(self._array[_plain_index(index)]))
 
     def __setitem__(self, index: Any, value: Any) -> None:

@@ -12,8 +12,15 @@ if TYPE_CHECKING:
     from framework.ir.types import TensorType
 
 
+LARGEST_PRODUCT = 64
+"""Whole powers up to this one are written as products."""
+
+
 class Arithmetic:
     """Mix-in: `+ - * / @`, comparisons and the usual methods."""
+
+    is_symbolic = False
+    """Whether it stands for a value of a program that is being written."""
 
     @property
     def type(self) -> TensorType:
@@ -71,6 +78,58 @@ class Arithmetic:
         """Return the maximum over axes, all of them by default."""
         return operator("reduce_max")(self, axes, keepdims)
 
+    def min(self, axes: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+        """Return the minimum over axes, all of them by default."""
+        return operator("reduce_min")(self, axes, keepdims)
+
+    def prod(self, axes: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+        """Return the product over axes, all of them by default."""
+        return operator("reduce_prod")(self, axes, keepdims)
+
+    def all(self, axes: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+        """Return whether all hold over axes, all of them by default."""
+        return operator("reduce_all")(self, axes, keepdims)
+
+    def any(self, axes: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+        """Return whether one holds over axes, all of them by default."""
+        return operator("reduce_any")(self, axes, keepdims)
+
+    def argmax(self, axis: int = -1) -> Any:
+        """Return where along an axis the first maximum is."""
+        return operator("argmax")(self, axis)
+
+    def argmin(self, axis: int = -1) -> Any:
+        """Return where along an axis the first minimum is."""
+        return operator("argmin")(self, axis)
+
+    def cumsum(self, axis: int = -1) -> Any:
+        """Return the sums of what comes first along an axis."""
+        return operator("cumsum")(self, axis)
+
+    def exp(self) -> Any:
+        """Return e to the power of self."""
+        return operator("exp")(self)
+
+    def log(self) -> Any:
+        """Return the natural logarithm."""
+        return operator("log")(self)
+
+    def sqrt(self) -> Any:
+        """Return the square root."""
+        return operator("sqrt")(self)
+
+    def sin(self) -> Any:
+        """Return the sine."""
+        return operator("sin")(self)
+
+    def cos(self) -> Any:
+        """Return the cosine."""
+        return operator("cos")(self)
+
+    def tanh(self) -> Any:
+        """Return the hyperbolic tangent."""
+        return operator("tanh")(self)
+
     def __len__(self) -> int:
         """Return the length of the first axis."""
         if not self.shape:
@@ -110,8 +169,12 @@ class Arithmetic:
         return operator("div")(other, self)
 
     def __matmul__(self, other: Any) -> Any:
-        """Return self @ other."""
-        return operator("matmul")(self, other)
+        """Return self @ other; a vector is a row on the left and a column on the right."""
+        return _matrix_product(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        """Return other @ self."""
+        return _matrix_product(other, self)
 
     def __neg__(self) -> Any:
         """Return -self."""
@@ -125,16 +188,86 @@ class Arithmetic:
         """Return |self|."""
         return operator("abs")(self)
 
-    def __pow__(self, exponent: int) -> Any:
-        """Return self multiplied by itself; the exponent is a positive int."""
-        if not isinstance(exponent, int) or exponent < 1:
-            raise DavinciError(
-                f"{self.type} ** {exponent!r}: the exponent must be a positive int; use exp and log"
-            )
-        half = self if exponent == 1 else self ** (exponent // 2)
-        if exponent == 1:
-            return half
-        return half * half * self if exponent % 2 else half * half
+    def __floor__(self) -> Any:
+        """Return self, rounded down."""
+        return operator("floor")(self)
+
+    def __ceil__(self) -> Any:
+        """Return self, rounded up."""
+        return operator("ceil")(self)
+
+    def __round__(self) -> Any:
+        """Return self, rounded to the nearest whole number, of two the even one."""
+        return operator("round")(self)
+
+    def __pow__(self, exponent: Any) -> Any:
+        """Return self to a power; small whole powers are products."""
+        if isinstance(exponent, bool) or not isinstance(exponent, (int, float)):
+            return operator("pow")(self, exponent)
+        if exponent == 0.5:
+            return operator("sqrt")(self)
+        if exponent != int(exponent) or exponent == 0 or abs(exponent) > LARGEST_PRODUCT:
+            return operator("pow")(self, exponent)
+        if exponent < 0:
+            return operator("reciprocal")(self**-exponent)
+        product = _product(self, int(exponent))
+        return product * 1.0 if isinstance(exponent, float) and not self.dtype.is_float else product
+
+    def __rpow__(self, base: Any) -> Any:
+        """Return base to the power of self."""
+        return operator("pow")(base, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        """Return self / other, rounded down."""
+        return operator("floor_div")(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        """Return other / self, rounded down."""
+        return operator("floor_div")(other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        """Return what is left of self after division by other; it has the sign of other."""
+        return operator("mod")(self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        """Return what is left of other after division by self."""
+        return operator("mod")(other, self)
+
+    def __divmod__(self, other: Any) -> Any:
+        """Return quotient and remainder."""
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        """Return quotient and remainder."""
+        return other // self, other % self
+
+    def __and__(self, other: Any) -> Any:
+        """Return where both hold."""
+        return operator("logical_and")(self, other)
+
+    def __rand__(self, other: Any) -> Any:
+        """Return where both hold."""
+        return operator("logical_and")(other, self)
+
+    def __or__(self, other: Any) -> Any:
+        """Return where one of them holds."""
+        return operator("logical_or")(self, other)
+
+    def __ror__(self, other: Any) -> Any:
+        """Return where one of them holds."""
+        return operator("logical_or")(other, self)
+
+    def __xor__(self, other: Any) -> Any:
+        """Return where exactly one of them holds."""
+        return operator("logical_xor")(self, other)
+
+    def __rxor__(self, other: Any) -> Any:
+        """Return where exactly one of them holds."""
+        return operator("logical_xor")(other, self)
+
+    def __invert__(self) -> Any:
+        """Return where it does not hold."""
+        return operator("logical_not")(self)
 
     def __eq__(self, other: object) -> Any:
         """Return self == other, element by element."""
@@ -162,3 +295,25 @@ class Arithmetic:
 
     __hash__ = object.__hash__
     __array_priority__ = 1000  # NumPy arrays leave `array + tensor` to the tensor
+
+
+def _product(x: Any, count: int) -> Any:
+    """Return x multiplied by itself, with as few products as halving gives."""
+    if count == 1:
+        return x
+    half = _product(x, count // 2)
+    return half * half * x if count % 2 else half * half
+
+
+def _matrix_product(a: Any, b: Any) -> Any:
+    """Return a @ b of matrices, batches of them, and vectors."""
+    shapes = [each.shape for each in (a, b)]
+    if () in shapes:
+        raise DavinciError(f"{shapes[0]} @ {shapes[1]}: a scalar has no axis to sum over; multiply with *")
+    rows = operator("reshape")(a, (1, *shapes[0])) if len(shapes[0]) == 1 else a
+    columns = operator("reshape")(b, (*shapes[1], 1)) if len(shapes[1]) == 1 else b
+    found = operator("matmul")(rows, columns)
+    row = () if len(shapes[0]) == 1 else found.shape[-2:-1]
+    column = () if len(shapes[1]) == 1 else found.shape[-1:]
+    wanted = (*found.shape[:-2], *row, *column)
+    return found if wanted == found.shape else operator("reshape")(found, wanted)

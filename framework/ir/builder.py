@@ -18,6 +18,7 @@ from framework.ir.arithmetic import Arithmetic
 from framework.ir.control import Signature, infer_control
 from framework.ir.nodes import CALL, Atom, Attrs, Binding, Const, Func, SourceLine, Var
 from framework.ir.registry import operator
+from framework.ir.subscript import taken_apart
 from framework.ir.types import TensorType, Type
 from framework.tensor import Parameter, Tensor
 
@@ -27,8 +28,10 @@ NO_FUNCS: Mapping[str, Signature] = {}
 class Sym(Arithmetic):
     """A value of a Func that is being built: a variable or a constant, without data.
 
-    A `weak` one is a number of the program, such as a counter: it takes on the dtype of a tensor that it meets.
+    A `weak` one is a number of the program, such as a counter: it takes on the dtype of a tensor it meets.
     """
+
+    is_symbolic = True
 
     def __init__(
         self, builder: Builder, atom: Atom, parameter: Parameter | None = None, weak: bool = False
@@ -54,10 +57,9 @@ class Sym(Arithmetic):
         raise DavinciError(f"a tensor {self.type} cannot be unpacked in compiled code; only tuples can")
 
     def __getitem__(self, index: Any) -> Any:
-        """Refuse: no operator for it yet."""
-        raise DavinciError(
-            f"indexing a tensor {self.type} is not supported in compiled code; use ops.reshape"
-        )
+        """Return a part, chosen as NumPy chooses it."""
+        spec, inputs = taken_apart(index)
+        return operator("index")(self, *inputs, spec=spec)
 
     def __bool__(self) -> bool:
         """Refuse: the value is not known while compiling."""
