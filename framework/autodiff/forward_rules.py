@@ -8,7 +8,19 @@ from typing import Any, NamedTuple
 from framework.autodiff.forward import Around, Forward, Pushed, forward_type, has_tangent
 from framework.autodiff.linear import materialized
 from framework.ir.builder import Builder, Sym
-from framework.ir.control import ACCUMULATE, APPLY, CHECK, CLOSURE, ENV, IF, NOTHING, SCAN, UNENV, WHILE
+from framework.ir.control import (
+    ACCUMULATE,
+    APPLY,
+    CHECK,
+    CHOOSE,
+    CLOSURE,
+    ENV,
+    IF,
+    NOTHING,
+    SCAN,
+    UNENV,
+    WHILE,
+)
 from framework.ir.flow import Part, branch, closure, loop, scan
 from framework.ir.nodes import CALL, Binding, Func, Rec, Var
 from framework.ir.recursion import calls_itself
@@ -240,6 +252,14 @@ def _nothing(forward: Forward, binding: Binding) -> None:
     forward.enter(binding, forward.builder.bind(NOTHING, [], {"type": str(kind)}), [None])
 
 
+def _choose(forward: Forward, binding: Binding) -> None:
+    """A choice is one of the tangents, too."""
+    mask, *values = forward.values(binding.inputs)
+    outputs = forward.builder.bind(CHOOSE, [mask, *values], {})
+    tangents = forward.builder.bind(CHOOSE, [mask, *forward.tangents_of(binding.inputs[1:])], {})
+    forward.enter(binding, outputs, tangents)
+
+
 def _check(forward: Forward, binding: Binding) -> None:
     """A check is made as it is."""
     forward.builder.replay_binding(binding, forward.scope)
@@ -262,5 +282,6 @@ RULES: dict[str, Callable[[Forward, Binding], None]] = {
     UNENV: _linear,
     NOTHING: _nothing,
     ACCUMULATE: _linear,
+    CHOOSE: _choose,
     CHECK: _check,
 }

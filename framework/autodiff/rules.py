@@ -25,6 +25,7 @@ from framework.ir.control import (
     APPLY,
     BACK,
     CHECK,
+    CHOOSE,
     CLOSURE,
     ENV,
     IF,
@@ -441,6 +442,21 @@ def _accumulate(ahead: Linearized, binding: Binding) -> None:
     ahead.step(binding, outputs, lambda back, dys: [dys[0], dys[0]])
 
 
+def _choose(ahead: Linearized, binding: Binding) -> None:
+    """A choice hands its cotangent to each in its lanes."""
+    inputs = ahead.values(binding.inputs)
+    outputs = ahead.builder.bind(CHOOSE, inputs, {})
+
+    def pull(back: Builder, dys: Cotangents) -> Cotangents:
+        none = zero(back, cotangent_type(binding.outputs[0].type))
+        dy = materialized(back, dys[0], binding.outputs[0].type)
+        first = back.bind(CHOOSE, [inputs[0], dy, none], {})
+        second = back.bind(CHOOSE, [inputs[0], none, dy], {})
+        return [None, *first, *second]
+
+    ahead.step(binding, outputs, pull)
+
+
 def _check(ahead: Linearized, binding: Binding) -> None:
     """A check is made on the way ahead."""
     ahead.builder.replay_binding(binding, ahead.scope)
@@ -468,5 +484,6 @@ RULES: dict[str, Callable[[Linearized, Binding], None]] = {
     UNENV: _unenv,
     NOTHING: _nothing,
     ACCUMULATE: _accumulate,
+    CHOOSE: _choose,
     CHECK: _check,
 }

@@ -12,6 +12,7 @@
 | unenv | an env | types | the cotangents; zeros if nothing was ever put in |
 | nothing | | type | a value that stands for zero, or that nobody looks at |
 | accumulate | two cotangents of one type | | their sum |
+| choose | mask of lanes, two values over a batch | | the first in the lanes of the mask, the second in others |
 | check | condition, values shown | message | none: stops when the condition is false |
 
 The body of a loop gives the next state and then `saves` values, which it pushes on as many stacks: the value of
@@ -37,7 +38,8 @@ KEEP = "keep"
 """Attribute of a call that no pass may replace by the body."""
 
 IF, WHILE, SCAN, CLOSURE, APPLY = "if", "while", "scan", "closure", "apply"
-ENV, UNENV, NOTHING, ACCUMULATE, CHECK = "env", "unenv", "nothing", "accumulate", "check"
+ENV, UNENV, NOTHING, ACCUMULATE = "env", "unenv", "nothing", "accumulate"
+CHOOSE, CHECK = "choose", "check"
 
 Types = tuple[Type, ...]
 Signature = tuple[Types, Types]
@@ -143,6 +145,13 @@ def _accumulate(types: Types, _: dict[str, Any], known: Mapping[str, Signature])
     return types[:1]
 
 
+def _choose(types: Types, _: dict[str, Any], known: Mapping[str, Signature]) -> Types:
+    if not isinstance(types[0], TensorType) or types[0].dtype.name != "bool" or types[0].ndim == 0:
+        raise TypeMismatch(f"choose: the mask is {types[0]}, it must be bool[lanes]")
+    _match("choose", types[1:2] * 2, types[1:])
+    return types[1:2]
+
+
 def _check(types: Types, _: dict[str, Any], known: Mapping[str, Signature]) -> Types:
     _is_condition("check", types[:1])
     return ()
@@ -159,6 +168,7 @@ _RULES: dict[str, Callable[[Types, dict[str, Any], Mapping[str, Signature]], Typ
     UNENV: _unenv,
     NOTHING: lambda types, attrs, known: (parse_type(attrs["type"]),),
     ACCUMULATE: _accumulate,
+    CHOOSE: _choose,
     CHECK: _check,
 }
 

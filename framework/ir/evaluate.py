@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 
 from davinci_sim.errors import DavinciError, ShapeMismatch
-from framework.ir.control import ACCUMULATE, APPLY, CHECK, CLOSURE, ENV, IF, NOTHING, SCAN, UNENV, WHILE
+from framework.ir.control import (
+    ACCUMULATE,
+    APPLY,
+    CHECK,
+    CHOOSE,
+    CLOSURE,
+    ENV,
+    IF,
+    NOTHING,
+    SCAN,
+    UNENV,
+    WHILE,
+)
 from framework.ir.nodes import CALL, Atom, Binding, Const, Func, Rec
 from framework.ir.registry import operator
 from framework.ir.types import StackType, TensorType, Type, parse_type
@@ -70,6 +82,21 @@ def accumulated(a: Value, b: Value) -> Value:
     if not a or not b:
         return a or b
     return type(a)(accumulated(x, y) for x, y in zip(a, b, strict=True))
+
+
+def chosen(mask: Array, a: Value, b: Value) -> Value:
+    """Return a in the lanes of a mask and b in the others; an empty stack and None are zero."""
+    if isinstance(a, np.ndarray | np.generic) or isinstance(b, np.ndarray | np.generic):
+        first, second = (np.zeros(1) if each is None else np.asarray(each) for each in (a, b))
+        rank = max(first.ndim, second.ndim)
+        wide = np.asarray(mask).reshape(*mask.shape, *[1] * (rank - mask.ndim))
+        return np.where(wide, first, second).astype(
+            np.result_type(*(each for each in (a, b) if each is not None))
+        )
+    if not a and not b:
+        return a
+    pairs = zip(a or [None] * len(b), b or [None] * len(a), strict=True)
+    return type(a or b)(chosen(mask, x, y) for x, y in pairs)
 
 
 def _func(binding: Binding, key: str, around: Mapping[str, Func]) -> Func:
@@ -156,6 +183,7 @@ _CONTROL: dict[str, Callable[[Binding, list[Value], Mapping[str, Func]], tuple[V
     ENV: lambda binding, inputs, around: (tuple(inputs),),
     UNENV: _unenv,
     NOTHING: lambda binding, inputs, around: (zero_of(parse_type(str(binding.attrs["type"]))),),
+    CHOOSE: lambda binding, inputs, around: (chosen(*inputs),),
     ACCUMULATE: lambda binding, inputs, around: (accumulated(*inputs),),
     CHECK: _check,
 }

@@ -26,6 +26,11 @@ class Operator(Protocol):
         ...
 
     @property
+    def batch(self) -> Any:
+        """Return the rule for inputs in batches, None where lanes are computed one by one."""
+        ...
+
+    @property
     def lowering(self) -> Any:
         """Return how the operator runs on the device, None when it does not."""
         ...
