@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from davinci_sim.errors import DavinciError
 from framework.ir.control import Signature, TypeMismatch, infer_control, is_control, signature
-from framework.ir.nodes import Atom, Binding, Func, Var
+from framework.ir.nodes import Binding, Func, Rec, Var
 from framework.ir.registry import operator
 from framework.ir.types import Type
+
+Known = Mapping[str, Signature]
 
 
 class IllFormedFunc(DavinciError):
@@ -17,29 +19,66 @@ class IllFormedFunc(DavinciError):
 
 def verify(func: Func) -> Func:
     """Return the Func unchanged, or raise IllFormedFunc that names the binding."""
-    _verify(func, {}, set())
-    return func
+    return Verifier().verify(func)
 
 
-def _verify(func: Func, around: Mapping[str, Signature], checked: set[tuple[int, ...]]) -> None:
-    """Check a Func that stands inside of others; equal ones in equal places are checked once."""
-    scope: dict[str, Type] = {}
-    known = {**around, func.name: signature(func)}
-    for param in func.params:
-        _define(func, scope, param)
-    for binding in func.bindings:
-        for atom in binding.inputs:
-            _check_defined(func, scope, atom, binding.op)
-        for each in binding.funcs.values():
-            if (id(each), *map(hash, known)) not in checked:
-                checked.add((id(each), *map(hash, known)))
-                _verify(each, known, checked)
+class Verifier:
+    """Verifies Funcs, and does not repeat what it has found well formed in earlier ones.
+
+    Funcs and bindings never change, so that the bindings that a pass has left alone need no second look.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self._funcs: dict[tuple[int, Hashable], Func] = {}
+        self._bindings: dict[int, Binding] = {}
+
+    def verify(self, func: Func) -> Func:
+        """Return the Func unchanged, or raise IllFormedFunc that names the binding."""
+        self._verify(func, {})
+        return func
+
+    def _verify(self, func: Func, around: Known) -> bool:
+        """Check a Func that stands inside of others; tell whether it means one of them or itself."""
+        key = (id(func), None)
+        if key in self._funcs:
+            return False
+        inside = (id(func), tuple(around.items()))
+        if inside in self._funcs:
+            return True
+        scope: dict[str, Type] = {}
+        known = {**around, func.name: signature(func)}
+        for param in func.params:
+            _define(func, scope, param)
+        means_around = False
+        for binding in func.bindings:
+            for atom in binding.inputs:
+                if isinstance(atom, Var):
+                    _check_defined(func, scope, atom, binding.op)
+            means_around |= self._binding(func, binding, known)
+            for output in binding.outputs:
+                _define(func, scope, output)
+        for atom in func.results:
+            if isinstance(atom, Var):
+                _check_defined(func, scope, atom, "return")
+        _check_updates(func)
+        self._funcs[inside if means_around else key] = func
+        return means_around
+
+    def _binding(self, func: Func, binding: Binding, known: Known) -> bool:
+        """Check the types of a binding and its Funcs; tell whether it means a Func around."""
+        if id(binding) in self._bindings:
+            return False
+        means_around = False
+        if is_control(binding.op):
+            for each in binding.attrs.values():
+                if isinstance(each, Func):
+                    means_around |= self._verify(each, known)
+                means_around |= isinstance(each, Rec)
         _check_types(func, binding, known)
-        for output in binding.outputs:
-            _define(func, scope, output)
-    for atom in func.results:
-        _check_defined(func, scope, atom, "return")
-    _check_updates(func)
+        if not means_around:
+            self._bindings[id(binding)] = binding
+        return means_around
 
 
 def _define(func: Func, scope: dict[str, Type], var: Var) -> None:
@@ -48,18 +87,17 @@ def _define(func: Func, scope: dict[str, Type], var: Var) -> None:
     scope[var.name] = var.type
 
 
-def _check_defined(func: Func, scope: dict[str, Type], atom: Atom, user: str) -> None:
-    if not isinstance(atom, Var):
-        return
-    if atom.name not in scope:
+def _check_defined(func: Func, scope: dict[str, Type], atom: Var, user: str) -> None:
+    found = scope.get(atom.name)
+    if found is None:
         raise IllFormedFunc(f"@{func.name}: {user} uses %{atom.name} before it is defined")
-    if scope[atom.name] != atom.type:
+    if found is not atom.type and found != atom.type:
         raise IllFormedFunc(
-            f"@{func.name}: {user} uses %{atom.name} as {atom.type}, it is defined as {scope[atom.name]}"
+            f"@{func.name}: {user} uses %{atom.name} as {atom.type}, it is defined as {found}"
         )
 
 
-def _check_types(func: Func, binding: Binding, known: Mapping[str, Signature]) -> None:
+def _check_types(func: Func, binding: Binding, known: Known) -> None:
     types = tuple(atom.type for atom in binding.inputs)
     if is_control(binding.op):
         try:
@@ -76,6 +114,8 @@ def _check_types(func: Func, binding: Binding, known: Mapping[str, Signature]) -
 
 
 def _check_updates(func: Func) -> None:
+    if not func.updates:
+        return
     params = {param.name: param.type for param in func.params}
     for index, name in func.updates.items():
         if (

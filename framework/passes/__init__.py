@@ -1,10 +1,32 @@
 """Passes over the IR: each a function from Func to Func in a file of its own."""
 
 from framework.passes.algebraic import algebraic
+from framework.passes.closure_conversion import closure_conversion
 from framework.passes.constant_folding import constant_folding
 from framework.passes.cse import cse
 from framework.passes.dead_code import dead_code
-from framework.passes.inline import inline
-from framework.passes.pipelines import OPTIMIZE, run
+from framework.passes.inline import flatten, inline
+from framework.passes.loop_invariants import loop_invariants
+from framework.passes.pipelines import FLAT, OPTIMIZE, run
+from framework.passes.share import share
+from framework.passes.switch import switch
+from framework.passes.tuple_elimination import tuple_elimination
+from framework.passes.zeros import write_zeros
 
-__all__ = ["OPTIMIZE", "algebraic", "constant_folding", "cse", "dead_code", "inline", "run"]
+__all__ = [
+    "FLAT",
+    "OPTIMIZE",
+    "algebraic",
+    "closure_conversion",
+    "constant_folding",
+    "cse",
+    "dead_code",
+    "flatten",
+    "inline",
+    "loop_invariants",
+    "run",
+    "share",
+    "switch",
+    "tuple_elimination",
+    "write_zeros",
+]

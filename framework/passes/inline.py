@@ -2,37 +2,96 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from framework.ir.control import KEEP
-from framework.ir.nodes import Binding, Func, Var
-from framework.ir.recursion import calls_itself
+from framework.ir.nodes import CALL, Binding, Func
 from framework.passes.substitute import Substitution
+from framework.passes.walk import (
+    WITH_PARTS,
+    Facts,
+    distinct,
+    fresh_names,
+    fresh_vars,
+    rebuilt,
+    with_parts,
+)
+
+SMALL = 50
+"""A Func of up to this many bindings is repeated wherever it is called; a larger one,"""
+FEW = 2
+"""only if it is called at up to this many places, and,"""
+LARGE = 1000
+"""if at more than one, has up to this many bindings; or else it stays one, which is optimised once."""
 
 
 def inline(func: Func) -> Func:
-    """Replace every call by the body of its Func, unless that calls itself; also in branches and loops.
+    """Replace calls by the body of their Func, unless that calls itself; also in branches and loops.
 
     before  @square(%a) { %b = mul(%a, %a); return %b }   %0 = call @square(%x); return %0
-    after   %b = mul(%x, %x); return %b
+    after   %1 = mul(%x, %x); return %1
+
+    What is large and called at many places stays a call.
     """
-    if not any(binding.funcs for binding in func.bindings):
+    return _inlined(func, keep_large=True)
+
+
+def flatten(func: Func) -> Func:
+    """Replace calls by the body of their Func, however large, unless that calls itself.
+
+    before  %0 = call @layer(%x); %1 = call @layer(%0); %2 = call @layer(%1) ...
+    after   the bindings of the layer, as often as it was called
+    """
+    return _inlined(func, keep_large=False)
+
+
+def _inlined(func: Func, keep_large: bool) -> Func:
+    if not any(binding.op in WITH_PARTS for binding in func.bindings):
         return func
-    taken = {var.name for binding in func.bindings for var in binding.outputs} | {
-        var.name for var in func.params
-    }
-    fresh = (name for name in map(str, itertools.count()) if name not in taken)
-    bindings: list[Binding] = []
-    outer = Substitution()
-    for binding in func.bindings:
-        here = outer.binding(binding).with_funcs(inline)
-        if here.callee is None or here.attrs.get(KEEP) or calls_itself(here.callee):
-            bindings.append(here)
-        else:
-            _inline_call(here, here.callee, bindings, outer, fresh)
-    return func.with_body(tuple(bindings), outer.atoms(func.results))
+    return _Inliner(_sites(func), keep_large).visit(func)
+
+
+def _sites(func: Func) -> Counter[int]:
+    """Return at how many places each Func is called."""
+    bindings = (binding for each in distinct(func) for binding in each.bindings if binding.op == CALL)
+    return Counter(id(binding.attrs["func"]) for binding in bindings)
+
+
+class _Inliner:
+    """Goes over a tree from the inside; every Func is expanded once."""
+
+    def __init__(self, sites: Counter[int], keep_large: bool) -> None:
+        self.sites, self.keep_large = sites, keep_large
+        self.facts = Facts()
+        self.done: dict[int, tuple[Func, Func]] = {}
+
+    def visit(self, func: Func) -> Func:
+        """Return the Func with the calls in it replaced."""
+        if id(func) not in self.done:
+            self.done[id(func)] = (func, self._expanded(func))
+        return self.done[id(func)][1]
+
+    def _expanded(self, func: Func) -> Func:
+        if not any(binding.op in WITH_PARTS for binding in func.bindings):
+            return func
+        fresh = fresh_names(func)
+        bindings: list[Binding] = []
+        outer = Substitution()
+        for binding in func.bindings:
+            here = with_parts(outer.binding(binding), self.visit)
+            callee = here.callee if here.op == CALL else None
+            if callee is None or not self._is_wanted(here, callee, self.sites[id(binding.attrs["func"])]):
+                bindings.append(here)
+            else:
+                _inline_call(here, callee, bindings, outer, fresh)
+        return rebuilt(func, bindings, outer.atoms(func.results))
+
+    def _is_wanted(self, call: Binding, callee: Func, sites: int) -> bool:
+        if call.attrs.get(KEEP) or self.facts.is_recursive(callee):
+            return False
+        size = self.facts.size(callee)
+        return not self.keep_large or size <= SMALL or sites == 1 or (sites <= FEW and size <= LARGE)
 
 
 def _inline_call(
@@ -43,9 +102,9 @@ def _inline_call(
     for param, atom in zip(callee.params, call.inputs, strict=True):
         inner.bind(param, atom)
     for binding in callee.bindings:
-        moved = inner.binding(binding)
-        outputs = tuple(Var(next(fresh), var.type) for var in binding.outputs)
-        bindings.append(replace(moved, outputs=outputs, source=binding.source or call.source))
+        inputs, outputs = inner.atoms(binding.inputs), fresh_vars(fresh, binding.outputs)
+        source = binding.source or call.source
+        bindings.append(Binding(outputs, binding.op, inputs, binding.attrs, source))
         for var, new in zip(binding.outputs, outputs, strict=True):
             inner.bind(var, new)
     for output, result in zip(call.outputs, callee.results, strict=True):
