@@ -202,7 +202,8 @@ class Arithmetic:
 
     def __pow__(self, exponent: Any) -> Any:
         """Return self to a power; small whole powers are products."""
-        if isinstance(exponent, bool) or not isinstance(exponent, (int, float)):
+        is_number = isinstance(exponent, (int, float)) and not isinstance(exponent, bool)
+        if not is_number or self.dtype.name == "bool":
             return operator("pow")(self, exponent)
         if exponent == 0.5:
             return operator("sqrt")(self)

@@ -1,0 +1,166 @@
+"""What single operators promise beyond their gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from davinci_sim.errors import DavinciError
+from framework import Tensor, grad, ops
+from framework.autodiff import differentiate
+from framework.ir import Builder, evaluate
+from framework.ir.types import parse_type
+
+
+def test_small_whole_powers_are_products():
+    """Of `x ** 3` come two products, x ** 3.5 is a power, x ** 0 is one and x ** -2 a reciprocal."""
+    builder = Builder()
+    x = builder.param(parse_type("float32[2]"))
+    func = builder.finish("f", [x**3, x**3.5, x**0, x**-2, x**0.5])
+    assert func.ops() == ("mul", "mul", "pow", "pow", "mul", "reciprocal", "sqrt")
+    found = evaluate(func, [np.float32([2.0, 4.0])])
+    wanted = [[8.0, 64.0], [2**3.5, 128.0], [1.0, 1.0], [0.25, 0.0625], [2**0.5, 2.0]]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_powers_have_gradients_where_base_or_exponent_is_zero():
+    """d(x**2)/dx and its derivatives at 0, d(0**y)/dy, d(x**0)/dx."""
+    slope = grad(lambda x, y: x**y, (0, 1))
+    assert [each.item() for each in slope(0.0, 2.0)] == [0.0, 0.0]
+    assert [each.item() for each in slope(2.0, 0.0)] == pytest.approx([0.0, np.log(2.0)])
+    assert grad(grad(lambda x, y: x**y))(0.0, 2.0).item() == 2.0
+    assert grad(grad(grad(lambda x, y: x**y)))(0.0, 3.0).item() == 6.0
+
+
+def test_integers_have_no_negative_powers():
+    """There is no integer that is a half."""
+    with pytest.raises(DavinciError) as caught:
+        ops.pow(Tensor([2]), Tensor([-1]))
+    assert str(caught.value) == (
+        "pow: an integer int32[1] is raised to -1\n"
+        "  rule: integers have integers as powers\n"
+        "  next: cast the base to a float"
+    )
+
+
+def test_the_gradient_of_a_product_with_a_zero_is_the_product_of_the_others():
+    """Nothing is divided by what may be zero."""
+    slopes = grad(ops.reduce_prod)(Tensor([2.0, 0.0, 3.0, 5.0, 1.0]))
+    assert slopes.numpy().tolist() == [0.0, 30.0, 0.0, 0.0, 0.0]
+
+
+def test_vectors_are_rows_on_the_left_and_columns_on_the_right():
+    """`@` takes vectors, matrices and batches as NumPy does."""
+    generator = np.random.default_rng(1)
+    shapes = [
+        ((3,), (3,)),
+        ((3,), (3, 2)),
+        ((4, 3), (3,)),
+        ((2, 4, 3), (3,)),
+        ((3,), (2, 3, 4)),
+        ((5, 1, 2, 3), (4, 3, 2)),
+    ]
+    for left, right in shapes:
+        a, b = generator.normal(size=left), generator.normal(size=right)
+        np.testing.assert_allclose((Tensor(a) @ Tensor(b)).numpy(), a @ b, rtol=1e-12)
+        np.testing.assert_allclose((a @ Tensor(b)).numpy(), a @ b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_what_is_packed_comes_apart_again(axis):
+    """Splitting undoes concat, pack stacks as NumPy does, tile repeats and flip turns around."""
+    x = np.arange(12.0).reshape(3, 4)
+    y = Tensor(x)
+    np.testing.assert_array_equal(ops.pack([y, -y], axis).numpy(), np.stack([x, -x], axis))
+    parts = ops.split(ops.concat([y, -y], axis), 2, axis)
+    np.testing.assert_array_equal(parts[1].numpy(), -x)
+    np.testing.assert_array_equal(ops.flip(y, axis).numpy(), np.flip(x, axis))
+    np.testing.assert_array_equal(ops.tile(y, (2, 1, 3)).numpy(), np.tile(x, (2, 1, 3)))
+    assert ops.squeeze(ops.expand_dims(y, axis)).shape == x.shape
+
+
+def test_truths_combine():
+    """& | ^ ~, and what holds for all or any."""
+    x = Tensor([-2.0, 0.0, 0.5])
+    inside = (x > -1) & (x < 1)
+    found = inside, ~inside | (x == 0), inside ^ (x > 0), inside.all(), inside.any()
+    wanted = [[False, True, True], [True, True, False], [False, True, False], False, True]
+    assert [each.numpy().tolist() for each in found] == wanted
+    with pytest.raises(DavinciError) as caught:
+        Tensor([1]) & Tensor([2])
+    assert str(caught.value) == (
+        "logical_and: int32[1] is not boolean\n"
+        "  rule: it combines truths\n"
+        "  next: compare it first, such as x != 0"
+    )
+
+
+def test_half_precision_functions_are_rounded_once():
+    """They are computed in float32, also bfloat16."""
+    x = np.linspace(-2, 2, 41).astype(np.float16)
+    np.testing.assert_array_equal(
+        ops.tanh(Tensor(x)).numpy(), np.tanh(x.astype(np.float32)).astype(np.float16)
+    )
+    assert str(ops.erf(Tensor([0.5], "bfloat16")).dtype) == "bfloat16"
+
+
+def test_the_function_of_the_normal_distribution():
+    """gelu(1) is the probability of less than one standard deviation."""
+    assert ops.gelu(Tensor(1.0)).item() == pytest.approx(0.8413447)
+    assert ops.gelu(Tensor(-30.0)).item() == 0.0
+
+
+def test_the_gradient_of_a_part_holds_no_constant_of_the_size_of_the_whole():
+    """Zeros are made when they are needed, so that programs with large tables stay small."""
+    builder = Builder()
+    table = builder.param(parse_type("float32[1000, 1000]"))
+    func = differentiate(builder.finish("f", [ops.reduce_sum(table[3])]), [0])
+    assert len(str(func)) < 1000
+    assert evaluate(func, [np.ones((1000, 1000), np.float32)])[0].sum() == 1000
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: ops.concat([Tensor([[1.0]]), Tensor([[1.0, 2.0]])]),
+            "concat: float32[1, 1] and float32[1, 2] differ in more than axis 0",
+        ),
+        (lambda: ops.concat([]), "concat: there is nothing to put together; give it one tensor at least"),
+        (lambda: ops.pack([]), "pack: there is nothing to put together; give it one tensor at least"),
+        (
+            lambda: ops.split(Tensor([1.0, 2.0, 3.0]), 2),
+            "split: axis 0 of length 3 does not come apart in 2 equal parts",
+        ),
+        (
+            lambda: ops.split(Tensor([1.0, 2.0, 3.0]), (1, 1)),
+            "split: parts [1, 1] have 2 of 3 along axis 0",
+        ),
+        (lambda: ops.squeeze(Tensor([1.0, 2.0]), 0), "squeeze: axis 0 of float32[2] must have length 1"),
+        (
+            lambda: ops.pad(Tensor([1.0]), ((1, -1),)),
+            "pad: widths ((1, -1),) must be (before, after), not negative, for each axis of float32[1]",
+        ),
+        (
+            lambda: Tensor(1.0) @ Tensor([1.0]),
+            "() @ (1,): a scalar has no axis to sum over; multiply with *",
+        ),
+        (
+            lambda: ops.matmul(Tensor(np.ones((2, 1, 1))), Tensor(np.ones((3, 1, 1)))),
+            "matmul: the batches: float64[2] and float64[3] do not broadcast; "
+            "lengths must be equal or 1, from the right",
+        ),
+        (
+            lambda: ops.index_update(Tensor([1.0, 2.0]), Tensor([1.0, 2.0, 3.0]), spec=(("slice", 0, 2, 1),)),
+            "index_update: float32[3] and float32[2] do not broadcast; "
+            "lengths must be equal or 1, from the right",
+        ),
+        (lambda: ops.full((2, -1), 0.0), "full: shape (2, -1) has a negative length"),
+    ],
+)
+def test_operators_refuse_what_does_not_fit(call, message):
+    """One clear message with the shapes."""
+    with pytest.raises(DavinciError) as caught:
+        call()
+    assert str(caught.value) == message
