@@ -19,7 +19,11 @@ from framework.ops.shapes import broadcast, normalize_axis, require, sum_to
 def _reshape_infer(x: TensorType, /, shape: tuple[int, ...]) -> TensorType:
     require(
         math.prod(shape) == x.size and min(shape, default=0) >= 0,
-        f"reshape: {x} has {x.size} elements, shape {shape} has {math.prod(shape)}",
+        "reshape: {} has {} elements, shape {} has {}",
+        x,
+        x.size,
+        shape,
+        math.prod(shape),
     )
     return x.with_shape(shape)
 
@@ -50,7 +54,10 @@ reshape: Op = Op(
 
 def _transpose_infer(x: TensorType, /, perm: tuple[int, ...]) -> TensorType:
     require(
-        sorted(perm) == list(range(x.ndim)), f"transpose: perm {perm} is no permutation of the axes of {x}"
+        sorted(perm) == list(range(x.ndim)),
+        "transpose: perm {} is no permutation of the axes of {}",
+        perm,
+        x,
     )
     return x.with_shape(tuple(x.shape[axis] for axis in perm))
 
@@ -81,7 +88,7 @@ transpose = Op(
 
 def _broadcast_infer(x: TensorType, /, shape: tuple[int, ...]) -> TensorType:
     found = broadcast("broadcast_to", x, x.with_shape(shape))
-    require(found == shape, f"broadcast_to: {x} does not broadcast to {shape}")
+    require(found == shape, "broadcast_to: {} does not broadcast to {}", x, shape)
     return x.with_shape(shape)
 
 

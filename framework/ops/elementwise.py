@@ -33,20 +33,23 @@ def floating(name: str) -> Callable[[TensorType], TensorType]:
     return infer
 
 
-def _quotient(a: TensorType, b: TensorType, /) -> TensorType:
-    require(a.dtype.is_float, f"div: {a} is not of a float dtype; cast it first, or use floor_div")
-    return meeting("div")(a, b)
-
-
 def meeting(name: str, result: str | None = None) -> Callable[[TensorType, TensorType], TensorType]:
     """Return the inference of an operator that broadcasts two inputs; `result` is a dtype of its own."""
 
     def infer(a: TensorType, b: TensorType, /) -> TensorType:
-        require(a.dtype == b.dtype, f"{name}: {a} and {b} differ in dtype; cast one of them")
+        require(a.dtype == b.dtype, "{}: {} and {} differ in dtype; cast one of them", name, a, b)
         shape = broadcast(name, a, b)
         return TensorType(shape, a.dtype if result is None else dtypes.dtype(result))
 
     return infer
+
+
+_meeting_of_div = meeting("div")
+
+
+def _quotient(a: TensorType, b: TensorType, /) -> TensorType:
+    require(a.dtype.is_float, "div: {} is not of a float dtype; cast it first, or use floor_div", a)
+    return _meeting_of_div(a, b)
 
 
 def keeping(function: Callable[..., Any]) -> Callable[..., Array]:
@@ -249,7 +252,7 @@ abs = Op(
 
 
 def _relu_grad_infer(dy: TensorType, y: TensorType, /) -> TensorType:
-    require(dy == y, f"relu_grad: dy {dy} and y {y} must have one type")
+    require(dy == y, "relu_grad: dy {} and y {} must have one type", dy, y)
     return dy
 
 
@@ -276,8 +279,8 @@ relu_grad: Op = Op(
 
 
 def _select_infer(cond: TensorType, x: TensorType, y: TensorType, /) -> TensorType:
-    require(cond.dtype == dtypes.bool_, f"select: the condition is {cond}, it must be boolean")
-    require(x.dtype == y.dtype, f"select: {x} and {y} differ in dtype; cast one of them")
+    require(cond.dtype == dtypes.bool_, "select: the condition is {}, it must be boolean", cond)
+    require(x.dtype == y.dtype, "select: {} and {} differ in dtype; cast one of them", x, y)
     return TensorType(broadcast("select", cond, x, y), x.dtype)
 
 

@@ -74,11 +74,10 @@ _NUMBER = TensorType.of(np.zeros((), np.int64))
 def normalized(name: str, spec: Any, x: TensorType) -> Spec:
     """Return a spec with an item per axis, ints counted from the left and slices cut to the axis."""
     used = sum(item is not None and item != "..." for item in spec)
-    require(
-        used <= x.ndim,
-        f"{name}: {used} indices for {x}, which has {x.ndim} axes\n  next: leave out {used - x.ndim}",
-    )
-    require(spec.count("...") <= 1, f"{name}: an index has one `...` at most, found {spec.count('...')}")
+    message = "{}: {} indices for {}, which has {} axes\n  next: leave out {}"
+    require(used <= x.ndim, message, name, used, x, x.ndim, used - x.ndim)
+    rests = spec.count("...")
+    require(rests <= 1, "{}: an index has one `...` at most, found {}", name, rests)
     if "..." not in spec:
         spec = (*spec, "...")
     at = spec.index("...")
@@ -95,7 +94,7 @@ def _normal(name: str, item: Any, x: TensorType, axis: int) -> Any:
         return item % length
     if item[0] == "at":
         return item
-    require(item[3] != 0, f"{name}: a slice of {x} has step 0; it must go forward or backward")
+    require(item[3] != 0, "{}: a slice of {} has step 0; it must go forward or backward", name, x)
     start, stop, step = slice(*item[1:]).indices(length)
     if len(range(start, stop, step)) == length and step == 1:
         return FULL
@@ -134,10 +133,8 @@ def _check_inside(name: str, index: Array, axis: int, shape: tuple[int, ...]) ->
 
 def _check_indices(name: str, indices: Types) -> None:
     for each in indices:
-        require(
-            not each.dtype.is_float and each.dtype.name != "bool",
-            f"{name}: an index is {each}, it must be integers",
-        )
+        is_whole = not each.dtype.is_float and each.dtype.name != "bool"
+        require(is_whole, "{}: an index is {}, it must be integers", name, each)
 
 
 def _index_infer(x: TensorType, /, *indices: TensorType, spec: Spec) -> TensorType:

@@ -48,13 +48,15 @@ def meeting_dtype(values: Sequence[Any], *, floats: bool, counts: bool) -> DType
 
     With `floats` integers become floats. With `counts` truths among numbers count as integers, as in Python.
     """
-    strong = [found for each in values if (found := strong_dtype(each)) is not None]
-    weakest = BOOL if strong else max((INT if counts else BOOL, FLOAT if floats else BOOL))
-    widest = max((kind(each) for each in values if strong_dtype(each) is None), default=BOOL)
-    widest = max(widest, weakest)
+    known = [strong_dtype(each) for each in values]
+    strong = [each for each in known if each is not None]
+    widest = max(
+        (kind(each) for each, found in zip(values, known, strict=True) if found is None), default=BOOL
+    )
     if not strong:
+        weakest = FLOAT if floats else INT if counts else BOOL
         is_symbolic = any(isinstance(each, Sym) for each in values)
-        return (WEAK if is_symbolic else EAGER)[widest]
+        return (WEAK if is_symbolic else EAGER)[max(widest, weakest)]
     found = reduce(promote, strong)
     if not found.is_float and (floats or widest == FLOAT):
         return float32

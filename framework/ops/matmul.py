@@ -41,18 +41,20 @@ def _infer(
     transpose_b: bool = False,
     out_dtype: str | None = None,
 ) -> TensorType:
-    require(
-        min(a.ndim, b.ndim) >= MATRIX,
-        f"matmul: {a} and {b} must be matrices, or batches of matrices",
-    )
+    require(min(a.ndim, b.ndim) >= MATRIX, "matmul: {} and {} must be matrices, or batches of matrices", a, b)
     batch = broadcast("matmul: the batches", a.with_shape(a.shape[:-2]), b.with_shape(b.shape[:-2]))
-    require(a.dtype == b.dtype, f"matmul: {a} and {b} differ in dtype; cast one of them")
+    require(a.dtype == b.dtype, "matmul: {} and {} differ in dtype; cast one of them", a, b)
     m, k_of_a = reversed(a.shape[-2:]) if transpose_a else a.shape[-2:]
     k_of_b, n = reversed(b.shape[-2:]) if transpose_b else b.shape[-2:]
     require(
         k_of_a == k_of_b,
-        f"matmul: {a}{' transposed' * transpose_a} and {b}{' transposed' * transpose_b} "
-        f"do not match: k is {k_of_a} on the left and {k_of_b} on the right",
+        "matmul: {}{} and {}{} do not match: k is {} on the left and {} on the right",
+        a,
+        " transposed" * transpose_a,
+        b,
+        " transposed" * transpose_b,
+        k_of_a,
+        k_of_b,
     )
     return TensorType((*batch, m, n), dtype(out_dtype or a.dtype))
 
@@ -97,7 +99,7 @@ matmul: Op = Op(
 
 def _bias_infer(x: TensorType, b: TensorType, /, axis: int = -1) -> TensorType:
     wanted = TensorType((x.shape[axis_of("bias_add", axis, x)],), x.dtype)
-    require(b == wanted, f"bias_add: bias {b} must be {wanted} to add to axis {axis} of {x}")
+    require(b == wanted, "bias_add: bias {} must be {} to add to axis {} of {}", b, wanted, axis, x)
     return x
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from davinci_sim.errors import DavinciError, InternalError
 from framework.dtypes import DType
-from framework.ir.builder import Sym, innermost
+from framework.ir.builder import Builder, Sym, innermost
 from framework.ir.nodes import Attr, Attrs
 from framework.ir.registry import OPERATORS
 from framework.ir.types import TensorType
@@ -138,23 +138,40 @@ class Op:
         """Compute on Tensors, or emit a binding when an input is symbolic."""
         inputs, attrs = self.bind(args, kwargs)
         builder = innermost(inputs)
-        dtypes = self._dtypes(inputs)
         if builder is None:
-            arrays = [_eager(each, dtype) for each, dtype in zip(inputs, dtypes, strict=True)]
-            attrs = self.normalized(tuple(TensorType.of(each) for each in arrays), attrs)
-            self.infer_types([TensorType.of(each) for each in arrays], attrs)
-            outputs: Sequence[Any] = [Tensor.wrap(each) for each in self.run(arrays, attrs)]
+            outputs: Sequence[Any] = self._compute(inputs, attrs)
+        elif self._fit(inputs):
+            types = tuple(each.type for each in inputs)
+            outputs = builder.emit(self.name, inputs, self.normalized(types, attrs))
         else:
-            values = [
-                _symbolic(builder.value(each, dtype), dtype)
-                for each, dtype in zip(inputs, dtypes, strict=True)
-            ]
-            outputs = builder.emit(
-                self.name, values, self.normalized(tuple(each.type for each in values), attrs)
-            )
-            if self.name != "cast" and is_weak([inputs[position] for position in self._meeting(inputs)]):
-                outputs = [_weakened(each) for each in outputs]
+            outputs = self._emit(builder, inputs, attrs)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _compute(self, inputs: list[Any], attrs: dict[str, Any]) -> list[Tensor]:
+        """Return the outputs for inputs that are all known."""
+        arrays = [_eager(each, dtype) for each, dtype in zip(inputs, self._dtypes(inputs), strict=True)]
+        types = tuple(TensorType.of(each) for each in arrays)
+        attrs = self.normalized(types, attrs)
+        self.infer_types(types, attrs)
+        return [Tensor.wrap(each) for each in self.run(arrays, attrs)]
+
+    def _emit(self, builder: Builder, inputs: list[Any], attrs: dict[str, Any]) -> Sequence[Sym]:
+        """Write a binding, and before it the casts that it takes for the inputs to meet."""
+        dtypes = zip(inputs, self._dtypes(inputs), strict=True)
+        values = [_symbolic(builder.value(each, dtype), dtype) for each, dtype in dtypes]
+        types = tuple(each.type for each in values)
+        outputs = builder.emit(self.name, values, self.normalized(types, attrs))
+        are_numbers = is_weak([inputs[position] for position in self._meeting(inputs)])
+        return [_weakened(each) for each in outputs] if are_numbers and self.name != "cast" else outputs
+
+    def _fit(self, inputs: list[Any]) -> bool:
+        """Tell, quickly, whether inputs are symbolic tensors of one dtype, which nothing is to be done to."""
+        dtype: DType | None = None
+        for each in inputs:
+            if type(each) is not Sym or each.weak or each.type.dtype is not (dtype or each.type.dtype):
+                return False
+            dtype = each.type.dtype
+        return dtype is None or dtype.is_float or not self.floats
 
     def infer_types(self, types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
         """Return the types of the outputs."""
@@ -180,7 +197,22 @@ class Op:
         """Return the inputs and the attributes of a call; several inputs may come as one list."""
         if self.is_variadic and len(self.input_names) == 1 and args and isinstance(args[0], (list, tuple)):
             args, further = args[0], args[1:]
-            kwargs = {**dict(zip(self._attributes, further, strict=False)), **kwargs}
+            kwargs = {**dict(zip(self._defaults, further, strict=False)), **kwargs}
+        defaults = self._defaults
+        count, most = len(self.input_names), len(self.input_names) + len(defaults)
+        if self.is_variadic:
+            count = most = max(len(args), count - 1)
+        if not (count <= len(args) <= most and kwargs.keys() <= defaults.keys()):
+            return self._bind_by_signature(args, kwargs)
+        attrs = {**defaults, **dict(zip(defaults, args[count:], strict=False)), **kwargs}
+        if any(each is _MISSING for each in attrs.values()):
+            return self._bind_by_signature(args, kwargs)
+        return list(args[:count]), attrs
+
+    def _bind_by_signature(
+        self, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Bind inputs that are given by name, or that may be any number; refuse what does not fit."""
         named = {key: kwargs.pop(key) for key in self.input_names[len(args) :] if key in kwargs}
         args = (*args, *(named[key] for key in self.input_names[len(args) :] if key in named))
         try:
@@ -200,8 +232,10 @@ class Op:
         return f"({', '.join(self.signature.parameters)})"
 
     @cached_property
-    def _attributes(self) -> list[str]:
-        return [name for name in self.signature.parameters if name not in self.input_names]
+    def _defaults(self) -> dict[str, Any]:
+        """Return the attributes with their defaults."""
+        parameters = self.signature.parameters.items()
+        return {name: each.default for name, each in parameters if name not in self.input_names}
 
     def _meeting(self, inputs: Sequence[Any]) -> Sequence[int]:
         """Return the positions of the inputs that meet in one dtype."""
@@ -223,6 +257,7 @@ class Op:
         return meeting_dtype(values, floats=self.floats, counts=self.counts)
 
 
+_MISSING = inspect.Parameter.empty
 _ANY = inspect.Parameter.VAR_POSITIONAL
 _INPUTS = (inspect.Parameter.POSITIONAL_ONLY, _ANY)
 

@@ -14,6 +14,8 @@ from framework.ir.types import TensorType
 
 def broadcast(name: str, *types: TensorType) -> tuple[int, ...]:
     """Return the shape that all types broadcast to by NumPy's rule."""
+    if all(each.shape == types[0].shape for each in types):
+        return types[0].shape
     try:
         return tuple(int(size) for size in np.broadcast_shapes(*(each.shape for each in types)))
     except ValueError:
@@ -23,16 +25,21 @@ def broadcast(name: str, *types: TensorType) -> tuple[int, ...]:
         ) from None
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise ShapeMismatch unless the condition holds."""
+def require(condition: bool, message: str, *shown: Any) -> None:
+    """Raise ShapeMismatch unless the condition holds; what is shown fills the braces of the message."""
     if not condition:
-        raise ShapeMismatch(message)
+        raise ShapeMismatch(message.format(*shown) if shown else message)
 
 
 def axis_of(name: str, axis: int, type_: TensorType) -> int:
     """Return the axis counted from the left."""
     require(
-        -type_.ndim <= axis < type_.ndim, f"{name}: axis {axis} is outside {type_} with {type_.ndim} axes"
+        -type_.ndim <= axis < type_.ndim,
+        "{}: axis {} is outside {} with {} axes",
+        name,
+        axis,
+        type_,
+        type_.ndim,
     )
     return axis % type_.ndim
 
