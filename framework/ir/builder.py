@@ -6,7 +6,9 @@ a binding, so Python code over Syms (gradient rules, library layers) writes IR.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -107,8 +109,11 @@ class Builder:
 
     def constant(self, value: Any, dtype: DType | None = None) -> Sym:
         """Return a constant: a tensor, an array or a number."""
-        array = Tensor(value, dtype).numpy()
-        return Sym(self, Const.of(array))
+        if isinstance(value, float):
+            return Sym(self, _number(value, math.copysign(1.0, value), dtype))
+        if isinstance(value, int):
+            return Sym(self, _number(value, 1.0, dtype))
+        return Sym(self, Const.of(Tensor(value, dtype).numpy()))
 
     def parameter(self, parameter: Parameter) -> Sym:
         """Return the value of a Parameter, which becomes a parameter of the outermost Func."""
@@ -229,6 +234,12 @@ class Builder:
 
     def _name(self) -> str:
         return next(name for name in map(str, self._fresh) if name not in self._used_names)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _number(value: float, sign: float, dtype: DType | None) -> Const:
+    """Return the constant of a number; the sign tells zeros apart, which are equal."""
+    return Const.of(Tensor(value, dtype).numpy())
 
 
 def innermost(values: Sequence[Any]) -> Builder | None:
