@@ -32,6 +32,8 @@ class HostFunction:
         self.names = {"__name__": self.file, "__loader__": self, **program.module.names}
         exec(compile(self.source, self.file, "exec"), self.names)
         self.run = self.names[label]
+        for loop in program.hot:
+            loop.python = self.names[loop.label]
         self.may_nest = program.may_nest
         self.params = func.params
         self.expected = [(param.tensor.shape, param.tensor.dtype.numpy) for param in func.params]

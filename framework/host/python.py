@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from framework.host import runtime
+from framework.host.native.kinds import NotNative
+from framework.host.native.loop import HotLoop
+from framework.host.native.source import native_source
 from framework.host.operators import expression, is_identity
 from framework.host.structure import Around, Recursion, Target, is_light, last_uses, resolve
 from framework.host.writer import Code, Module, spelled
@@ -36,6 +39,7 @@ class Program:
         self.module = Module()
         self.recursion = Recursion()
         self.may_nest = False
+        self.hot: list[HotLoop] = []
         self._labels: dict[Any, str] = {}
         self._waiting: list[Callable[[], None]] = []
 
@@ -54,6 +58,28 @@ class Program:
             label = self._labels[key] = f"f{len(self._labels)}_{spelled(func.name)}"
             self._waiting.append(lambda: self._define(label, func, around, captured))
         return self._labels[key]
+
+    def hot_loop(self, binding: Binding, around: Around) -> str | None:
+        """Return the name of a loop that may become machine code, None for one that cannot."""
+        try:
+            source = native_source(binding)
+        except NotNative:
+            return None
+        loop = HotLoop(f"loop{len(self.hot)}", source)
+        self.hot.append(loop)
+        self._waiting.append(lambda: self._define_loop(loop.label, binding, around))
+        return self.module.name("L", loop.label, loop)
+
+    def _define_loop(self, label: str, binding: Binding, around: Around) -> None:
+        """Write a loop that counts its turns down, and gives up at none: see `HotLoop`."""
+        writer = Writer(self, Code(binding.op), turns_left="h")
+        inputs = [writer.code.fresh("p") for _ in binding.inputs]
+        with writer.code.block(f"def {label}({', '.join(['h', *inputs])}):"):
+            writer.code.source = binding.source
+            outputs = writer.binding(binding, inputs, around)
+            writer.code.write("if not h: return None")
+            writer.code.write(f"return {', '.join(['h', *outputs])}")
+        self.module.add(writer.code)
 
     def _define(self, label: str, func: Func, around: Around, captured: int | None) -> None:
         recurs = self.recursion.is_recursive(func)
@@ -78,8 +104,9 @@ class Program:
 class Writer:
     """Writes the body of one `def`; values are known by the Python names that they have there."""
 
-    def __init__(self, program: Program, code: Code) -> None:
-        """Write to this code."""
+    def __init__(self, program: Program, code: Code, turns_left: str = "") -> None:
+        """Write to this code; loops in it count down the turns left, if there is a name for them."""
+        self.turns_left = turns_left
         self.program = program
         self.module = program.module
         self.code = code
@@ -155,6 +182,22 @@ class Writer:
         self.code.assign(targets, results)
         self.drop(owned & set(results))
 
+    def hot(self, binding: Binding, inputs: list[str], around: Around) -> list[str] | None:
+        """Write a call of a loop that may become machine code; return None if that cannot be."""
+        name = None if self.turns_left else self.program.hot_loop(binding, around)
+        return None if name is None else self.define(binding, f"{name}({', '.join(inputs)})")
+
+    def count_turn(self) -> None:
+        """Write that a turn is taken, and that there is none if none is left."""
+        if self.turns_left:
+            self.code.write(f"if not {self.turns_left}: break")
+            self.code.write(f"{self.turns_left} -= 1")
+
+    def leave(self) -> None:
+        """Write, behind a loop, that the one around it ends too when no turns are left."""
+        if self.turns_left and self.code.depth > 1:
+            self.code.write(f"if not {self.turns_left}: break")
+
     def run_time(self, name: str) -> str:
         """Return the name of a function of the run time."""
         return self.module.name("R", name, getattr(runtime, name))
@@ -180,16 +223,24 @@ def _if(self: Writer, binding: Binding, inputs: list[str], around: Around) -> li
 
 
 def _while(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
+    found = self.hot(binding, inputs, around)
+    if found is not None:
+        return found
     state, invariants = _loop_start(self, binding, inputs)
     stacks = _empty_stacks(self, binding)
     with self.code.block("while True:"):
         (condition,), _ = self.part(binding.attrs["cond"], [*state, *invariants], around)
         self.code.write(f"if not {condition}: break")
+        self.count_turn()
         _turn(self, self.part(binding.attrs["body"], [*state, *invariants], around), state, stacks)
+    self.leave()
     return [*state, *stacks]
 
 
 def _scan(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
+    found = self.hot(binding, inputs, around)
+    if found is not None:
+        return found
     count = _number(binding, "stacks")
     given, rest = inputs[:count], inputs[count:]
     elements = [self.code.fresh("e") for _ in given]
@@ -200,11 +251,13 @@ def _scan(self: Writer, binding: Binding, inputs: list[str], around: Around) -> 
         sources = [f"reversed({each})" for each in sources]
     over = sources[0] if count == 1 else f"zip({', '.join(sources)})"
     with self.code.block(f"for {', '.join(elements)} in {over}:"):
+        self.count_turn()
         part = self.part(binding.attrs["body"], [*elements, *state, *invariants], around)
         _turn(self, part, state, stacks)
     if binding.attrs["reverse"]:
         for stack in stacks:
             self.code.write(f"{stack}.reverse()")
+    self.leave()
     return [*state, *stacks]
 
 

@@ -31,13 +31,16 @@ def aligned(stacks: Sequence[Sequence[Value]], zero: Sequence[Value]) -> tuple[S
 
 
 def accumulated(a: Value, b: Value) -> Value:
-    """Return the sum of two cotangents of one type; an empty stack and None are zero."""
-    if isinstance(a, np.ndarray | np.generic):
+    """Return the sum of two cotangents of one type; an empty stack and None are zero.
+
+    A stack of scalars is an array if machine code has made it, else a list.
+    """
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, np.ndarray | np.generic) and np.shape(a) == np.shape(b):
         return a + b
-    if a is None or len(a) == 0:
-        return b
-    if b is None or len(b) == 0:
-        return a
+    if len(a) == 0 or len(b) == 0:
+        return a if len(b) == 0 else b
     found = [accumulated(x, y) for x, y in zip(a, b, strict=True)]
     return tuple(found) if isinstance(a, tuple) else found
 

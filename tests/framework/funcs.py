@@ -36,35 +36,42 @@ def arguments(seed: int = 1) -> list[np.ndarray]:
     ]
 
 
-def funcs(depth: int = 2, *, values: bool = True, kinds: tuple[str, ...] = ()) -> st.SearchStrategy[Func]:
-    """Random Funcs of (x float64[], t float32[2, 3], n int64[]) -> the same types.
+def funcs(depth: int = 2, kinds: tuple[str, ...] = (), scalars: bool = False) -> st.SearchStrategy[Func]:
+    """Random Funcs of (x float64[], t float32[2, 3], n int64[]) -> the same types, t left out with `scalars`.
 
-    Branches, loops, scans over what loops saved, calls and recursion, nested to a depth; with `values` also
-    functions as values and their cotangents. `kinds` limits which of `KINDS` there are.
+    Branches, loops, scans over what loops saved, calls and recursion, functions as values and their
+    cotangents, nested to a depth; `kinds` limits which of `KINDS` there are. With `scalars` all is 0-d.
     """
-    chosen = kinds or tuple(KINDS if values else [kind for kind in KINDS if kind not in ("function", "env")])
-    return _funcs(depth, chosen)
+    plain = (SCALAR, COUNT) if scalars else PLAIN
+    return _funcs(depth, kinds or tuple(KINDS), plain)
 
 
 @st.composite
-def _funcs(draw: Any, depth: int, kinds: tuple[str, ...]) -> Func:
-    author = Author(draw, kinds, Builder())
-    for type_, name in zip(PLAIN, ("x", "t", "n"), strict=True):
-        author.add(author.builder.param(type_, name))
+def _funcs(draw: Any, depth: int, kinds: tuple[str, ...], plain: tuple[Type, ...]) -> Func:
+    author = Author(draw, kinds, Builder(), plain)
+    params = [author.builder.param(type_, name) for type_, name in zip(PLAIN, ("x", "t", "n"), strict=True)]
+    author.add(*(each for each in params if each.atom.type in plain))
     author.write(depth)
-    return author.builder.finish("random", [author.pick(each) for each in PLAIN])
+    return author.builder.finish("random", [author.pick(each) for each in plain])
 
 
 class Author:
     """Writes random bindings into a Builder, over the values that it can see there."""
 
-    def __init__(self, draw: Any, kinds: tuple[str, ...], builder: Builder, outer: Author | None = None):
-        self.draw, self.kinds, self.builder = draw, kinds, builder
-        self.seen: list[Sym] = [] if outer is None else list(outer.seen)
+    def __init__(self, draw: Any, kinds: tuple[str, ...], builder: Builder, plain: tuple[Type, ...]) -> None:
+        """See nothing yet; `plain` are the types that operators work on."""
+        self.draw, self.kinds, self.builder, self.plain = draw, kinds, builder, plain
+        self.seen: list[Sym] = []
 
     def inside(self) -> Author:
         """Return the author of a part: it sees what this one sees."""
-        return Author(self.draw, self.kinds, Builder(self.builder), self)
+        inner = Author(self.draw, self.kinds, Builder(self.builder), self.plain)
+        inner.add(*self.seen)
+        return inner
+
+    def apart(self) -> Author:
+        """Return the author of a Func of its own."""
+        return Author(self.draw, self.kinds, Builder(), self.plain)
 
     def add(self, *values: Sym) -> None:
         """Let further values be used."""
@@ -115,7 +122,7 @@ def _is_data(type_: Type) -> bool:
 
 
 def _op(author: Author, _: int) -> None:
-    type_ = author.choice(PLAIN)
+    type_ = author.choice(author.plain)
     a, b = author.pick(type_), author.pick(type_)
     makers: list[Callable[[], Any]] = [
         lambda: author.choice(BINARY)(a, b),
@@ -129,14 +136,14 @@ def _op(author: Author, _: int) -> None:
 
 def _branch(author: Author, depth: int) -> None:
     condition = author.choice(COMPARE)(author.pick(SCALAR), author.constant(author.choice([-1.0, 0.0, 0.5])))
-    types = (author.choice(PLAIN), *author.some(author.has(lambda each: each != TRUTH), 2))
+    types = (author.choice(author.plain), *author.some(author.has(lambda each: each != TRUTH), 2))
     then, orelse = (author.part(name, (), types, depth) for name in ("then", "orelse"))
     author.add(*branch(author.builder, condition, then, orelse))
 
 
 def _loop(author: Author, depth: int, saves: int = 0) -> None:
     """Write a loop of at most three turns that saves so many values at least."""
-    types = (COUNT, *author.some(list(PLAIN), 2))
+    types = (COUNT, *author.some(list(author.plain), 2))
     init = [author.constant(0), *(author.pick(each) for each in types[1:])]
     most = author.choice([author.constant(author.number(0, 3)), author.pick(COUNT)])
     tested = author.inside()
@@ -159,7 +166,7 @@ def _scan(author: Author, depth: int) -> None:
     given = [author.pick(author.choice(stacks))]
     if author.draw(st.booleans()):  # empty beside another: zeros
         given.append(author.builder.bind(NOTHING, [], {"type": str(given[0].atom.type)})[0])
-    types = (author.choice(PLAIN), *author.some(list(PLAIN), 1))
+    types = (author.choice(author.plain), *author.some(list(author.plain), 1))
     inner = author.inside()
     for each in given:
         inner.add(inner.builder.param(each.atom.type.element))
@@ -191,7 +198,7 @@ def _recursion(author: Author, depth: int) -> None:
     types = (COUNT, SCALAR, TENSOR)
     name = f"recursive{author.builder._name()}"
     known = {name: (types, types)}
-    inner = Author(author.draw, author.kinds, Builder())
+    inner = author.apart()
     params = [inner.builder.param(each) for each in types]
     inner.add(*params)
     then = inner.inside()
@@ -210,12 +217,12 @@ def _recursion(author: Author, depth: int) -> None:
 
 def _shared(author: Author, depth: int) -> None:
     """Write two calls of one Func."""
-    inner = Author(author.draw, author.kinds, Builder())
-    inner.add(*(inner.builder.param(each) for each in PLAIN))
+    inner = author.apart()
+    inner.add(*(inner.builder.param(each) for each in author.plain))
     inner.write(depth)
-    func = inner.builder.finish("shared", [inner.pick(each) for each in PLAIN])
+    func = inner.builder.finish("shared", [inner.pick(each) for each in author.plain])
     for _ in range(2):
-        author.add(*author.builder.call(func, [author.pick(each) for each in PLAIN]))
+        author.add(*author.builder.call(func, [author.pick(each) for each in author.plain]))
 
 
 KINDS: dict[str, Callable[[Author, int], None]] = {

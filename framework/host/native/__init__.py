@@ -1,0 +1,1 @@
+"""Machine code for loops whose values are scalars, and stacks of what they save."""

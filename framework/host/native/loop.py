@@ -1,0 +1,79 @@
+"""A loop of scalars that starts in Python, and goes on as machine code once it has turned out to be hot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from framework.host.native.source import NativeSource
+from framework.host.native.ufuncs import loop_of
+from framework.host.operators import UFUNCS
+
+PATIENCE = 20_000
+"""Turns that a loop may take in Python, all its runs together, before it is compiled, which takes a second."""
+WITHOUT_END = -1
+
+
+class HotLoop:
+    """A loop as a function; it has no effects, so that it may be started again as machine code.
+
+    `python(turns, ...)` runs it for at most so many turns and returns how many are left with the results, or
+    None when there were none left. Machine code that meets a check that fails leaves the error to Python.
+    """
+
+    def __init__(self, label: str, source: NativeSource) -> None:
+        """Take the name of the loop in Python's source, and its source for Numba."""
+        self.label = label
+        self.source = source
+        self.turns_left = PATIENCE
+        self.python: Callable[..., Any] = _unbound
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the results of the loop, one value or a tuple."""
+        if self.turns_left:
+            found = self.python(self.turns_left, *inputs)
+            self.turns_left = 0 if found is None else found[0]
+            if found is not None:
+                return self._given(found[1:])
+        results = self._run(inputs)
+        if results is None:
+            results = self.python(WITHOUT_END, *inputs)[1:]
+        return self._given(results)
+
+    @cached_property
+    def machine_code(self) -> Callable[..., Any]:
+        """Return the compiled function."""
+        from framework.host.native.files import compiled
+
+        return compiled(self.source)
+
+    @cached_property
+    def loops(self) -> np.ndarray[Any, Any]:
+        """Return the addresses of the ufuncs' loops that the machine code calls."""
+        found = [loop_of(UFUNCS[op], dtype) for op, dtype in self.source.ufuncs]
+        return np.array(found, np.int64).reshape(-1, 2)
+
+    def _run(self, inputs: Sequence[Any]) -> list[Any] | None:
+        """Return the results of the machine code, None when a check fails."""
+        parts = [
+            part for kind, each in zip(self.source.inputs, inputs, strict=True) for part in kind.packed(each)
+        ]
+        failed, *found = self.machine_code(self.loops, *parts)
+        if failed:
+            return None
+        results, at = [], 0
+        for kind in self.source.outputs:
+            count = len(kind.signature)
+            results.append(kind.unpacked(found[at : at + count]))
+            at += count
+        return results
+
+    def _given(self, results: Sequence[Any]) -> Any:
+        return results[0] if len(results) == 1 else results
+
+
+def _unbound(*_: Any) -> Any:
+    raise AssertionError("the loop's Python is bound when its source is compiled")

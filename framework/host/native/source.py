@@ -1,0 +1,268 @@
+"""From a loop of scalars to source that Numba compiles: everything inside of it in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from framework.host.native import scalars
+from framework.host.native.kinds import Kind, NotNative
+from framework.host.native.saved import Saved, Stack, Value, names, room
+from framework.host.writer import Code
+from framework.ir.control import ACCUMULATE, CHECK, IF, NOTHING, SCAN, WHILE
+from framework.ir.nodes import CALL, Atom, Binding, Const, Func, Rec
+from framework.ir.types import parse_type
+
+MOST_BINDINGS = 3000
+"""A loop with more is left to Python: Numba would compile for minutes."""
+
+
+@dataclass(frozen=True)
+class NativeSource:
+    """A function for Numba: its text, signature, and the ufuncs whose loops it is given."""
+
+    text: str
+    signature: str
+    ufuncs: tuple[tuple[str, str], ...]
+    inputs: tuple[Kind, ...]
+    outputs: tuple[Kind, ...]
+
+
+def native_source(binding: Binding) -> NativeSource:
+    """Return the source of a loop, or raise NotNative."""
+    inputs = tuple(Kind.of(atom.type) for atom in binding.inputs)
+    outputs = tuple(Kind.of(var.type) for var in binding.outputs)
+    writer = NativeWriter(Code(binding.op))
+    args = [writer.fresh(kind) for kind in inputs]
+    writer.code.depth = 1
+    writer.code.write("failed = False")
+    results = writer.rules[binding.op](writer, binding, args)
+    given = ", ".join(["loops", *(name for arg in args for name in names(arg))])
+    found = ", ".join(["failed", *(name for result in results for name in names(result))])
+    rooms = [f"    room_{dtype} = np.empty(3, np.{dtype})" for dtype in dict.fromkeys(d for _, d in writer.ufuncs)]
+    lines = [f"def loop({given}):", *rooms, *writer.code.lines, f"    return {found}"]
+    types = ", ".join(["int64[:, ::1]", *(name for kind in inputs for name in kind.signature)])
+    return NativeSource("\n".join(lines), f"({types},)", tuple(writer.ufuncs), inputs, outputs)
+
+
+class NativeWriter:
+    """Writes the body; `failed` is set when a check does not hold, and all loops are left."""
+
+    def __init__(self, code: Code) -> None:
+        """Write to this code."""
+        self.code = code
+        self.ufuncs: list[tuple[str, str]] = []
+        self.bindings = 0
+
+    def fresh(self, kind: Kind) -> Value:
+        """Return a value with new names."""
+        if kind.depth == 0:
+            return self.code.fresh()
+        arrays = tuple(self.code.fresh("a") for _ in range(kind.depth))
+        return Stack(arrays, self.code.fresh("b"), self.code.fresh("e"))
+
+    def assign(self, targets: Sequence[Value], values: Sequence[Value]) -> None:
+        """Write an assignment of all values at once."""
+        to = [name for each in targets for name in names(each)]
+        self.code.assign(to, [name for each in values for name in names(each)])
+
+    def region(self, func: Func, args: Sequence[Value]) -> list[Value]:
+        """Write the bindings of a Func; return its results."""
+        scope: dict[str, Value] = dict(zip((param.name for param in func.params), args, strict=True))
+        self.bindings += len(func.bindings)
+        if self.bindings > MOST_BINDINGS:
+            raise NotNative("too large")
+        for binding in func.bindings:
+            inputs = [_value(scope, each) for each in binding.inputs]
+            rule = self.rules.get(binding.op, _operator)
+            outputs = rule(self, binding, inputs)
+            scope.update(zip((var.name for var in binding.outputs), outputs, strict=True))
+        return [_value(scope, each) for each in func.results]
+
+    def ufunc(self, op: str, dtype: str, inputs: Sequence[str]) -> str:
+        """Return the call of a ufunc's loop."""
+        if (op, dtype) not in self.ufuncs:
+            self.ufuncs.append((op, dtype))
+        at = self.ufuncs.index((op, dtype))
+        how = "unary" if len(inputs) == 1 else "binary"
+        return f"{how}(loops[{at}], room_{dtype}, {', '.join(inputs)})"
+
+    def empty(self, kind: Kind) -> Value:
+        """Return zero, or a stack that stands for zeros."""
+        if kind.depth == 0:
+            return scalars.cast("0", kind.dtype)
+        arrays = tuple(self.code.fresh("a") for _ in range(kind.depth))
+        for at, array in enumerate(arrays):
+            self.code.write(f"{array} = {room(kind, at, '0')}")
+        return Stack(arrays, "0", "0")
+
+    def leave(self) -> None:
+        """Write the way out of the loop around when a check inside of one has failed."""
+        if self.code.depth > 1:
+            self.code.write("if failed: break")
+
+    rules: dict[str, Callable[[NativeWriter, Binding, list[Value]], list[Value]]] = {}
+
+
+def _value(scope: dict[str, Value], atom: Atom) -> Value:
+    return scalars.literal(atom) if isinstance(atom, Const) and not atom.type.shape else _var(scope, atom)
+
+
+def _var(scope: dict[str, Value], atom: Atom) -> Value:
+    if isinstance(atom, Const):
+        raise NotNative(str(atom.type))
+    return scope[atom.name]
+
+
+def _operator(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
+    if binding.op in _OTHER_CONTROL:
+        raise NotNative(binding.op)
+    for each in (*binding.inputs, *binding.outputs):
+        Kind.of(each.type)
+    plain = [each for each in inputs if isinstance(each, str)]
+    value = scalars.expression(binding, plain, writer.ufunc)
+    output = writer.code.fresh()
+    writer.code.write(f"{output} = {value}")
+    return [output]
+
+
+_OTHER_CONTROL = ("closure", "apply", "env", "unenv")
+
+
+def part(binding: Binding, key: str) -> Func:
+    """Return a Func of a binding; one that recurs is left to Python."""
+    func = binding.attrs[key]
+    if isinstance(func, Rec):
+        raise NotNative("recursion")
+    assert isinstance(func, Func)
+    return func
+
+
+def _call(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
+    return writer.region(part(binding, "func"), inputs)
+
+
+def _if(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
+    outputs = [writer.fresh(Kind.of(var.type)) for var in binding.outputs]
+    for head, key in ((f"if {inputs[0]}:", "then"), ("else:", "orelse")):
+        with writer.code.block(head):
+            writer.assign(outputs, writer.region(part(binding, key), inputs[1:]))
+    return outputs
+
+
+def _check(writer: NativeWriter, _: Binding, inputs: list[Value]) -> list[Value]:
+    with writer.code.block(f"if not {inputs[0]}:"):
+        writer.code.write("failed = True")
+        writer.code.write("break")
+    return []
+
+
+def _nothing(writer: NativeWriter, binding: Binding, _: list[Value]) -> list[Value]:
+    return [writer.empty(Kind.of(parse_type(str(binding.attrs["type"]))))]
+
+
+def _accumulate(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
+    kind, (a, b) = Kind.of(binding.outputs[0].type), inputs
+    if isinstance(a, str):
+        return [_written(writer, f"{a} + {b}")]
+    if kind.depth > 1 or isinstance(b, str):
+        raise NotNative("sum of stacks of stacks")
+    total = Stack((writer.code.fresh("a"),), writer.code.fresh("b"), writer.code.fresh("e"))
+    with writer.code.block(f"if {a.stop} == {a.start}:"):
+        writer.assign([total], [b])
+    with writer.code.block(f"elif {b.stop} == {b.start}:"):
+        writer.assign([total], [a])
+    with writer.code.block("else:"):
+        added = f"summed({a.arrays[0]}, {a.start}, {a.stop}, {b.arrays[0]}, {b.start})"
+        writer.assign([total], [Stack((added,), "0", f"{a.stop} - {a.start}")])
+    return [total]
+
+
+def _written(writer: NativeWriter, value: str) -> str:
+    name = writer.code.fresh()
+    writer.code.write(f"{name} = {value}")
+    return name
+
+
+def number(binding: Binding, key: str) -> int:
+    """Return an attribute that is a number."""
+    value: Any = binding.attrs[key]
+    return int(value)
+
+
+def _while(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
+    state, invariants = _loop_start(writer, binding, inputs)
+    turn = _written(writer, "0")
+    saved = [Saved(writer.code, Kind.of(var.type), None) for var in binding.outputs[len(state) :]]
+    with writer.code.block("while True:"):
+        condition = writer.region(part(binding, "cond"), [*state, *invariants])[0]
+        writer.code.write(f"if not {condition}: break")
+        results = writer.region(part(binding, "body"), [*state, *invariants])
+        _turn(writer, results, state, saved, turn)
+        writer.code.write(f"{turn} += 1")
+    writer.leave()
+    return [*state, *(each.stack(turn) for each in saved)]
+
+
+def _scan(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
+    count = number(binding, "stacks")
+    stacks = [each for each in inputs[:count] if isinstance(each, Stack)]
+    state, invariants = _loop_start(writer, binding, inputs[count:])
+    lengths = ", ".join(f"{each.stop} - {each.start}" for each in stacks)
+    turns = _written(writer, lengths if count == 1 else f"max({lengths})")
+    saved = [Saved(writer.code, Kind.of(var.type), turns) for var in binding.outputs[len(state) :]]
+    turn = writer.code.fresh()
+    over = f"range({turns} - 1, -1, -1)" if binding.attrs["reverse"] else f"range({turns})"
+    with writer.code.block(f"for {turn} in {over}:"):
+        kinds = [Kind.of(atom.type).element for atom in binding.inputs[:count]]
+        elements = [
+            _element(writer, kind, stack, turn, count > 1) for kind, stack in zip(kinds, stacks, strict=True)
+        ]
+        results = writer.region(part(binding, "body"), [*elements, *state, *invariants])
+        _turn(writer, results, state, saved, turn)
+    writer.leave()
+    return [*state, *(each.stack(turns) for each in saved)]
+
+
+def _loop_start(
+    writer: NativeWriter, binding: Binding, inputs: list[Value]
+) -> tuple[list[Value], list[Value]]:
+    """Write the first state into variables of the loop; return them and the invariants."""
+    kept = len(inputs) - number(binding, "invariants")
+    state = [writer.fresh(Kind.of(var.type)) for var in binding.outputs[:kept]]
+    writer.assign(state, inputs[:kept])
+    return state, inputs[kept:]
+
+
+def _turn(
+    writer: NativeWriter, results: list[Value], state: list[Value], saved: list[Saved], turn: str
+) -> None:
+    """Write the end of a turn: save, and let the next state be the state."""
+    for each, value in zip(saved, results[len(state) :], strict=True):
+        each.save(value, turn)
+    writer.assign(state, results[: len(state)])
+
+
+def _element(writer: NativeWriter, kind: Kind, stack: Stack, turn: str, may_be_empty: bool) -> Value:
+    """Write what lies in a stack at the place of a turn; zero if it is empty beside others."""
+    at = f"{stack.start} + {turn}"
+    has = f" if {stack.stop} > {stack.start} else " if may_be_empty else ""
+    if kind.depth == 0:
+        zero = scalars.cast("0", kind.dtype) if may_be_empty else ""
+        return _written(writer, f"{stack.arrays[0]}[{at}]{has}{zero}")
+    ends = [f"{stack.arrays[-1]}[{at}, {side}]{has}{'0' if may_be_empty else ''}" for side in (0, 1)]
+    return Stack(stack.arrays[:-1], _written(writer, ends[0]), _written(writer, ends[1]))
+
+
+NativeWriter.rules.update(
+    {
+        CALL: _call,
+        IF: _if,
+        WHILE: _while,
+        SCAN: _scan,
+        CHECK: _check,
+        NOTHING: _nothing,
+        ACCUMULATE: _accumulate,
+    }
+)
