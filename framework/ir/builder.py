@@ -97,6 +97,20 @@ class Builder:
         self.parameters: dict[str, Parameter] = {}
         self._parameter_of: dict[int, Sym] = {}
 
+    @property
+    def emitted(self) -> Sequence[Binding]:
+        """Return the bindings so far."""
+        return self._bindings
+
+    def forget(self, count: int) -> None:
+        """Drop all bindings but the first `count`: what was tried is not wanted."""
+        del self._bindings[count:]
+
+    @property
+    def params(self) -> Sequence[Var]:
+        """Return the parameters so far."""
+        return self._params
+
     def param(self, type_: Type, name: str | None = None) -> Sym:
         """Add a parameter to the Func."""
         found = _unique(name, self._used_names) if name else self._name()
