@@ -77,6 +77,7 @@ from framework.ops.reduction import (
     reduce_sum,
     softmax,
 )
+from framework.ops.unrolling import unroll
 from framework.ops.whole import ceil, floor, floor_div, mod, round, sign
 from framework.ops.whole import power as pow
 
@@ -186,6 +187,7 @@ __all__ = [
     "tanh",
     "tile",
     "transpose",
+    "unroll",
     "where",
     "zeros",
     "zeros_like",
