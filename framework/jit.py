@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from davinci_sim.errors import DavinciError
-from framework.frontend.trace import Traced, name_of, trace
+from framework.frontend.trace import Traced, apply, name_of, trace
 from framework.frontend.transform import Executable, Transform
 from framework.ir.builder import Builder
 from framework.ir.nodes import Func
@@ -15,6 +15,8 @@ from framework.ir.nodes import Func
 
 class Jitted(Transform):
     """A compiled function: one Func per signature of its arguments."""
+
+    is_transparent = True
 
     def __init__(self, function: Any, device: Any = None) -> None:
         """Hold the function and the device; nothing is compiled before the first call."""
@@ -48,6 +50,10 @@ class Jitted(Transform):
     def trace(self, outer: Builder | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Traced:
         """Return the Func of the function."""
         return trace(self.function, args, kwargs, outer=outer)
+
+    def emit_call(self, builder: Builder, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call the function itself: compiled code compiles it along."""
+        return apply(builder, self.function, args, kwargs)
 
     def executable(self, func: Func) -> Executable:
         """Return what runs the Func: NumPy, or the device."""

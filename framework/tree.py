@@ -1,8 +1,10 @@
-"""Nested tuples, lists and dicts of tensors: taken apart into leaves, and put together again."""
+"""Nested tuples, lists, dicts and dataclasses of tensors: taken apart into leaves, and put together again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,36 +26,43 @@ def is_tensor(value: Any) -> bool:
     return isinstance(value, (Tensor, Sym, np.ndarray, np.generic))
 
 
-def flatten(value: Any) -> tuple[list[Any], Any]:
+def flatten(value: Any, numbers: bool = False) -> tuple[list[Any], Any]:
     """Return the tensors in a value, and the value with a Leaf in the place of each.
+
+    With `numbers`, ints and floats of Python's are leaves, too.
 
     >>> flatten((Tensor(1.0), "axis"))[1]
     (Leaf(index=0), 'axis')
+    >>> flatten([1, True, {"a": 2.0}], numbers=True)
+    ([1, 2.0], [Leaf(index=0), True, {'a': Leaf(index=1)}])
     """
     leaves: list[Any] = []
-    return leaves, _take(value, leaves)
+
+    def take(part: Any) -> Any:
+        if is_tensor(part) or (numbers and type(part) in (int, float)):
+            leaves.append(part)
+            return Leaf(len(leaves) - 1)
+        return _mapped(part, take)
+
+    return leaves, take(value)
 
 
 def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
     """Return the structure with leaves in the places of its Leafs."""
-    if isinstance(structure, Leaf):
-        return leaves[structure.index]
-    if isinstance(structure, (tuple, list)):
-        return type(structure)(unflatten(each, leaves) for each in structure)
-    if isinstance(structure, dict):
-        return {key: unflatten(each, leaves) for key, each in structure.items()}
-    return structure
+
+    def put(part: Any) -> Any:
+        return leaves[part.index] if isinstance(part, Leaf) else _mapped(part, put)
+
+    return put(structure)
 
 
 def numbered(structure: Any, numbers: Iterator[int]) -> Any:
     """Return the structure with its Leafs numbered anew, in order."""
-    if isinstance(structure, Leaf):
-        return Leaf(next(numbers))
-    if isinstance(structure, (tuple, list)):
-        return type(structure)(numbered(each, numbers) for each in structure)
-    if isinstance(structure, dict):
-        return {key: numbered(each, numbers) for key, each in structure.items()}
-    return structure
+
+    def put(part: Any) -> Any:
+        return Leaf(next(numbers)) if isinstance(part, Leaf) else _mapped(part, put)
+
+    return put(structure)
 
 
 def hashable(structure: Any) -> Any:
@@ -62,6 +71,8 @@ def hashable(structure: Any) -> Any:
         return (type(structure).__name__, *(hashable(each) for each in structure))
     if isinstance(structure, dict):
         return ("dict", *((key, hashable(each)) for key, each in structure.items()))
+    if is_record(structure):
+        return (type(structure), *(hashable(each) for each in _parts(structure)))
     if isinstance(structure, (Leaf, str, int, float, bool, type(None))):
         return (type(structure).__name__, structure)
     return id(structure)
@@ -71,20 +82,43 @@ def places(structure: Any) -> Iterator[int]:
     """Go over the indices of the Leafs of a structure."""
     if isinstance(structure, Leaf):
         yield structure.index
-    elif isinstance(structure, (tuple, list)):
-        for each in structure:
-            yield from places(each)
-    elif isinstance(structure, dict):
-        for each in structure.values():
+    else:
+        for each in _parts(structure):
             yield from places(each)
 
 
-def _take(value: Any, leaves: list[Any]) -> Any:
-    if is_tensor(value):
-        leaves.append(value)
-        return Leaf(len(leaves) - 1)
-    if type(value) in (tuple, list):
-        return type(value)(_take(each, leaves) for each in value)
+def is_record(value: Any) -> bool:
+    """Tell whether a value is a user's dataclass, which may hold tensors."""
+    return _is_record(type(value))
+
+
+@functools.cache
+def _is_record(kind: type) -> bool:
+    return dataclasses.is_dataclass(kind) and not kind.__module__.startswith("framework.")
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a structure with each of its parts changed; what is none stays."""
+    kind = type(value)
+    if kind in (tuple, list):
+        return kind(change(each) for each in value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return kind(*(change(each) for each in value))
+    if kind is dict:
+        return {key: change(each) for key, each in value.items()}
+    if not _is_record(kind):
+        return value
+    made = object.__new__(kind)
+    for each in dataclasses.fields(kind):
+        object.__setattr__(made, each.name, change(getattr(value, each.name)))
+    return made
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    if isinstance(value, (tuple, list)):
+        return value
     if isinstance(value, dict):
-        return {key: _take(each, leaves) for key, each in value.items()}
-    return value
+        return list(value.values())
+    if is_record(value):
+        return [getattr(value, each.name) for each in dataclasses.fields(value)]
+    return ()

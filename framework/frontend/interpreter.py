@@ -1,249 +1,148 @@
 """Run the syntax tree of a function over symbolic values: what it does to tensors becomes IR.
 
-Everything else (shapes, attributes, tuples, numbers) is known while compiling and computed by Python itself.
+Everything that is known (shapes, attributes, tuples, numbers) is computed by Python itself while compiling.
+Statements stand here, expressions in `expressions`, conditions in `branches`, loops in `loops`.
 """
 
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from davinci_sim.errors import DavinciError, nearest
-from framework.frontend.hints import EXPRESSION_HINTS, STATEMENT_HINTS
-from framework.frontend.scope import MISSING, Closure, Scope, symbolic
-from framework.frontend.source import CompileError, located
-from framework.ir.builder import Sym
-
-Apply = Callable[[Any, Any, Sequence[Any], dict[str, Any]], Any]
-
-BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.MatMult: operator.matmul,
-}
-UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-    ast.Not: operator.not_,
-}
-COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Is: operator.is_,
-    ast.IsNot: operator.is_not,
-    ast.In: lambda a, b: operator.contains(b, a),
-    ast.NotIn: lambda a, b: not operator.contains(b, a),
-}
+from framework.frontend import branches, checks, loops, names, targets
+from framework.frontend.expressions import Expressions
+from framework.frontend.hints import STATEMENT_HINTS
+from framework.frontend.scope import BROKEN, RESULT, RETURNED, SKIPPED, Frame
+from framework.frontend.values import Maybe
+from framework.ir.builder import Builder, Sym
 
 
-class Interpreter:
-    """Runs the body of one function; `apply` calls what the body calls."""
+class Interpreter(Expressions):
+    """Runs the body of one function."""
 
-    def __init__(self, scope: Scope, apply: Apply) -> None:
-        """Run in a scope."""
-        self.scope = scope
-        self.source = scope.source
-        self.builder = scope.builder
-        self._apply = apply
+    def within(self, builder: Builder, given: dict[str, Any]) -> Interpreter:
+        """Return an interpreter of the same function that works in another Func, under other names."""
+        frame = Frame(self.frame.code, builder, given)
+        frame.lines = dict(self.frame.lines)
+        return Interpreter(frame)
 
     def run(self, body: Sequence[ast.stmt]) -> Any:
-        """Run statements up to the first return; return its value, None without one."""
-        for statement in body:
-            if isinstance(statement, ast.Return):
-                return None if statement.value is None else self.evaluate(statement.value)
-            self.execute(statement)
-        return None
+        """Run the statements of a function; return its value."""
+        self.block(body)
+        found = self.frame.names
+        returned = found.get(RETURNED, False)
+        if returned is False:
+            return None
+        value = found[RESULT]
+        if returned is not True:
+            if isinstance(value, Maybe) and value.value is None:
+                return None
+            end = branches.joined(RESULT, (value, self.frame.lines.get(RESULT)), (None, None), "returns give")
+            return self.resolve(RESULT, branches.put_together(end, []))
+        return self.resolve(RESULT, value.value if isinstance(value, Maybe) else value)
+
+    def block(self, statements: Sequence[ast.stmt]) -> None:
+        """Run statements up to the first that leaves: a return, break, continue or raise.
+
+        Where it is known at run time only whether one has left, the others stand under that condition.
+        """
+        for at, statement in enumerate(statements):
+            rest = statements[at + 1 :]
+            if isinstance(statement, ast.If):
+                self.frame.builder.source = self.source.line(statement)
+                if branches.if_statement(self, statement, rest):
+                    return
+            else:
+                self.execute(statement)
+            has_left = branches.left(self.frame.names)
+            if has_left is True:
+                return
+            if has_left is not False and rest:
+                branches.unless(self, has_left, lambda rest=rest: self.block(rest))  # type: ignore[misc]
+                return
 
     def execute(self, node: ast.stmt) -> None:
         """Run one statement."""
-        rule = getattr(self, f"_execute_{type(node).__name__.lower()}", None)
+        rule = _STATEMENTS.get(type(node))
         if rule is None:
-            what, instead = STATEMENT_HINTS.get(type(node).__name__, (f"`{type(node).__name__.lower()}`", ""))
-            raise self.source.unsupported(node, what, instead or "assignments, calls and return")
-        rule(node)
-
-    def evaluate(self, node: ast.expr) -> Any:
-        """Return the value of an expression; Parameters come as symbols."""
-        rule = getattr(self, f"_evaluate_{type(node).__name__.lower()}", None)
-        if rule is None:
-            what, instead = EXPRESSION_HINTS.get(type(node).__name__, (f"`{type(node).__name__}`", ""))
-            raise self.source.unsupported(node, what, instead or "arithmetic, calls, tuples and attributes")
-        outer, self.builder.source = self.builder.source, self.source.line(node)
+            word = type(node).__name__
+            what, instead = STATEMENT_HINTS.get(word, (f"`{word.lower()}`", ""))
+            raise self.source.unsupported(node, what, instead or "assignments, conditions, loops, calls")
+        outer, self.frame.builder.source = self.frame.builder.source, self.source.line(node)
+        builder = self.frame.builder
         try:
-            return symbolic(self.builder, rule(node))
-        except DavinciError as error:
-            if not getattr(error, "is_located", False):
-                error.args = (f"{error}\n{self.source.place(node)}",)
-                error.is_located = True  # type: ignore[attr-defined]
-            raise
-        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise located(f"{_text(error)}\n{self.source.place(node)}") from error
+            rule(self, node)
         finally:
-            self.builder.source = outer
+            builder.source = outer
 
-    # statements
+    def assign(self, target: ast.expr, value: Any) -> None:
+        """Give a target a value."""
+        targets.assign(self, target, value)
 
-    def _execute_expr(self, node: ast.Expr) -> None:
+    def raise_unless(self, condition: Any, node: ast.stmt) -> None:
+        """Compile a `raise` that is run when a condition is false."""
+        self.frame.builder.source = self.source.line(node)
+        checks.raise_unless(self, condition, node)  # type: ignore[arg-type]
+
+    def _expr(self, node: ast.Expr) -> None:
+        if names.is_in_place(node) and targets.in_place(self, node):
+            return
         self.evaluate(node.value)
 
-    def _execute_pass(self, node: ast.Pass) -> None:
-        """Do nothing."""
-
-    def _execute_assign(self, node: ast.Assign) -> None:
+    def _assign(self, node: ast.Assign) -> None:
         value = self.evaluate(node.value)
         for target in node.targets:
-            self._assign(target, value)
+            self.assign(target, value)
 
-    def _execute_annassign(self, node: ast.AnnAssign) -> None:
+    def _annassign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
-            self._assign(node.target, self.evaluate(node.value))
+            self.assign(node.target, self.evaluate(node.value))
 
-    def _execute_augassign(self, node: ast.AugAssign) -> None:
-        if not isinstance(node.target, ast.Name):
-            raise self.source.unsupported(node, "changing an attribute or an element", "return the new value")
-        load = ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target)
-        self._assign(
-            node.target, self.evaluate(ast.copy_location(ast.BinOp(load, node.op, node.value), node))
-        )
+    def _augassign(self, node: ast.AugAssign) -> None:
+        targets.augmented(self, node)
 
-    def _execute_functiondef(self, node: ast.FunctionDef) -> None:
-        if node.decorator_list:
-            raise self.source.unsupported(
-                node, "a decorator on a nested function", "call the decorator: f = grad(f)"
-            )
-        self.scope.names[node.name] = self._closure(node.name, node)
+    def _functiondef(self, node: ast.FunctionDef) -> None:
+        value: Any = self.closure(node.name, node)
+        for each in reversed(node.decorator_list):
+            value = self.call(self.evaluate(each), [value], {})
+        self.frame.assign(node.name, value)
 
-    def _assign(self, target: ast.expr, value: Any) -> None:
-        if isinstance(target, ast.Name):
-            self.scope.names[target.id] = value
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            self._unpack(target, value)
-        else:
-            raise self.source.unsupported(
-                target, "changing an attribute or an element", "return the new value"
-            )
+    def _return(self, node: ast.Return) -> None:
+        value = None if node.value is None else self.evaluate(node.value)
+        self.frame.names[RETURNED] = True
+        self.frame.assign(RESULT, value)
 
-    def _unpack(self, target: ast.Tuple | ast.List, value: Any) -> None:
-        if not isinstance(value, (tuple, list)):
-            raise self.source.unsupported(target, f"unpacking {_describe(value)}", "unpack tuples only")
-        if any(isinstance(each, ast.Starred) for each in target.elts):
-            raise self.source.unsupported(target, "a starred target", "name every element")
-        if len(target.elts) != len(value):
-            raise self.source.unsupported(
-                target,
-                f"unpacking {len(value)} values into {len(target.elts)} names",
-                "as many names as values",
-            )
-        for each, part in zip(target.elts, value, strict=True):
-            self._assign(each, part)
-
-    # expressions
-
-    def _evaluate_constant(self, node: ast.Constant) -> Any:
-        return node.value
-
-    def _evaluate_name(self, node: ast.Name) -> Any:
-        value = self.scope.find(node.id)
-        if value is MISSING:
-            close = nearest(node.id, self.scope.known())
-            guess = f"; did you mean {' or '.join(close)}?" if close else "; assign it before it is used"
-            raise CompileError(f"name {node.id!r} is not defined{guess}")
-        return value
-
-    def _evaluate_attribute(self, node: ast.Attribute) -> Any:
-        owner = self.evaluate(node.value)
-        if not hasattr(owner, node.attr):
-            close = nearest(node.attr, [each for each in dir(owner) if not each.startswith("_")])
-            guess = f"; did you mean {' or '.join(close)}?" if close else "; it must be set in __init__"
-            raise CompileError(f"{_describe(owner)} has no attribute {node.attr!r}{guess}")
-        return getattr(owner, node.attr)
-
-    def _evaluate_call(self, node: ast.Call) -> Any:
-        function = self.evaluate(node.func)
-        args: list[Any] = []
-        for each in node.args:
-            if isinstance(each, ast.Starred):
-                args.extend(self.evaluate(each.value))
-            else:
-                args.append(self.evaluate(each))
-        kwargs: dict[str, Any] = {}
-        for keyword in node.keywords:
-            value = self.evaluate(keyword.value)
-            kwargs.update(value if keyword.arg is None else {keyword.arg: value})
-        self.builder.source = self.source.line(node)
-        return self._apply(self.builder, function, args, kwargs)
-
-    def _evaluate_binop(self, node: ast.BinOp) -> Any:
-        if type(node.op) not in BINARY:
-            name = type(node.op).__name__
-            raise self.source.unsupported(node, f"the operator {name}", "+ - * / // % ** and @")
-        return BINARY[type(node.op)](self.evaluate(node.left), self.evaluate(node.right))
-
-    def _evaluate_unaryop(self, node: ast.UnaryOp) -> Any:
-        if type(node.op) not in UNARY:
-            raise self.source.unsupported(node, f"the operator {type(node.op).__name__}", "- + and not")
-        return UNARY[type(node.op)](self.evaluate(node.operand))
-
-    def _evaluate_compare(self, node: ast.Compare) -> Any:
-        if len(node.ops) > 1:
-            raise self.source.unsupported(node, "a chain of comparisons", "one comparison at a time")
-        return COMPARE[type(node.ops[0])](self.evaluate(node.left), self.evaluate(node.comparators[0]))
-
-    def _evaluate_tuple(self, node: ast.Tuple) -> Any:
-        return tuple(self._elements(node.elts))
-
-    def _evaluate_list(self, node: ast.List) -> Any:
-        return self._elements(node.elts)
-
-    def _elements(self, nodes: list[ast.expr]) -> list[Any]:
-        found: list[Any] = []
-        for each in nodes:
-            if isinstance(each, ast.Starred):
-                found.extend(self.evaluate(each.value))
-            else:
-                found.append(self.evaluate(each))
-        return found
-
-    def _evaluate_subscript(self, node: ast.Subscript) -> Any:
-        owner = self.evaluate(node.value)
-        return owner[self.evaluate(node.slice)]
-
-    def _evaluate_slice(self, node: ast.Slice) -> Any:
-        parts = [
-            None if each is None else self.evaluate(each) for each in (node.lower, node.upper, node.step)
-        ]
-        return slice(*parts)
-
-    def _evaluate_lambda(self, node: ast.Lambda) -> Any:
-        return self._closure("lambda", node)
-
-    def _closure(self, name: str, node: ast.FunctionDef | ast.Lambda) -> Closure:
-        defaults = tuple(self.evaluate(each) for each in node.args.defaults)
-        keywords = {
-            each.arg: self.evaluate(default)
-            for each, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            if default is not None
-        }
-        return Closure(name, node, self.scope, defaults, keywords)
+    def _delete(self, node: ast.Delete) -> None:
+        for each in node.targets:
+            if not isinstance(each, ast.Name):
+                raise self.source.unsupported(each, "`del` of a part", "leave it out")
+            self.evaluate(ast.copy_location(ast.Name(each.id, ast.Load()), each))
+            del self.frame.names[each.id]
 
 
-def _text(error: Exception) -> str:
-    text = str(error)
-    for inner, shown in (("'Sym'", "a tensor"), ("Sym", "tensor")):
-        text = text.replace(inner, shown)
-    return text
+def is_run_time(value: Any) -> bool:
+    """Tell whether a value is known at run time only."""
+    return isinstance(value, Sym)
 
 
-def _describe(value: Any) -> str:
-    return f"a tensor {value.type}" if isinstance(value, Sym) else f"a {type(value).__name__}"
+def _flag(name: str) -> Callable[[Interpreter, Any], None]:
+    return lambda run, node: run.frame.names.__setitem__(name, True)
+
+
+_STATEMENTS: dict[type[ast.stmt], Callable[[Interpreter, Any], None]] = {
+    ast.Expr: Interpreter._expr,
+    ast.Pass: lambda run, node: None,
+    ast.Assign: Interpreter._assign,
+    ast.AnnAssign: Interpreter._annassign,
+    ast.AugAssign: Interpreter._augassign,
+    ast.FunctionDef: Interpreter._functiondef,
+    ast.Return: Interpreter._return,
+    ast.Delete: Interpreter._delete,
+    ast.While: loops.while_statement,
+    ast.For: loops.for_statement,
+    ast.Break: _flag(BROKEN),
+    ast.Continue: _flag(SKIPPED),
+    ast.Assert: checks.assert_statement,
+    ast.Raise: checks.raise_statement,
+}

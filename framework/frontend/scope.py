@@ -1,76 +1,92 @@
-"""Names and functions as compiled code sees them."""
+"""A call of a function that is under way, and how its arguments get their names."""
 
 from __future__ import annotations
 
 import builtins
 import types
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from davinci_sim.errors import DavinciError
-from framework.frontend.source import Function, Source
-from framework.ir.builder import Builder, Sym
-from framework.tensor import Parameter
+from framework.frontend.source import Function
+from framework.frontend.values import MISSING, Code, Scope, symbolic
+from framework.ir.builder import Builder
+from framework.ir.nodes import SourceLine
 
-MISSING = object()
+RETURNED, BROKEN, SKIPPED = "return?", "break?", "continue?"
+"""Names of the truths that say whether a return, a break or a continue was run; no variable is called so."""
+RESULT = "return"
+"""Name of what a return gave."""
+FLAGS = (RETURNED, BROKEN, SKIPPED)
 
 
-@dataclass
-class Scope:
-    """The names of one function call; `outer` holds those around a nested function."""
+class Frame(Scope):
+    """The names of a call under way, and the Func, or part of one, that its statements go to."""
 
-    source: Source
-    builder: Builder
-    names: dict[str, Any]
-    outer: Scope | None = None
-    around: Mapping[str, Any] = field(default_factory=dict)
+    is_live = True
 
-    def find(self, name: str) -> Any:
-        """Return the value of a name, MISSING when there is none."""
-        if name in self.names:
-            return self.names[name]
-        if self.outer is not None:
-            return symbolic(self.builder, self.outer.find(name))
-        if name in self.around:
-            return symbolic(self.builder, self.around[name])
-        return getattr(builtins, name, MISSING)
+    def __init__(
+        self, code: Code, builder: Builder, names: dict[str, Any], outer: Scope | None = None
+    ) -> None:
+        """Start with the arguments."""
+        super().__init__(names, outer)
+        self.code = code
+        self.source = code.source
+        self.builder = builder
+        self.lines: dict[str, SourceLine] = {}
+        self.pending: frozenset[str] = frozenset()
+        """Names that a loop under way may assign in a turn before."""
+
+    def lookup(self, name: str) -> Any:
+        """Return the value of a name as compiled code sees it, MISSING when there is none."""
+        value = self.find(name)
+        if value is MISSING:
+            value = self.code.around.get(name, MISSING)
+        if value is MISSING:
+            return getattr(builtins, name, MISSING)
+        return symbolic(self.builder, value)
+
+    def assign(self, name: str, value: Any) -> None:
+        """Give a name a value."""
+        self.names[name] = value
+        if self.builder.source is not None:
+            self.lines[name] = self.builder.source
 
     def known(self) -> list[str]:
         """Return the names that can be used here, builtins left out."""
-        outer = [] if self.outer is None else self.outer.known()
-        return [*self.names, *outer, *self.around]
+        found, scope = [*self.code.around], self.outer
+        while scope is not None:
+            found.extend(scope.names)
+            scope = scope.outer
+        return [*(name for name in self.names if name.isidentifier()), *found]
 
-
-@dataclass(frozen=True)
-class Closure:
-    """A function or lambda written inside compiled code, with the names around it."""
-
-    name: str
-    node: Function
-    scope: Scope
-    defaults: tuple[Any, ...]
-    keyword_defaults: Mapping[str, Any]
-
-
-def names_around(function: types.FunctionType) -> dict[str, Any]:
-    """Return the globals and closure variables of a function."""
-    found = dict(function.__globals__)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+    @contextmanager
+    def inside(self, builder: Builder, names: dict[str, Any]) -> Iterator[None]:
+        """Send statements to a part of the Func, under names of its own."""
+        outer = (self.builder, self.names, self.lines, self.pending)
+        self.builder, self.names, self.lines = builder, names, dict(self.lines)
         try:
-            found[name] = cell.cell_contents
-        except ValueError:  # not assigned yet: using the name is then reported as undefined
-            found.pop(name, None)
-    return found
+            yield
+        finally:
+            self.builder, self.names, self.lines, self.pending = outer
 
 
-def symbolic(builder: Builder, value: Any) -> Any:
-    """Return a value with its Parameters and the symbols of outer functions as symbols of this function."""
-    if isinstance(value, (Sym, Parameter)):
-        return builder.value(value)
-    if type(value) in (tuple, list):
-        return type(value)(symbolic(builder, each) for each in value)
-    return value
+class Ended(Exception):
+    """The path that is being compiled goes no further: it raises."""
+
+
+class Unsettled(Ended):
+    """What the path goes on with is not known yet: the result of a call of a function by itself.
+
+    `activation` is the call, None when a variable is read that a turn of a loop before has assigned.
+    """
+
+    def __init__(self, activation: Any = None) -> None:
+        """Hold the call whose result is wanted."""
+        super().__init__()
+        self.activation = activation
 
 
 @dataclass(frozen=True)
@@ -114,3 +130,14 @@ class Signature:
                 raise DavinciError(
                     f"{self.name} has no argument {key!r}; it has {', '.join(accepted) or 'none'}"
                 )
+
+
+def cells_of(function: types.FunctionType) -> dict[str, Any]:
+    """Return the variables around a function of Python's that it uses."""
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not assigned yet: using the name is then reported as undefined
+            continue
+    return found

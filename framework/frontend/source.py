@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
 import types
-from dataclasses import dataclass
+from collections import defaultdict
+from functools import lru_cache
 
 from davinci_sim.errors import DavinciError
 from framework.ir.nodes import SourceLine
@@ -28,17 +28,29 @@ def located(message: str) -> CompileError:
     return error
 
 
-@dataclass(frozen=True)
 class Source:
-    """A file of Python source."""
+    """A file of Python source, parsed once."""
 
-    file: str
-    lines: tuple[str, ...]
+    def __init__(self, file: str, lines: tuple[str, ...]) -> None:
+        """Parse the lines of a file."""
+        self.file = file
+        self.lines = lines
+        self._at: dict[int, SourceLine] = {}
+        self._functions: dict[int, list[Function]] = defaultdict(list)
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, Function):
+                self._functions[_starts_at(node)].append(node)
+
+    def functions(self, line: int) -> list[Function]:
+        """Return the functions that start on a line, inner ones first, so that the tightest match wins."""
+        return self._functions.get(line, [])[::-1]
 
     def line(self, node: ast.AST) -> SourceLine:
         """Return the line on which a node starts."""
         number = getattr(node, "lineno", 1)
-        return SourceLine(self.file, number, self.lines[number - 1].strip())
+        if number not in self._at:
+            self._at[number] = SourceLine(self.file, number, self.lines[number - 1].strip())
+        return self._at[number]
 
     def place(self, node: ast.AST) -> str:
         """Return file, line, source text and a caret below the node."""
@@ -52,8 +64,23 @@ class Source:
         return located(f"{what} is not supported in compiled code\n{self.place(node)}\n  instead: {instead}")
 
 
+def shown(line: SourceLine) -> str:
+    """Return a line for a message: file, number, text."""
+    return f"  {line.file}:{line.line}\n    {line.text}"
+
+
+_FOUND: dict[tuple[str, types.CodeType], tuple[Source, Function]] = {}
+
+
 def find_source(function: types.FunctionType) -> tuple[Source, Function]:
     """Return the file and the syntax tree of a function or lambda."""
+    key = (function.__code__.co_filename, function.__code__)
+    if key not in _FOUND:
+        _FOUND[key] = _find(function)
+    return _FOUND[key]
+
+
+def _find(function: types.FunctionType) -> tuple[Source, Function]:
     code = function.__code__
     try:
         if code.co_filename == "<string>":  # exec; some versions of Python find other text under this name
@@ -64,7 +91,8 @@ def find_source(function: types.FunctionType) -> tuple[Source, Function]:
             f"the source of {function.__qualname__} is not available, so it cannot be compiled; "
             "define it in a file (not with exec, nor in a shell without history)"
         ) from None
-    candidates = [node for node in _functions(lines) if _starts_at(node) == code.co_firstlineno]
+    source = _parsed(code.co_filename, lines)
+    candidates = source.functions(code.co_firstlineno)
     candidates = [node for node in candidates if isinstance(node, ast.Lambda) == (code.co_name == "<lambda>")]
     if len(candidates) > 1:
         candidates = [node for node in candidates if _holds(node, code)]
@@ -73,14 +101,12 @@ def find_source(function: types.FunctionType) -> tuple[Source, Function]:
             f"{code.co_filename}:{code.co_firstlineno} no longer holds {function.__qualname__}; "
             "the file has changed since it was imported, run the program again"
         )
-    return Source(code.co_filename, lines), candidates[0]
+    return source, candidates[0]
 
 
-@functools.lru_cache(maxsize=64)
-def _functions(lines: tuple[str, ...]) -> tuple[Function, ...]:
-    """Return every function of a file, inner ones first, so that the tightest match wins."""
-    found = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, Function)]
-    return tuple(reversed(found))
+@lru_cache(maxsize=256)
+def _parsed(file: str, lines: tuple[str, ...]) -> Source:
+    return Source(file, lines)
 
 
 def _starts_at(node: Function) -> int:

@@ -2,72 +2,66 @@
 
 from __future__ import annotations
 
-import ast
 import functools
+import sys
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framework.frontend.interpreter import Interpreter
-from framework.frontend.scope import Closure, Scope, Signature, names_around, symbolic
-from framework.frontend.source import CompileError, find_source
-from framework.ir.builder import Builder, Sym, innermost
+import numpy as np
+
+from framework.frontend.dispatch import apply, find_builder, name_of, piece_of, run_closure, user_function
+from framework.frontend.calls import Activation, calls_of, func_builder
+from framework.frontend.scope import Ended, Unsettled
+from framework.frontend.source import CompileError
+from framework.frontend.values import (
+    Choice,
+    Closure,
+    Conflict,
+    Taker,
+    is_cell,
+    is_number,
+    number_type,
+    put_together,
+    weak_constant,
+)
+from framework.ir.builder import Builder, Sym
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
 from framework.tensor import Parameter, Tensor
 from framework.tree import flatten, places, unflatten
 
-INTERPRETED = ("framework.nn", "framework.models")
-"""Modules of ours that are compiled like user code: they hold Parameters."""
+FRAMES = 20_000
+"""How deep Python may call itself while compiling: every condition and every call is some calls of Python's."""
 
-COMPILE_TIME = ("math", "numpy", "operator", "_operator")
-"""Modules whose functions run while compiling when no tensor is among their arguments."""
-
-DEEPEST_CALL = 40
-
-BUILTINS = frozenset(
-    {
-        abs,
-        bool,
-        divmod,
-        enumerate,
-        float,
-        getattr,
-        hasattr,
-        int,
-        isinstance,
-        len,
-        list,
-        max,
-        min,
-        pow,
-        range,
-        reversed,
-        round,
-        sorted,
-        str,
-        sum,
-        tuple,
-        type,
-        zip,
-    }
-)
+DEEPEST_TRANSFORM = 60
 
 
 @dataclass(frozen=True)
 class Traced:
-    """A Func made from Python: its tensor arguments in order, and the structure that its results fill."""
+    """A Func made from Python: its tensor arguments in order, and the structure that its results fill.
+
+    `weak` says which results are numbers of Python's.
+    """
 
     func: Func
     leaves: Sequence[Any]
     structure: Any
     builder: Builder
+    weak: Sequence[bool] = ()
 
-    def emit(self, outer: Builder) -> Any:
+    def emit(self, outer: Builder, leaves: Sequence[Any] | None = None) -> Any:
         """Call the Func from an outer one; return its results in their structure."""
-        outputs = outer.call(self.func, [*self.leaves, *self.builder.captured])
+        given = [_operand(outer, each) for each in (self.leaves if leaves is None else leaves)]
+        outputs = list(outer.call(self.func, [*given, *self.builder.parameters.values()]))
+        for at, is_weak in enumerate(self.weak):
+            outputs[at] = Sym(outer, outputs[at].atom, weak=is_weak)
         return unflatten(self.structure, outputs)
+
+
+def _operand(builder: Builder, leaf: Any) -> Any:
+    return weak_constant(builder, leaf) if is_number(leaf) else leaf
 
 
 def trace(
@@ -80,141 +74,107 @@ def trace(
 ) -> Traced:
     """Return the Func of a callable for these arguments.
 
-    Tensors (and nested tuples of them) become parameters, all else is a constant of the Func. Parameters
-    of Cells that it uses, and `weights`, become parameters after the arguments.
+    Tensors (also in tuples, lists, dicts, dataclasses) become parameters, and so do Python's numbers when there
+    is no Func around; all else is a constant of the Func. Then follow what a nested function uses of the Func
+    around, and the Parameters of Cells that are used, `weights` among them.
     """
-    builder = Builder(outer)
-    if builder.depth > DEEPEST_CALL:
-        raise CompileError(
-            f"calls are nested more than {DEEPEST_CALL} deep at {name_of(function)}: a function that calls "
-            "itself does not end here; compiled code is straight-line for now"
-        )
-    leaves, structure = flatten((tuple(args), dict(kwargs)))
-    names = _leaf_names(function, structure)
-    params = [
-        builder.param(_type_of(leaf), None if outer else names[index]) for index, leaf in enumerate(leaves)
-    ]
-    inner_args, inner_kwargs = unflatten(structure, params)
-    result = run(builder, function, inner_args, inner_kwargs)
-    if outer is None and isinstance(result, Closure):
-        raise CompileError(f"{name_of(function)} returns a function, {result.name}; return what it computes")
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES))
+    leaves, structure = flatten((tuple(args), dict(kwargs)), numbers=outer is None)
+    taker = Taker(True, keeps_parameters=True)
+    inner = taker.take((structure, function))
+    given = [*leaves, *taker.leaves]
+    names = _leaf_names(function, structure) | {len(leaves) + at: path for at, path in enumerate(taker.paths)}
+    for is_called in (False, True):
+        builder = _builder(outer, function)
+        params = [_param(builder, leaf, names.get(at, "")) for at, leaf in enumerate(given)]
+        placed, called = put_together(inner, params[len(leaves) :])
+        inner_args, inner_kwargs = unflatten(placed, params[: len(leaves)])
+        run = apply if is_called else _inline
+        result = run(builder, called, list(inner_args), inner_kwargs)
+        if result is not _CALLS_ITSELF:
+            break
+    return _finished(builder, function, result, given, weights)
+
+
+def _finished(
+    builder: Builder, function: Any, result: Any, given: Sequence[Any], weights: Sequence[Parameter]
+) -> Traced:
+    name = name_of(function)
+    _refuse_functions(name, result)
     for weight in weights:
         builder.parameter(weight)
-    found, out_structure = flatten(result)
-    return Traced(builder.finish(name_of(function), found), leaves, out_structure, builder)
+    found, structure = flatten(result)
+    is_weak = [isinstance(each, Sym) and each.weak for each in found]
+    return Traced(builder.finish(name, found), given, structure, builder, is_weak)
 
 
-def apply(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Call a value from compiled code: user functions become Funcs of their own that are called."""
-    if isinstance(function, functools.partial):
-        return apply(builder, function.func, [*function.args, *args], {**function.keywords, **kwargs})
-    if hasattr(function, "emit_call"):  # grad, jit: transforms of functions
-        return function.emit_call(builder, args, kwargs)
-    if is_user_code(function):
-        return trace(function, args, kwargs, outer=builder).emit(builder)
-    return run(builder, function, args, kwargs)
+def _builder(outer: Builder | None, function: Any) -> Builder:
+    if outer is None:
+        return Builder()
+    if outer.depth > DEEPEST_TRANSFORM:
+        raise CompileError(
+            f"gradients are nested more than {DEEPEST_TRANSFORM} deep at {name_of(function)}: a function that "
+            "takes the gradient of itself does not end here"
+        )
+    builder = func_builder(outer)
+    builder.calls = calls_of(outer).apart()
+    return builder
 
 
-def run(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run a callable in this builder: its source if it is user code, natively if it is ours."""
-    args, kwargs = (
-        symbolic(builder, list(args)),
-        {key: symbolic(builder, each) for key, each in kwargs.items()},
-    )
-    if hasattr(function, "emit_call"):
-        return function.emit_call(builder, args, kwargs)
-    if isinstance(function, functools.partial):
-        return run(builder, function.func, [*function.args, *args], {**function.keywords, **kwargs})
-    if isinstance(function, Closure):
-        return _run_closure(builder, function, args, kwargs)
-    if is_cell(function):
-        construct = function.construct
-        return construct(*args, **kwargs) if function.is_native else run(builder, construct, args, kwargs)
-    if isinstance(function, types.MethodType) and is_user_code(function):
-        return run(builder, function.__func__, [function.__self__, *args], kwargs)
-    if isinstance(function, types.FunctionType) and is_user_code(function):
-        return _run_function(builder, function, args, kwargs)
-    if _runs_natively(function, args, kwargs):
-        return function(*args, **kwargs)
-    raise CompileError(
-        f"a call of {name_of(function)} cannot be compiled; "
-        "call operators (framework.ops), Cells and plain Python functions, or compute it outside"
-    )
+def _param(builder: Builder, leaf: Any, name: str) -> Sym:
+    param = builder.param(_type_of(leaf), name if name.isidentifier() else None)
+    return Sym(builder, param.atom, weak=is_number(leaf) or (isinstance(leaf, Sym) and leaf.weak))
 
 
-def is_cell(value: Any) -> bool:
-    """Return whether a value is a Cell; told by its construct, since Cells import the front end."""
-    return hasattr(value, "construct") and hasattr(value, "is_native")
+_CALLS_ITSELF = object()
 
 
-def is_user_code(function: Any) -> bool:
-    """Return whether a callable is compiled from its source as a Func of its own."""
-    if is_cell(function):
-        return not function.is_native
-    if isinstance(function, Closure):
-        return True
-    if isinstance(function, types.MethodType):
-        function = function.__func__
-    if not isinstance(function, types.FunctionType):
-        return False
-    module = function.__module__ or ""
-    root = module.split(".", maxsplit=1)[0]
-    return module.startswith(INTERPRETED) or root not in ("framework", "davinci_sim", *COMPILE_TIME)
+def _inline(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a function in the builder itself; a function that calls itself has to be a Func that is called."""
+    while isinstance(function, functools.partial) or getattr(function, "is_transparent", False):
+        if isinstance(function, functools.partial):
+            args, kwargs = [*function.args, *args], {**function.keywords, **kwargs}
+            function = function.func
+        else:
+            function = function.function
+    user = user_function(builder, function, args, kwargs)
+    try:
+        if user is None:
+            return apply(builder, function, args, kwargs)
+        closure, args, kwargs, name = user
+        calls = calls_of(builder)
+        piece = piece_of(closure, name)
+        active = Activation(piece, calls.given(piece, (tuple(args), kwargs, closure)).template)
+        calls.stack.append(active)
+        try:
+            result = run_closure(builder, closure, args, kwargs)
+        except Unsettled:
+            if not active.is_recursive:
+                raise
+        finally:
+            calls.stack.pop()
+        return _CALLS_ITSELF if active.is_recursive else result
+    except Ended:
+        raise CompileError(
+            f"{name_of(function)} raises on every path, so there is nothing to compile"
+        ) from None
 
 
-def name_of(function: Any) -> str:
-    """Return a name for a callable that IR text can hold."""
-    if isinstance(function, functools.partial):
-        return name_of(function.func)
-    if is_cell(function):
-        return type(function).__name__
-    name = getattr(function, "name", None) or getattr(function, "__name__", None) or type(function).__name__
-    return str(name).strip("<>")
-
-
-def find_builder(values: Any) -> Builder | None:
-    """Return the builder of the symbolic values in a structure, None when there are none."""
-    return innermost(flatten(values)[0])
-
-
-def _run_function(
-    builder: Builder, function: types.FunctionType, args: Sequence[Any], kwargs: dict[str, Any]
-) -> Any:
-    source, node = find_source(function)
-    signature = Signature(name_of(function), node, function.__defaults__ or (), function.__kwdefaults__ or {})
-    scope = Scope(source, builder, signature.bind(args, kwargs), around=names_around(function))
-    return _run_body(scope, node)
-
-
-def _run_closure(builder: Builder, closure: Closure, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    signature = Signature(closure.name, closure.node, closure.defaults, closure.keyword_defaults)
-    scope = Scope(closure.scope.source, builder, signature.bind(args, kwargs), outer=closure.scope)
-    return _run_body(scope, closure.node)
-
-
-def _run_body(scope: Scope, node: ast.FunctionDef | ast.Lambda) -> Any:
-    scope.names = {key: symbolic(scope.builder, value) for key, value in scope.names.items()}
-    interpreter = Interpreter(scope, apply)
-    if isinstance(node, ast.Lambda):
-        return interpreter.evaluate(node.body)
-    return interpreter.run(node.body)
-
-
-def _runs_natively(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
-    if isinstance(function, type) and issubclass(function, (Tensor, functools.partial)):
-        return find_builder((args, kwargs)) is None or not issubclass(function, Tensor)
-    owner = getattr(function, "__self__", None)
-    module = getattr(function, "__module__", None) or type(owner).__module__ or ""
-    if module.split(".", maxsplit=1)[0] in ("framework", "davinci_sim"):
-        return True
-    is_builtin = isinstance(function, (types.BuiltinFunctionType, type)) and function in BUILTINS
-    if is_builtin or isinstance(owner, (str, tuple, list, dict, int, float)):
-        return True
-    return module.split(".", maxsplit=1)[0] in COMPILE_TIME and find_builder((args, kwargs)) is None
+def _refuse_functions(name: str, value: Any) -> None:
+    if isinstance(value, (Closure, Choice)):
+        called = value.name if isinstance(value, Closure) else "one of several"
+        raise CompileError(f"{name} returns a function, {called}; return what it computes")
+    if isinstance(value, Conflict):
+        raise CompileError(value.message)
+    if isinstance(value, (tuple, list)):
+        for each in value:
+            _refuse_functions(name, each)
 
 
 def _type_of(leaf: Any) -> TensorType:
-    return leaf.type if isinstance(leaf, (Tensor, Sym)) else TensorType.of(leaf)
+    if is_number(leaf):
+        return number_type(leaf)
+    return leaf.type if isinstance(leaf, (Tensor, Sym)) else TensorType.of(np.asarray(leaf))
 
 
 def _leaf_names(function: Any, structure: Any) -> dict[int, str]:
@@ -240,8 +200,11 @@ def _argument_names(function: Any) -> list[str]:
     if isinstance(function, functools.partial):
         return _argument_names(function.func)[len(function.args) :]
     if isinstance(function, Closure):
-        return [each.arg for each in function.node.args.args]
+        return [each.arg for each in function.code.node.args.args]
     target = function.construct if is_cell(function) else function
     skip = 1 if isinstance(target, types.MethodType) else 0
     code = getattr(getattr(target, "__func__", target), "__code__", None)
     return list(code.co_varnames[skip : code.co_argcount]) if code is not None else []
+
+
+__all__ = ["Traced", "apply", "find_builder", "name_of", "trace"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from framework.frontend.calls import calls_of
 from framework.frontend.trace import Traced, find_builder
+from framework.frontend.values import Known, Taker, is_number, known
 from framework.host import compile_host
 from framework.ir.builder import Builder
 from framework.ir.nodes import Func
@@ -18,6 +21,8 @@ from framework.tree import flatten, hashable, unflatten
 
 Array = np.ndarray[Any, Any]
 Executable = Callable[[Sequence[Array]], Sequence[Array]]
+
+_OWN = ("function", "_compiled", "_keys", "_on_device")
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,9 @@ class Compiled:
 class Transform:
     """A function of a function; subclasses say how the inner one is traced."""
 
+    is_transparent = False
+    """Whether a call in compiled code is a call of the function itself."""
+
     def __init__(self, function: Any) -> None:
         """Hold the function, nothing is compiled before the first call."""
         self.function = function
@@ -66,15 +74,38 @@ class Transform:
         """Return what runs an optimised Func: NumPy, unless a subclass knows better."""
         return compile_host(func)
 
+    def key(self) -> Known:
+        """Return what tells the transform, apart from its function, from others."""
+        own = [(name, known(value)) for name, value in vars(self).items() if name not in _OWN]
+        return Known((type(self), tuple(own)), self)
+
+    def with_function(self, function: Any) -> Transform:
+        """Return the same transform of another function."""
+        found = copy.copy(self)
+        found.function, found._compiled, found._keys = function, {}, []
+        return found
+
     def emit_call(self, builder: Builder, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Emit a call of the traced Func into compiled code."""
-        return self.trace(builder, args, kwargs).emit(builder)
+        """Emit a call of the traced Func into compiled code; equal calls share one."""
+        taker, outer = Taker(True), Taker(True, keeps_parameters=True)
+        key = (taker.take((tuple(args), dict(kwargs))), outer.take(self))
+        leaves = [*taker.leaves, *outer.leaves]
+        made = calls_of(builder).traced
+        if key not in made:
+            made[key] = self.trace(builder, args, kwargs)
+        traced: Traced = made[key]
+        if len(traced.leaves) != len(leaves):  # numbers have become tensors: they are in no key
+            traced = self.trace(builder, args, kwargs)
+            return traced.emit(builder)
+        return traced.emit(builder, leaves)
 
     def compiled(self, *args: Any, **kwargs: Any) -> Compiled:
         """Return what a call with these arguments runs, compiled on the first call with their types."""
         args = tuple(self.prepare(args))
-        leaves, structure = flatten((args, kwargs))
-        types = tuple(str(Tensor.wrap(np.asarray(leaf)).type) for leaf in leaves)
+        leaves, structure = flatten((args, kwargs), numbers=True)
+        types = tuple(
+            type(leaf) if is_number(leaf) else str(Tensor.wrap(np.asarray(leaf)).type) for leaf in leaves
+        )
         key = (hashable(structure), types)
         if key not in self._compiled:
             self._compiled[key] = self._compile(args, kwargs)
@@ -86,7 +117,7 @@ class Transform:
         builder = find_builder((args, kwargs))
         if builder is not None:
             return self.emit_call(builder, args, kwargs)
-        return self.compiled(*args, **kwargs)(flatten((tuple(self.prepare(args)), kwargs))[0])
+        return self.compiled(*args, **kwargs)(flatten((tuple(self.prepare(args)), kwargs), numbers=True)[0])
 
     def _compile(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:
         traced = self.trace(None, args, kwargs)

@@ -1,0 +1,360 @@
+"""Calls in compiled code: user functions become Funcs that are called, equal calls share one Func.
+
+A Func is made once per source, template of what goes in, and types. Whatever it uses of the program around goes
+in: arguments, the values around a nested function, the Parameters of Cells. So layers of equal structure share a
+Func and bring their Parameters along.
+
+A function that calls itself is compiled until its results are known: a path that needs them ends the first time,
+and takes them as the other paths have given them the next. Numbers that change from call to call are numbers of
+run time from the second call on.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from framework.frontend import join, names
+from framework.frontend.cells import CellKeys
+from framework.frontend.scope import FLAGS, Ended, Unsettled
+from framework.frontend.source import CompileError
+from framework.frontend.values import (
+    MISSING,
+    Closure,
+    Known,
+    Node,
+    Run,
+    Taker,
+    Template,
+    is_number,
+    leaves_of,
+    put_together,
+)
+from framework.ir.builder import Builder, Sym
+from framework.ir.control import Signature
+from framework.ir.nodes import CALL, Func, Rec
+from framework.ir.types import Type
+from framework.tensor import Parameter
+
+if TYPE_CHECKING:
+    from framework.frontend.interpreter import Interpreter
+
+DEEPEST_CALL = 100
+LIMIT = 12
+"""How often a function that calls itself is compiled before its results must have settled."""
+
+Body = Callable[[Builder, Any], Any]
+
+
+class Piece(NamedTuple):
+    """A piece of source that becomes a Func: its name, what tells it from others, and what it does."""
+
+    name: str
+    key: Hashable
+    body: Body
+    arguments: Sequence[str] = ()
+
+
+class Entry(NamedTuple):
+    """A Func made for a template: its results' template, and which Parameters follow its arguments.
+
+    A number in `parameters` is the place of a Parameter in the Cells that go in. `within` are the calls under
+    way that the Func calls again, so that it has its meaning inside of them only.
+    """
+
+    func: Func
+    result: Template
+    parameters: tuple[int | Parameter, ...]
+    ends: bool
+    within: frozenset[Activation]
+
+
+class Given(NamedTuple):
+    """What goes into a call: a template, its leaves and their names, the Parameters of the Cells in it."""
+
+    template: Template
+    leaves: list[Any]
+    paths: list[str]
+    parameters: list[Parameter]
+
+
+class Activation:
+    """A Func that is being made; calls of it find it here."""
+
+    def __init__(self, piece: Piece, template: Template) -> None:
+        """Start without knowing a result."""
+        self.piece = piece
+        self.template = template
+        self.name = piece.name
+        self.is_recursive = False
+        self.result: Template | None = None
+        self.parameters: tuple[int | Parameter, ...] = ()
+        self.types: list[Type] = []
+        self.within: set[Activation] = set()
+        self.memo: dict[Hashable, Entry] = {}
+
+
+class Calls:
+    """The Funcs of one compilation."""
+
+    def __init__(self) -> None:
+        """Start without Funcs."""
+        self.memo: dict[Hashable, Entry] = {}
+        self.stack: list[Activation] = []
+        self.cells = CellKeys()
+        self.closures: dict[int, tuple[Any, Closure]] = {}
+        self.traced: dict[Hashable, Any] = {}
+        self.numbers = itertools.count(1)
+
+    def apart(self) -> Calls:
+        """Return the same Funcs without the calls under way: for what is transformed by itself."""
+        found = Calls()
+        found.memo, found.cells, found.closures = self.memo, self.cells, self.closures
+        found.traced, found.numbers = self.traced, self.numbers
+        return found
+
+    def found(self, key: Hashable) -> Entry | None:
+        """Return the Func for a key, also one that has its meaning inside of a call under way."""
+        for each in (self.memo, *(activation.memo for activation in reversed(self.stack))):
+            if key in each:
+                self.note(each[key].within)
+                return each[key]
+        return None
+
+    def keep(self, key: Hashable, entry: Entry) -> None:
+        """Remember a Func as long as it has its meaning."""
+        inside = [each for each in self.stack if each in entry.within]
+        (inside[-1].memo if inside else self.memo)[key] = entry
+
+    def note(self, within: frozenset[Activation]) -> None:
+        """Note in all calls under way inside of others that they call these again."""
+        for each in within:
+            at = self.stack.index(each)
+            for inner in self.stack[at + 1 :]:
+                inner.within.add(each)
+
+    def given(self, piece: Piece, value: Any) -> Given:
+        """Take apart what goes into a call."""
+        parameters: dict[int, tuple[int, Parameter]] = {}
+
+        def cell_key(cell: Any) -> Hashable:
+            key, own = self.cells.of(cell)
+            for each in own:
+                parameters.setdefault(id(each), (len(parameters), each))
+            return (key, tuple(parameters[id(each)][0] for each in own))
+
+        taker = Taker(True, cell_key)
+        template = taker.take_call(*value, piece.arguments)
+        return Given(template, taker.leaves, taker.paths, [each for _, each in parameters.values()])
+
+
+def calls_of(builder: Builder) -> Calls:
+    """Return the Funcs of the compilation that a builder belongs to."""
+    if builder.calls is None:
+        builder.calls = Calls()
+    found: Calls = builder.calls
+    return found
+
+
+def call(builder: Builder, piece: Piece, value: tuple[Sequence[Any], dict[str, Any], Any]) -> Any:
+    """Call a piece of source with arguments, keywords and a function; return its result."""
+    calls = calls_of(builder)
+    given = calls.given(piece, value)
+    given, active = _recurring(calls, builder, piece, given)
+    if active is not None:
+        return _call_again(calls, builder, active, given)
+    key = (piece.key, given.template)
+    entry = calls.found(key)
+    if entry is None:
+        entry = _made(calls, builder, piece, given)
+        calls.keep(key, entry)
+    operands = [*given.leaves, *_parameters(entry.parameters, given)]
+    outputs = builder.bind(CALL, operands, {"func": entry.func}, _known(entry.within))
+    if entry.ends:
+        raise Ended
+    return put_together(entry.result, outputs)
+
+
+def _known(within: frozenset[Activation]) -> dict[str, Signature]:
+    return {each.name: _signature(each) for each in within if each.result is not None}
+
+
+def _parameters(places: Sequence[int | Parameter], given: Given) -> list[Parameter]:
+    return [given.parameters[each] if isinstance(each, int) else each for each in places]
+
+
+def _recurring(calls: Calls, builder: Builder, piece: Piece, given: Given) -> tuple[Given, Activation | None]:
+    """Return the call under way that this one repeats, if any, and what goes in, in a form that it takes."""
+    for active in reversed(calls.stack):
+        if active.piece.key != piece.key:
+            continue
+        if active.template == given.template:
+            return given, active
+        try:
+            wider = _widened(active.template, given.template)
+        except join.Mismatch:
+            continue
+        if wider != given.template:
+            given = _lowered(builder, given, wider)
+        if wider == active.template:
+            return given, active
+    return given, None
+
+
+def _widened(before: Template, now: Template) -> Template:
+    """Return the template of a call whose numbers differ from one under way: they are known at run time.
+
+    Raises:
+        Mismatch: more than numbers differs.
+    """
+    if before == now:
+        return now
+    if isinstance(before, Node) and isinstance(now, Node):
+        if (before.kind, before.static, len(before.children)) != (now.kind, now.static, len(now.children)):
+            raise join.Mismatch(before, now)
+        return Node(now.kind, now.static, tuple(map(_widened, before.children, now.children)))
+    for each in (before, now):
+        if not isinstance(each, Run) and not (isinstance(each, Known) and is_number(each.value)):
+            raise join.Mismatch(before, now)
+        if isinstance(each, Known) and isinstance(each.value, bool):
+            raise join.Mismatch(before, now)
+    return join.join(before, now)
+
+
+def _lowered(builder: Builder, given: Given, wider: Template) -> Given:
+    leaves: list[Sym] = []
+    join.lower(
+        builder, put_together(given.template, [builder.value(each) for each in given.leaves]), wider, leaves
+    )
+    paths = given.paths if len(given.paths) == len(leaves) else [""] * len(leaves)
+    return Given(wider, list(leaves), paths, given.parameters)
+
+
+def _call_again(calls: Calls, builder: Builder, active: Activation, given: Given) -> Any:
+    """Call a Func that is being made."""
+    if not active.is_recursive:
+        active.is_recursive = True
+        active.name = f"{active.piece.name}_{next(calls.numbers)}"
+    calls.note(frozenset([active]))
+    active.within.add(active)
+    if active.result is None:
+        raise Unsettled(active)
+    operands = [*given.leaves, *_parameters(active.parameters, given)]
+    known = {active.name: _signature(active)}
+    outputs = builder.bind(CALL, operands, {"func": Rec(active.name)}, known)
+    return put_together(active.result, outputs)
+
+
+def _signature(active: Activation) -> Signature:
+    return tuple(active.types), tuple(leaf.type for leaf in leaves_of(active.result or ()))  # type: ignore[arg-type]
+
+
+def _made(calls: Calls, builder: Builder, piece: Piece, given: Given) -> Entry:
+    """Make the Func of a piece of source."""
+    if len(calls.stack) >= DEEPEST_CALL:
+        raise CompileError(
+            f"calls are nested more than {DEEPEST_CALL} deep at {piece.name}: a function that calls itself with "
+            "arguments of other types each time does not end here\n"
+            "  next: let the arguments of the inner call have the types of the outer one's"
+        )
+    active = Activation(piece, given.template)
+    calls.stack.append(active)
+    try:
+        for _ in range(LIMIT):
+            entry = _attempt(calls, builder, active, given)
+            if entry is not None:
+                return entry
+    finally:
+        calls.stack.pop()
+    raise CompileError(f"the type of what {piece.name} returns changes with every call of itself")
+
+
+def _attempt(calls: Calls, builder: Builder, active: Activation, given: Given) -> Entry | None:
+    """Compile the body once; return None when it has to be compiled again with what is known by now."""
+    active.memo.clear()
+    active.within.clear()
+    inner = func_builder(builder)
+    params = [
+        inner.param(leaf.type, path if path.isidentifier() else None)
+        for leaf, path in zip(leaves_of(given.template), given.paths, strict=True)
+    ]
+    for parameter in _parameters(active.parameters, given):
+        inner.parameter(parameter)
+    active.types = [param.type for param in inner.params]
+    template, leaves, ends = _run(active, inner, put_together(given.template, params))
+    places = {id(each): at for at, each in enumerate(given.parameters)}
+    parameters = tuple(places.get(id(each), each) for each in inner.parameters.values())
+    if active.is_recursive:
+        joined = template if active.result is None else _join_results(active, template)
+        if (joined, parameters) != (active.result, active.parameters):
+            active.result, active.parameters = joined, parameters
+            return None
+    within = frozenset(active.within - {active})
+    return Entry(inner.finish(active.name, leaves), template, parameters, ends, within)
+
+
+def _run(active: Activation, inner: Builder, value: Any) -> tuple[Template, list[Sym], bool]:
+    """Return the template and the leaves of a result, and whether the body always raises."""
+    try:
+        result = active.piece.body(inner, value)
+    except Unsettled as ended:
+        if ended.activation is not active:
+            raise
+        raise CompileError(
+            f"{active.piece.name} calls itself on every path, so it never ends\n"
+            "  next: return something without a further call under some condition"
+        ) from None
+    except Ended:
+        return Node("tuple", None, ()), [], True
+    taker = Taker(True)
+    template = taker.take(result)
+    if active.result is None or not active.is_recursive:
+        return template, [inner.value(each) for each in taker.leaves], False
+    joined = _join_results(active, template)
+    leaves: list[Sym] = []
+    join.lower(inner, result, joined, leaves)
+    return joined, leaves, False
+
+
+def _join_results(active: Activation, template: Template) -> Template:
+    assert active.result is not None
+    try:
+        return join.join(active.result, template)
+    except join.Mismatch as mismatch:
+        raise CompileError(
+            f"{active.piece.name} returns {mismatch}: a function that calls itself returns one type on all paths"
+        ) from None
+
+
+def func_builder(outer: Builder) -> Builder:
+    """Return the builder of a Func of its own in the same compilation."""
+    inner = Builder()
+    inner.calls, inner.stages = outer.calls, outer.stages
+    inner.depth = outer.depth + 1
+    inner.source = outer.source
+    return inner
+
+
+def call_block(run: Interpreter, node: ast.For, value: Any, turn: Callable[[Interpreter, Any], None]) -> None:
+    """Run a turn of a loop as a Func of its own: its names go in, those that it has changed come out."""
+    frame = run.frame
+    read = set().union(*(names.reads(each) for each in node.body)) | names.assigned(node.body)
+    inward = {name: frame.find(name) for name in sorted(read)}
+    inward = {name: each for name, each in inward.items() if each is not MISSING}
+    outward = sorted(names.assigned(node.body) | names.names_in(node.target))
+
+    def body(builder: Builder, given: Any) -> Any:
+        (each,), inside, _ = given
+        inner = run.within(builder, {**inside, **{flag: False for flag in FLAGS}})
+        turn(inner, each)
+        after = inner.frame.names
+        kept = [*outward, *FLAGS[:2], "return"]
+        return {name: after[name] for name in kept if name in after}
+
+    piece = Piece(f"{frame.code.name}.for_item", (node, "item"), body)
+    frame.names.update(call(frame.builder, piece, ((value,), inward, None)))
+    for name in outward:
+        if frame.builder.source is not None:
+            frame.lines[name] = frame.builder.source

@@ -1,0 +1,198 @@
+"""What a call does: user functions become Funcs, operators bindings, the rest is computed while compiling."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import types
+from collections.abc import Sequence
+from typing import Any
+
+from davinci_sim.errors import DavinciError
+from framework.frontend import branches, builtin, calls
+from framework.frontend.scope import Frame, Signature, cells_of
+from framework.frontend.source import CompileError, find_source
+from framework.frontend.values import Choice, Closure, Code, Scope, is_cell, symbolic
+from framework.ir.builder import Builder, Sym, innermost
+from framework.tensor import Tensor
+from framework.tree import flatten
+
+INTERPRETED = ("framework.nn", "framework.models")
+"""Modules of ours that are compiled like user code: they hold Parameters."""
+
+COMPILE_TIME = ("math", "numpy", "operator", "_operator", "dataclasses", "functools", "itertools", "copy")
+"""Modules whose functions run while compiling when no tensor is among their arguments."""
+
+
+def apply(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Call a value from compiled code."""
+    args = symbolic(builder, list(args))
+    kwargs = {key: symbolic(builder, each) for key, each in kwargs.items()}
+    if isinstance(function, functools.partial):
+        return apply(builder, function.func, [*function.args, *args], {**function.keywords, **kwargs})
+    if hasattr(function, "emit_call"):  # grad, jit: transforms of functions
+        return function.emit_call(builder, args, kwargs)
+    if isinstance(function, Choice):
+        return _chosen(builder, function, args, kwargs)
+    user = user_function(builder, function, args, kwargs)
+    if user is not None:
+        closure, args, kwargs, name = user
+        return calls.call(builder, piece_of(closure, name), (tuple(args), kwargs, closure))
+    if is_cell(function):
+        return function.construct(*args, **kwargs)
+    rule = builtin.rule_of(function, args, kwargs)
+    if rule is not None:
+        return rule(builder, *args, **kwargs)
+    if _runs_natively(function, args, kwargs):
+        return function(*args, **kwargs)
+    raise CompileError(
+        f"a call of {name_of(function)} cannot be compiled; "
+        "call operators (framework.ops), Cells and plain Python functions, or compute it outside"
+    )
+
+
+UserCall = tuple[Closure, Sequence[Any], dict[str, Any], str]
+
+
+def user_function(
+    builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str, Any]
+) -> UserCall | None:
+    """Return the function whose source is compiled in a call, and its arguments; None when there is none."""
+    name = name_of(function)
+    if is_cell(function):
+        if function.is_native:
+            return None
+        function = function.construct
+        if isinstance(function, functools.partial):  # jit as a decorator of construct
+            args, kwargs = [*function.args, *args], {**function.keywords, **kwargs}
+            function = function.func
+        while hasattr(function, "emit_call") and hasattr(function, "function") and function.is_transparent:
+            function = function.function
+    if isinstance(function, types.MethodType) and is_user_code(function):
+        function, args = function.__func__, [function.__self__, *args]
+    if isinstance(function, Closure):
+        return function, args, kwargs, name
+    if isinstance(function, types.FunctionType) and is_user_code(function):
+        return as_closure(builder, function), args, kwargs, name
+    return None
+
+
+def as_closure(builder: Builder, function: types.FunctionType) -> Closure:
+    """Return a function of Python's as compiled code sees it."""
+    known = calls.calls_of(builder).closures
+    if id(function) not in known:
+        source, node = find_source(function)
+        code = Code(name_of(function), source, node, function.__globals__)
+        scope = Scope(cells_of(function))
+        closure = Closure(code, scope, function.__defaults__ or (), dict(function.__kwdefaults__ or {}))
+        known[id(function)] = (function, closure)
+    found: Closure = known[id(function)][1]
+    return found
+
+
+def piece_of(closure: Closure, name: str) -> calls.Piece:
+    """Return the piece of source that a call of a closure compiles."""
+
+    def body(builder: Builder, given: Any) -> Any:
+        args, kwargs, inner = given
+        return run_closure(builder, inner, args, kwargs)
+
+    spec = closure.code.node.args
+    names = [each.arg for each in (*spec.posonlyargs, *spec.args)]
+    return calls.Piece(name, closure.code.node, body, names)
+
+
+def run_closure(builder: Builder, closure: Closure, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run the source of a function in a builder."""
+    from framework.frontend.interpreter import Interpreter
+
+    node = closure.code.node
+    signature = Signature(closure.name, node, closure.defaults, closure.keyword_defaults)
+    frame = Frame(closure.code, builder, signature.bind(args, kwargs), closure.scope)
+    run = Interpreter(frame)
+    return run.evaluate(node.body) if isinstance(node, ast.Lambda) else run.run(node.body)
+
+
+def _chosen(builder: Builder, choice: Choice, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Call the one of several functions that a number known at run time means."""
+    from framework.frontend.interpreter import Interpreter
+
+    functions = choice.functions
+    if len(functions) == 1:
+        return apply(builder, functions[0], args, kwargs)
+    run = Interpreter(Frame(_CHOICE, builder, {}))
+
+    def one(function: Any) -> Any:
+        return apply(run.frame.builder, function, args, kwargs)
+
+    def among(at: int) -> Any:
+        if at == len(functions) - 1:
+            return one(functions[at])
+        is_this = run.frame.builder.value(choice.tag) == at
+        return branches.choose(run, is_this, lambda: one(functions[at]), lambda: among(at + 1))
+
+    return among(0)
+
+
+def is_user_code(function: Any) -> bool:
+    """Return whether a callable is compiled from its source."""
+    if isinstance(function, types.MethodType):
+        function = function.__func__
+    if not isinstance(function, types.FunctionType):
+        return False
+    module = function.__module__ or ""
+    root = module.split(".", maxsplit=1)[0]
+    return module.startswith(INTERPRETED) or root not in ("framework", "davinci_sim", *COMPILE_TIME)
+
+
+def name_of(function: Any) -> str:
+    """Return a name for a callable that IR text can hold."""
+    if isinstance(function, functools.partial):
+        return name_of(function.func)
+    if is_cell(function):
+        return type(function).__name__
+    name = getattr(function, "name", None) or getattr(function, "__name__", None) or type(function).__name__
+    return str(name).strip("<>")
+
+
+def find_builder(values: Any) -> Builder | None:
+    """Return the builder of the symbolic values in a structure, None when there are none."""
+    return innermost(flatten(values)[0])
+
+
+def _runs_natively(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    if isinstance(function, type):
+        if issubclass(function, Tensor):
+            return find_builder((args, kwargs)) is None
+        if dataclasses.is_dataclass(function) or issubclass(function, (functools.partial, tuple)):
+            return True
+    owner = getattr(function, "__self__", None)
+    module = getattr(function, "__module__", None) or type(owner).__module__ or ""
+    root = module.split(".", maxsplit=1)[0]
+    if root in ("framework", "davinci_sim"):
+        return True
+    if isinstance(owner, (str, tuple, list, dict, int, float)):
+        return True
+    return root in COMPILE_TIME and find_builder((args, kwargs)) is None
+
+
+def _around() -> Code:
+    from framework.frontend.source import Source
+
+    source = Source("<choice>", ("",))
+    node = ast.parse("lambda: None", mode="eval").body
+    assert isinstance(node, ast.Lambda)
+    return Code("choice", source, node, {})
+
+
+_CHOICE = _around()
+
+
+def refuse_symbolic(what: str, values: Sequence[Any]) -> None:
+    """Refuse values that are known at run time only."""
+    for each in values:
+        if isinstance(each, Sym):
+            raise DavinciError(
+                f"{what}: {each.type} is known at run time only; it must be known when compiling"
+            )

@@ -1,0 +1,497 @@
+"""What a value of compiled code is, apart from the tensors in it.
+
+A value (a tensor, a number, a tuple of them, a function ...) is taken apart into a template and its leaves, the
+symbolic values in it; a template and other leaves are put together again. Templates are compared and hashed:
+equal ones mean values that the same code can work on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from davinci_sim.errors import DavinciError
+from framework import dtypes
+from framework.dtypes import DType
+from framework.frontend.names import free_names
+from framework.frontend.source import Function, Source
+from framework.ir.builder import Builder, Sym
+from framework.ir.types import TensorType, Type
+from framework.tensor import Parameter, Tensor
+
+MISSING: Any = object()
+"""What a name that has no value is found to be."""
+
+
+class Structure:
+    """A dataclass of the front end that may hold symbolic values."""
+
+
+@dataclass(frozen=True)
+class Maybe(Structure):
+    """What a variable holds that was assigned on some paths only: `is_assigned` is a truth known at run time."""
+
+    value: Any
+    is_assigned: Any
+    where: str
+
+
+@dataclass(frozen=True)
+class Conflict(Structure):
+    """A variable whose types disagree; reading it is a mistake, told by the message."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Choice(Structure):
+    """One of several functions: which one is a number known at run time."""
+
+    tag: Any
+    functions: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Text(Structure):
+    """An f-string with values known at run time: a format and what it shows."""
+
+    form: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """The source of a function."""
+
+    name: str
+    source: Source
+    node: Function
+    around: Mapping[str, Any]
+    """The globals of its module."""
+
+
+class Scope:
+    """Names around a function; those of a call of it that is under way are a `Frame`."""
+
+    is_live = False
+
+    def __init__(self, names: dict[str, Any], outer: Scope | None = None) -> None:
+        """Hold names, and the scope around."""
+        self.names = names
+        self.outer = outer
+
+    def find(self, name: str) -> Any:
+        """Return the value of a name, MISSING when there is none."""
+        if name in self.names:
+            return self.names[name]
+        return MISSING if self.outer is None else self.outer.find(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Closure:
+    """A function or lambda written inside compiled code, with the names around it."""
+
+    code: Code
+    scope: Scope
+    defaults: tuple[Any, ...]
+    keyword_defaults: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return the name of the function."""
+        return self.code.name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compile a call that library code makes."""
+        from framework.frontend.dispatch import apply, find_builder
+
+        builder = find_builder((args, kwargs))
+        if builder is None:
+            raise DavinciError(f"{self.name} belongs to compiled code; only this can call it")
+        return apply(builder, self, args, kwargs)
+
+
+class Known:
+    """A value that is known when compiling; `key` tells it from others."""
+
+    __slots__ = ("_hash", "key", "value")
+
+    def __init__(self, key: Hashable, value: Any) -> None:
+        """Hold a value and its key."""
+        self.key = key
+        self.value = value
+        self._hash = hash(key)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the keys."""
+        return isinstance(other, Known) and self.key == other.key
+
+    def __hash__(self) -> int:
+        """Return the hash of the key."""
+        return self._hash
+
+    def __repr__(self) -> str:
+        """Return the value."""
+        return f"Known({self.value!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A value that is known at run time; a weak one is a number of Python's."""
+
+    type: Type
+    weak: bool
+
+
+@dataclass(frozen=True)
+class Node:
+    """A structure: its kind, what is fixed of it, and the templates of its parts."""
+
+    kind: str
+    static: Hashable
+    children: tuple[Template, ...]
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.kind, self.static, self.children))
+
+    def __hash__(self) -> int:
+        """Return the hash, computed once."""
+        return self._hash
+
+
+Template: TypeAlias = Known | Run | Node
+ABSENT = Known(("absent",), MISSING)
+"""The template of a variable that has no value."""
+
+
+class Held:
+    """An object by identity, kept alive."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        """Hold the object."""
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        """Compare identities."""
+        return isinstance(other, Held) and self.value is other.value
+
+    def __hash__(self) -> int:
+        """Return the hash of the identity."""
+        return id(self.value)
+
+
+PLAIN = (bool, int, str, bytes, type(None), type(Ellipsis), DType, TensorType)
+
+
+def known(value: Any) -> Known:
+    """Return the template of a value that is known when compiling; objects count by identity."""
+    if isinstance(value, PLAIN):
+        return Known((type(value), value), value)
+    if isinstance(value, float):
+        return Known((float, value.hex()), value)
+    if isinstance(value, np.generic):
+        return Known((type(value), value.tobytes()), value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and not callable(value):
+        try:
+            return Known((type(value), hash(value), repr(value)), value)
+        except TypeError:  # a field that cannot be hashed
+            return Known(Held(value), value)
+    return Known(Held(value), value)
+
+
+NUMBERS = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}
+"""The dtype of a number of Python's that is known at run time."""
+
+
+def number_type(value: Any) -> TensorType:
+    """Return the type of a number of Python's that becomes known at run time only."""
+    return TensorType((), NUMBERS[type(value)])
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number or a truth of Python's."""
+    return type(value) in NUMBERS
+
+
+def weak_constant(builder: Builder, value: float) -> Sym:
+    """Return a number of Python's as a symbolic value."""
+    array = np.asarray(value, dtype=NUMBERS[type(value)].numpy)
+    return Sym(builder, builder.constant(array).atom, weak=True)
+
+
+def is_cell(value: Any) -> bool:
+    """Return whether a value is a Cell; told by its construct, since Cells import the front end."""
+    return hasattr(type(value), "construct") and hasattr(type(value), "is_native")
+
+
+class Taker:
+    """Takes values apart; `leaves` are the symbolic values, in order.
+
+    When the values cross to another Func, functions take along the values around them, and what is asked of a
+    Cell is `cell_key`; otherwise the scopes of calls under way stay as they are. With `keeps_parameters` the
+    value of a Parameter stays that of this Parameter, instead of being a leaf as others.
+    """
+
+    def __init__(
+        self,
+        crosses: bool,
+        cell_key: Callable[[Any], Hashable] | None = None,
+        keeps_parameters: bool = False,
+    ) -> None:
+        """Start without leaves."""
+        self._keeps_parameters = keeps_parameters
+        self.leaves: list[Any] = []
+        self.paths: list[str] = []
+        self._crosses = crosses
+        self._cell_key = cell_key
+        self._closures: dict[tuple[int, int], int] = {}
+
+    def take(self, value: Any, path: str = "") -> Template:
+        """Return the template of a value, and keep its leaves under names made from a path."""
+        if isinstance(value, Sym):
+            if self._keeps_parameters and value.parameter is not None:
+                return known(value.parameter)
+            self.leaves.append(value)
+            self.paths.append(path)
+            return Run(value.atom.type, value.weak)
+        if value is MISSING:
+            return ABSENT
+        if isinstance(value, Closure):
+            return self._closure(value)
+        parts = parts_of(value)
+        if parts is not None:
+            kind, static, children = parts
+            names = _child_names(kind, static, len(children), path)
+            pairs = zip(children, names, strict=True)
+            return Node(kind, static, tuple(self.take(each, name) for each, name in pairs))
+        if self._cell_key is not None and is_cell(value):
+            return Known(self._cell_key(value), value)
+        return known(value)
+
+    def take_call(self, args: Sequence[Any], kwargs: Any, function: Any, names: Sequence[str]) -> Template:
+        """Return the template of (args, kwargs, function); leaves are called as the arguments are."""
+        labels = [*names[: len(args)], *[""] * (len(args) - len(names))]
+        positional = tuple(self.take(each, name) for each, name in zip(args, labels, strict=True))
+        parts = (Node("tuple", None, positional), self.take(kwargs), self.take(function))
+        return Node("tuple", None, parts)
+
+    def _closure(self, closure: Closure) -> Template:
+        key = (id(closure.code.node), id(closure.scope))
+        if key in self._closures:
+            return Node("again", self._closures[key], ())
+        self._closures[key] = len(self._closures)
+        names: tuple[str, ...] = ()
+        values: list[Any] = []
+        if self._crosses or not closure.scope.is_live:
+            found = {name: closure.scope.find(name) for name in sorted(free_names(closure.code.node))}
+            found = {name: value for name, value in found.items() if value is not MISSING}
+            names, values = tuple(found), list(found.values())
+        scope = None if values or self._crosses or not closure.scope.is_live else Held(closure.scope)
+        keywords = tuple(closure.keyword_defaults)
+        static = (closure.code.node, len(closure.defaults), keywords, names, scope, Held(closure.code))
+        children = [*closure.defaults, *closure.keyword_defaults.values(), *values]
+        labels = [""] * (len(children) - len(names)) + list(names)
+        pairs = zip(children, labels, strict=True)
+        return Node("closure", _Static(static), tuple(self.take(each, name) for each, name in pairs))
+
+
+class _Static:
+    """What is fixed of a closure; equal when its node, its names and a scope under way are."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[Any, ...]) -> None:
+        self.parts = parts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self.parts[:-1] == other.parts[:-1]
+
+    def __hash__(self) -> int:
+        return hash(self.parts[:-1])
+
+
+Parts = tuple[str, Hashable, Sequence[Any]]
+
+
+def parts_of(value: Any) -> Parts | None:
+    """Return kind, fixed part and parts of a structure; None for what has none."""
+    kind = type(value)
+    if kind in (tuple, list):
+        return (kind.__name__, None, value)
+    if kind is dict:
+        return ("dict", tuple(value), list(value.values()))
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return ("namedtuple", kind, value)
+    if kind is slice:
+        return ("slice", None, (value.start, value.stop, value.step))
+    if kind is functools.partial:
+        return ("partial", tuple(value.keywords), (value.func, *value.args, *value.keywords.values()))
+    if kind is types.MethodType:
+        return ("method", value.__func__, (value.__self__,))
+    if hasattr(value, "emit_call") and hasattr(value, "with_function"):
+        return ("transform", value.key(), (value.function,))
+    if isinstance(value, Structure) or _is_users_dataclass(kind):
+        names = _fields(kind)
+        return ("object", kind, [getattr(value, name) for name in names])
+    return None
+
+
+@functools.cache
+def _is_users_dataclass(kind: type) -> bool:
+    return dataclasses.is_dataclass(kind) and not kind.__module__.startswith("framework.")
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in dataclasses.fields(kind))
+
+
+def _child_names(kind: str, static: Any, count: int, path: str) -> list[str]:
+    if kind == "dict":
+        return [f"{path}_{key}" if path else str(key) for key in static]
+    if kind == "object":
+        return [f"{path}_{name}" if path else name for name in _fields(static)]
+    return [f"{path}_{at}" if path and count > 1 else path for at in range(count)]
+
+
+def _object(kind: type, parts: Sequence[Any]) -> Any:
+    made = object.__new__(kind)
+    for name, value in zip(_fields(kind), parts, strict=True):
+        object.__setattr__(made, name, value)
+    return made
+
+
+_MAKE: dict[str, Callable[[Any, list[Any]], Any]] = {
+    "tuple": lambda static, parts: tuple(parts),
+    "list": lambda static, parts: parts,
+    "dict": lambda static, parts: dict(zip(static, parts, strict=True)),
+    "namedtuple": lambda static, parts: static(*parts),
+    "slice": lambda static, parts: slice(*parts),
+    "partial": lambda static, parts: functools.partial(
+        parts[0],
+        *parts[1 : len(parts) - len(static)],
+        **dict(zip(static, parts[len(parts) - len(static) :], strict=True)),
+    ),
+    "method": lambda static, parts: types.MethodType(static, parts[0]),
+    "transform": lambda static, parts: static.value.with_function(parts[0]),
+    "object": _object,
+}
+
+
+class Putter:
+    """Puts values together from templates and leaves, in the order in which they were taken apart."""
+
+    def __init__(self, leaves: Sequence[Any]) -> None:
+        """Take the leaves in order."""
+        self._leaves = iter(leaves)
+        self._closures: list[Closure] = []
+
+    def put(self, template: Template) -> Any:
+        """Return the value of a template."""
+        if isinstance(template, Known):
+            return template.value
+        if isinstance(template, Run):
+            leaf = next(self._leaves)
+            return Sym(leaf.builder, leaf.atom, weak=template.weak)
+        if template.kind == "closure":
+            return self._closure(template)
+        if template.kind == "again":
+            return self._closures[template.static]  # type: ignore[index, call-overload]
+        return _MAKE[template.kind](template.static, [self.put(each) for each in template.children])
+
+    def _closure(self, template: Node) -> Closure:
+        _, count, keywords, names, scope, code = template.static.parts  # type: ignore[attr-defined]
+        names_of: dict[str, Any] = {}
+        at = len(self._closures)
+        scope = Scope(names_of) if scope is None else scope.value
+        self._closures.append(Closure(code.value, scope, (), {}))
+        children = template.children
+        defaults = tuple(self.put(each) for each in children[:count])
+        by_name = {
+            name: self.put(each)
+            for name, each in zip(keywords, children[count : count + len(keywords)], strict=True)
+        }
+        closure = Closure(code.value, scope, defaults, by_name)
+        if defaults or by_name:
+            self._closures[at] = closure
+        for name, each in zip(names, children[count + len(keywords) :], strict=True):
+            names_of[name] = self.put(each)
+        return self._closures[at]
+
+
+def template_of(value: Any) -> Template:
+    """Return the template of a value that stays in its Func."""
+    return Taker(False).take(value)
+
+
+def put_together(template: Template, leaves: Sequence[Sym]) -> Any:
+    """Return the value of a template and its leaves."""
+    return Putter(leaves).put(template)
+
+
+def leaves_of(template: Template) -> Iterator[Run]:
+    """Go over the leaves of a template, in order."""
+    if isinstance(template, Run):
+        yield template
+    elif isinstance(template, Node):
+        for each in template.children:
+            yield from leaves_of(each)
+
+
+def symbolic(builder: Builder, value: Any) -> Any:
+    """Return a value with its Parameters and the symbols of outer functions as symbols of this function."""
+    if isinstance(value, (Sym, Parameter)):
+        return builder.value(value)
+    if type(value) in (tuple, list) and any(_may_hold(each) for each in value):
+        return type(value)(symbolic(builder, each) for each in value)
+    return value
+
+
+def _may_hold(value: Any) -> bool:
+    return isinstance(value, (Sym, Parameter, tuple, list))
+
+
+def describe(template: Template) -> str:
+    """Return what a template is, for messages.
+
+    >>> describe(template_of((1, "a")))
+    'a tuple of 2'
+    """
+    if isinstance(template, Run):
+        return _describe_number(template.type) if template.weak else str(template.type)
+    if isinstance(template, Known):
+        return _describe_known(template)
+    if template.kind in ("tuple", "list", "dict"):
+        return f"a {template.kind} of {len(template.children)}"
+    if template.kind == "object" and template.static is Maybe:
+        return describe(template.children[0])
+    if template.kind in ("namedtuple", "object"):
+        return f"a {template.static.__name__}"  # type: ignore[attr-defined]
+    return "a function"
+
+
+def _describe_number(type_: Type) -> str:
+    names = {
+        str(number_type(example)): name for example, name in ((True, "bool"), (1, "int"), (1.0, "float"))
+    }
+    return f"a number ({names.get(str(type_), str(type_))})"
+
+
+def _describe_known(template: Known) -> str:
+    value = template.value
+    if value is MISSING:
+        return "not assigned"
+    if isinstance(value, Tensor):
+        return str(value.type)
+    if value is None or isinstance(value, (str, *NUMBERS)):
+        return repr(value)
+    return f"a {type(value).__name__}"
