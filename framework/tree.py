@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,9 +91,14 @@ def is_record(value: Any) -> bool:
     return _is_record(type(value))
 
 
-@functools.cache
+_RECORDS: dict[type, bool] = {}
+
+
 def _is_record(kind: type) -> bool:
-    return dataclasses.is_dataclass(kind) and not kind.__module__.startswith("framework.")
+    if kind not in _RECORDS:
+        is_ours = kind.__module__.startswith("framework.")
+        _RECORDS[kind] = dataclasses.is_dataclass(kind) and not is_ours
+    return _RECORDS[kind]
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:

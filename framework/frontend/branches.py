@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from davinci_sim.errors import DavinciError
 from framework.dtypes import bool_
 from framework.frontend import join
+from framework.frontend.runner import Runner
 from framework.frontend.scope import FLAGS, RESULT, Ended, Frame, Unsettled
 from framework.frontend.source import shown
 from framework.frontend.values import (
+    MAYBE,
     MISSING,
-    Maybe,
     Node,
     Template,
     is_number,
@@ -27,9 +28,6 @@ from framework.ir.builder import Builder, Sym
 from framework.ir.nodes import SourceLine
 from framework.ir.registry import operator
 from framework.tensor import Parameter
-
-if TYPE_CHECKING:
-    from framework.frontend.interpreter import Interpreter
 
 VALUE = "value"
 """Name of the value of a conditional expression while its branches are compiled."""
@@ -86,11 +84,9 @@ def truth(value: Any) -> bool | Sym:
             "  rule: a condition has one element\n"
             "  next: reduce it with ops.reduce_max or ops.reduce_min, or choose by element with ops.select"
         )
-    if value.type.shape:
-        value = operator("reshape")(value, ())
-    if value.type.dtype == bool_:
-        return value
-    found: Sym = operator("not_equal")(value, weak_constant(value.builder, 0))
+    found: Sym = operator("reshape")(value, ()) if value.type.shape else value
+    if found.type.dtype != bool_:
+        found = operator("not_equal")(found, weak_constant(found.builder, 0))
     return found
 
 
@@ -108,7 +104,7 @@ def both(a: Any, b: Any) -> Any:
     return operator("logical_and")(a, b)
 
 
-def choose(run: Interpreter, condition: Any, then: Callable[[], Any], orelse: Callable[[], Any]) -> Any:
+def choose(run: Runner, condition: Any, then: Callable[[], Any], orelse: Callable[[], Any]) -> Any:
     """Return the value of one of two expressions; each is evaluated only when it is chosen."""
     if isinstance(condition, bool):
         return then() if condition else orelse()
@@ -119,7 +115,7 @@ def choose(run: Interpreter, condition: Any, then: Callable[[], Any], orelse: Ca
     return run.resolve(VALUE, run.frame.names.pop(VALUE))
 
 
-def if_statement(run: Interpreter, node: ast.If, rest: Sequence[ast.stmt]) -> bool:
+def if_statement(run: Runner, node: ast.If, rest: Sequence[ast.stmt]) -> bool:
     """Compile an `if` with what follows it in its block; return whether the rest is compiled, too.
 
     Where one branch always leaves and the other goes on, the rest belongs to the other one.
@@ -128,7 +124,7 @@ def if_statement(run: Interpreter, node: ast.If, rest: Sequence[ast.stmt]) -> bo
     if isinstance(condition, bool):
         run.block([*(node.body if condition else node.orelse), *rest])
         return True
-    if _only_raises(node):
+    if len(node.body) == 1 and isinstance(node.body[0], ast.Raise) and not node.orelse:
         run.raise_unless(negated(condition), node.body[0])
         return False
     then, orelse = Side(run.frame), Side(run.frame)
@@ -142,12 +138,8 @@ def if_statement(run: Interpreter, node: ast.If, rest: Sequence[ast.stmt]) -> bo
     return takes_rest
 
 
-def _only_raises(node: ast.If) -> bool:
-    return len(node.body) == 1 and isinstance(node.body[0], ast.Raise) and not node.orelse
-
-
-def unless(run: Interpreter, condition: Any, statements: Callable[[], Any]) -> None:
-    """Compile statements that are run when no return, break or continue was: the condition tells that one was."""
+def unless(run: Runner, condition: Any, statements: Callable[[], Any]) -> None:
+    """Compile statements that are run when no return, break or continue was: the condition says if any."""
     if isinstance(condition, bool):
         if not condition:
             statements()
@@ -161,21 +153,21 @@ def unless(run: Interpreter, condition: Any, statements: Callable[[], Any]) -> N
     merge(run, condition, skipped, done)
 
 
-def merge(run: Interpreter, condition: Sym, then: Side, orelse: Side) -> None:
+def merge(run: Runner, condition: Sym, then: Side, orelse: Side) -> None:
     """Append the `if` of two branches; the names go on with what either gives."""
     frame = run.frame
     base = frame.names
     sides = (then, orelse)
     going = [side for side in sides if side.ended is None]
     templates = _joined(run, base, *(going if len(going) != 1 else going * 2)) if going else {}
-    parts = []
+    parts: list[flow.Part] = []
     for side, suffix in zip(sides, ("then", "orelse"), strict=True):
         found: list[Sym] = []
         for name, template in templates.items():
             value = MISSING if side.ended is not None else _value(side.names, name)
             join.lower(side.builder, value, template, found)
         parts.append(flow.Part(side.builder, found, f"{frame.code.name}.{suffix}"))
-    results = flow.branch(frame.builder, condition, *parts)
+    results = flow.branch(frame.builder, condition, parts[0], parts[1])
     if not going:
         raise _outermost([side.ended for side in sides if side.ended is not None])
     frame.names = {**base, **_names_after(templates, results)}
@@ -206,7 +198,7 @@ def _value(names: dict[str, Any], name: str) -> Any:
     return names.get(name, False if name in FLAGS else MISSING)
 
 
-def _joined(run: Interpreter, base: dict[str, Any], one: Side, other: Side) -> dict[str, Template]:
+def _joined(run: Runner, base: dict[str, Any], one: Side, other: Side) -> dict[str, Template]:
     """Return the templates of the names that the branches have changed."""
     found: dict[str, Template] = {}
     for name in dict.fromkeys((*one.names, *other.names)):
@@ -221,7 +213,7 @@ Assigned = tuple[Any, SourceLine | None]
 
 
 def joined(name: str, one: Assigned, other: Assigned, what: str = "branches give") -> Template:
-    """Return the template of a variable after two paths; a conflict that both lines tell of when it has none."""
+    """Return the template of a variable after two paths, or that of a conflict."""
     templates = [template_of(value) for value, _ in (one, other)]
     lines = [line for _, line in (one, other)]
     return joined_templates(name, templates, lines, what)
@@ -241,7 +233,7 @@ def joined_templates(
         line = next((each for each in lines if each is not None), None)
         inner, flag, where = found.children
         if where == template_of("") and line is not None:
-            found = Node("object", Maybe, (inner, flag, template_of(shown(line))))
+            found = Node("object", MAYBE, (inner, flag, template_of(shown(line))))
     return found
 
 

@@ -1,12 +1,12 @@
 """Calls in compiled code: user functions become Funcs that are called, equal calls share one Func.
 
-A Func is made once per source, template of what goes in, and types. Whatever it uses of the program around goes
-in: arguments, the values around a nested function, the Parameters of Cells. So layers of equal structure share a
-Func and bring their Parameters along.
+A Func is made once per source, template of what goes in, and types. Whatever it uses of the program around
+goes in: arguments, the values around a nested function, the Parameters of Cells. So layers of equal
+structure share a Func and bring their Parameters along.
 
-A function that calls itself is compiled until its results are known: a path that needs them ends the first time,
-and takes them as the other paths have given them the next. Numbers that change from call to call are numbers of
-run time from the second call on.
+A function that calls itself is compiled until its results are known: a path that needs them ends the first
+time, and takes them as the other paths have given them the next. Numbers that change from call to call are
+numbers of run time from the second call on.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from framework.frontend import join, names
 from framework.frontend.cells import CellKeys
+from framework.frontend.runner import Runner
 from framework.frontend.scope import FLAGS, Ended, Unsettled
 from framework.frontend.source import CompileError
 from framework.frontend.values import (
@@ -38,14 +39,13 @@ from framework.ir.nodes import CALL, Func, Rec
 from framework.ir.types import Type
 from framework.tensor import Parameter
 
-if TYPE_CHECKING:
-    from framework.frontend.interpreter import Interpreter
-
 DEEPEST_CALL = 100
 LIMIT = 12
 """How often a function that calls itself is compiled before its results must have settled."""
 
 Body = Callable[[Builder, Any], Any]
+Value = tuple[Sequence[Any], dict[str, Any], Any]
+"""What goes into a call: arguments, keywords, the function."""
 
 
 class Piece(NamedTuple):
@@ -135,7 +135,7 @@ class Calls:
             for inner in self.stack[at + 1 :]:
                 inner.within.add(each)
 
-    def given(self, piece: Piece, value: Any) -> Given:
+    def given(self, piece: Piece, value: Value) -> Given:
         """Take apart what goes into a call."""
         parameters: dict[int, tuple[int, Parameter]] = {}
 
@@ -146,7 +146,7 @@ class Calls:
             return (key, tuple(parameters[id(each)][0] for each in own))
 
         taker = Taker(True, cell_key)
-        template = taker.take_call(*value, piece.arguments)
+        template = taker.take_call(value[0], value[1], value[2], piece.arguments)
         return Given(template, taker.leaves, taker.paths, [each for _, each in parameters.values()])
 
 
@@ -158,7 +158,7 @@ def calls_of(builder: Builder) -> Calls:
     return found
 
 
-def call(builder: Builder, piece: Piece, value: tuple[Sequence[Any], dict[str, Any], Any]) -> Any:
+def call(builder: Builder, piece: Piece, value: Value) -> Any:
     """Call a piece of source with arguments, keywords and a function; return its result."""
     calls = calls_of(builder)
     given = calls.given(piece, value)
@@ -255,8 +255,8 @@ def _made(calls: Calls, builder: Builder, piece: Piece, given: Given) -> Entry:
     """Make the Func of a piece of source."""
     if len(calls.stack) >= DEEPEST_CALL:
         raise CompileError(
-            f"calls are nested more than {DEEPEST_CALL} deep at {piece.name}: a function that calls itself with "
-            "arguments of other types each time does not end here\n"
+            f"calls are nested more than {DEEPEST_CALL} deep at {piece.name}: a function that calls itself "
+            "with arguments of other types each time does not end here\n"
             "  next: let the arguments of the inner call have the types of the outer one's"
         )
     active = Activation(piece, given.template)
@@ -324,7 +324,7 @@ def _join_results(active: Activation, template: Template) -> Template:
         return join.join(active.result, template)
     except join.Mismatch as mismatch:
         raise CompileError(
-            f"{active.piece.name} returns {mismatch}: a function that calls itself returns one type on all paths"
+            f"{active.piece.name} returns {mismatch}: a function that calls itself returns one type"
         ) from None
 
 
@@ -337,7 +337,7 @@ def func_builder(outer: Builder) -> Builder:
     return inner
 
 
-def call_block(run: Interpreter, node: ast.For, value: Any, turn: Callable[[Interpreter, Any], None]) -> None:
+def call_block(run: Runner, node: ast.For, value: Any, turn: Callable[[Runner, Any], None]) -> None:
     """Run a turn of a loop as a Func of its own: its names go in, those that it has changed come out."""
     frame = run.frame
     read = set().union(*(names.reads(each) for each in node.body)) | names.assigned(node.body)

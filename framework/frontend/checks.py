@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from davinci_sim.errors import DavinciError
+from framework.frontend.runner import Runner
 from framework.frontend.scope import Ended
-from framework.frontend.source import located, shown
+from framework.frontend.source import shown
 from framework.frontend.values import Text, weak_constant
 from framework.ir.builder import Sym
 from framework.ir.control import CHECK
 
-if TYPE_CHECKING:
-    from framework.frontend.interpreter import Interpreter
 
-
-def demand(run: Interpreter, condition: Any, message: Any) -> None:
+def demand(run: Runner, condition: Any, message: Any) -> None:
     """Append the demand that a truth holds; what a message shows is known at run time."""
     builder = run.frame.builder
     text = message if isinstance(message, Text) else Text(_escaped(str(message)), ())
@@ -24,7 +22,7 @@ def demand(run: Interpreter, condition: Any, message: Any) -> None:
     builder.bind(CHECK, [truth, *text.values], {"message": text.form})
 
 
-def assert_statement(run: Interpreter, node: ast.Assert) -> None:
+def assert_statement(run: Runner, node: ast.Assert) -> None:
     """Compile an `assert`."""
     condition = run.truth(node.test)
     if condition is True:
@@ -35,19 +33,19 @@ def assert_statement(run: Interpreter, node: ast.Assert) -> None:
         raise Ended
 
 
-def raise_statement(run: Interpreter, node: ast.Raise) -> None:
+def raise_statement(run: Runner, node: ast.Raise) -> None:
     """Compile a `raise`."""
     raise_unless(run, False, node)
 
 
-def raise_unless(run: Interpreter, condition: Any, node: ast.Raise) -> None:
+def raise_unless(run: Runner, condition: Any, node: ast.Raise) -> None:
     """Compile a `raise` that is run when a condition is false."""
     demand(run, condition, _message(run, node))
     if condition is False:
         raise Ended
 
 
-def _message(run: Interpreter, node: ast.Raise) -> Any:
+def _message(run: Runner, node: ast.Raise) -> Any:
     """Return the text of what is raised: its class, and its first argument."""
     if node.exc is None:
         raise run.source.unsupported(node, "`raise` without an exception", "raise ValueError(message)")
@@ -78,11 +76,12 @@ def shown_text(value: Any, conversion: int = -1, form: str = "") -> Text:
         opening, closing = ("(", ")") if isinstance(value, tuple) else ("[", "]")
         inner = ", ".join(part.form for part in parts)
         return Text(f"{opening}{inner}{closing}", tuple(each for part in parts for each in part.values))
-    converted = {ord("r"): repr, ord("s"): str, ord("a"): ascii}.get(conversion, lambda each: each)(value)
+    by_letter: dict[int, Callable[[Any], str]] = {ord("r"): repr, ord("s"): str, ord("a"): ascii}
+    converted = by_letter[conversion](value) if conversion in by_letter else value
     return Text(_escaped(format(converted, form)), ())
 
 
-def joined_text(run: Interpreter, node: ast.JoinedStr) -> Any:
+def joined_text(run: Runner, node: ast.JoinedStr) -> Any:
     """Return the value of an f-string: a string, or a `Text` when it shows what is known at run time."""
     parts = []
     for each in node.values:
@@ -99,7 +98,7 @@ def _escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def unassigned(run: Interpreter, name: str, where: str) -> str:
+def unassigned(run: Runner, name: str, where: str) -> str:
     """Return the message of a variable that is read on a path that did not assign it."""
     line = run.frame.builder.source
     here = f"\n  it is read here\n{shown(line)}" if line is not None else ""
@@ -107,8 +106,3 @@ def unassigned(run: Interpreter, name: str, where: str) -> str:
         f"UnboundLocalError: cannot access local variable {name!r} where it is not associated with a value\n"
         f"  it is assigned on some paths only\n{where}{here}"
     )
-
-
-def always_raises(name: str, error: DavinciError | None = None) -> DavinciError:
-    """Return the error for a function that raises whatever its arguments are."""
-    return located(f"{name} raises on every path, so there is nothing to compile") if error is None else error

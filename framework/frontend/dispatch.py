@@ -9,12 +9,11 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from davinci_sim.errors import DavinciError
 from framework.frontend import branches, builtin, calls
 from framework.frontend.scope import Frame, Signature, cells_of
 from framework.frontend.source import CompileError, find_source
 from framework.frontend.values import Choice, Closure, Code, Scope, is_cell, symbolic
-from framework.ir.builder import Builder, Sym, innermost
+from framework.ir.builder import Builder, innermost
 from framework.tensor import Tensor
 from framework.tree import flatten
 
@@ -187,12 +186,3 @@ def _around() -> Code:
 
 
 _CHOICE = _around()
-
-
-def refuse_symbolic(what: str, values: Sequence[Any]) -> None:
-    """Refuse values that are known at run time only."""
-    for each in values:
-        if isinstance(each, Sym):
-            raise DavinciError(
-                f"{what}: {each.type} is known at run time only; it must be known when compiling"
-            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import operator as python
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 from davinci_sim.errors import DavinciError, nearest
 from framework.frontend import branches, checks, dispatch, items
 from framework.frontend.hints import EXPRESSION_HINTS
-from framework.frontend.scope import Ended, Frame, Unsettled
+from framework.frontend.runner import Runner
+from framework.frontend.scope import Ended, Unsettled
 from framework.frontend.source import CompileError, located
-from framework.frontend.values import MISSING, Closure, Code, Conflict, Maybe, symbolic
+from framework.frontend.values import MISSING, Closure, Code, Conflict, Maybe, Text, symbolic
 from framework.ir.builder import Sym
 from framework.ir.control import is_control
 from framework.ir.registry import operator
@@ -50,13 +50,8 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 TENSORS = (Sym, Tensor)
 
 
-class Expressions:
+class Expressions(Runner):
     """Evaluates expressions in a frame."""
-
-    def __init__(self, frame: Frame) -> None:
-        """Work in a frame."""
-        self.frame = frame
-        self.source = frame.source
 
     def evaluate(self, node: ast.expr) -> Any:
         """Return the value of an expression; Parameters come as symbols."""
@@ -100,7 +95,7 @@ class Expressions:
         if isinstance(value, Conflict):
             raise located(value.message)
         if isinstance(value, Maybe):
-            checks.demand(self, value.is_assigned, checks.unassigned(self, name, value.where))  # type: ignore[arg-type]
+            checks.demand(self, value.is_assigned, checks.unassigned(self, name, value.where))
             return value.value
         return value
 
@@ -188,8 +183,8 @@ class Expressions:
             if isinstance(found, Sym) and str(found.type) == "bool[]":
                 return operator("logical_and" if is_and else "logical_or")(condition, found)
         if is_and:
-            return branches.choose(self, condition, others, lambda: value)  # type: ignore[arg-type]
-        return branches.choose(self, condition, lambda: value, others)  # type: ignore[arg-type]
+            return branches.choose(self, condition, others, lambda: value)
+        return branches.choose(self, condition, lambda: value, others)
 
     def _if_plain(self, thunk: Callable[[], Any]) -> Any:
         """Return a value that operators alone give, None for another one, which leaves no trace."""
@@ -211,7 +206,7 @@ class Expressions:
             self,
             condition,
             lambda: self.evaluate(node.body),
-            lambda: self.evaluate(node.orelse),  # type: ignore[arg-type]
+            lambda: self.evaluate(node.orelse),
         )
 
     def _compare(self, node: ast.Compare) -> Any:
@@ -312,9 +307,7 @@ class Expressions:
         place = operator("select")(index < 0, index + count, index)
         place = Sym(place.builder, place.atom, weak=True)
         is_inside = operator("logical_and")(place >= 0, place < count)
-        checks.demand(
-            self, is_inside, checks.Text("IndexError: index {} is outside of " + str(count), (index,))
-        )  # type: ignore[arg-type]
+        checks.demand(self, is_inside, Text("IndexError: index {} is outside of " + str(count), (index,)))
         if isinstance(owner, range) or items.numbers_of(owner) is not None:
             return items.item(builder, owner, place)
 
@@ -325,7 +318,7 @@ class Expressions:
                 self,
                 place == position,
                 lambda: owner[position],
-                lambda: at(position + 1),  # type: ignore[arg-type]
+                lambda: at(position + 1),
             )
 
         return at(0)
@@ -340,7 +333,7 @@ class Expressions:
         return self.closure("lambda", node)
 
     def _joinedstr(self, node: ast.JoinedStr) -> Any:
-        return checks.joined_text(self, node)  # type: ignore[arg-type]
+        return checks.joined_text(self, node)
 
     def _namedexpr(self, node: ast.NamedExpr) -> Any:
         value = self.evaluate(node.value)
@@ -381,10 +374,6 @@ class Expressions:
             )
         return condition
 
-    def assign(self, target: ast.expr, value: Any) -> None:
-        """Give a target a value."""
-        raise NotImplementedError
-
 
 def _elements_of(owner: Any) -> Sequence[Any]:
     return owner if isinstance(owner, (tuple, list)) else ()
@@ -405,8 +394,6 @@ def _text(error: Exception) -> str:
 def _describe(value: Any) -> str:
     if isinstance(value, Sym):
         return f"a tensor {value.type}"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return f"a {type(value).__name__}"
     return f"a {type(value).__name__}"
 
 

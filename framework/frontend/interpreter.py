@@ -14,8 +14,8 @@ from framework.frontend import branches, checks, loops, names, targets
 from framework.frontend.expressions import Expressions
 from framework.frontend.hints import STATEMENT_HINTS
 from framework.frontend.scope import BROKEN, RESULT, RETURNED, SKIPPED, Frame
-from framework.frontend.values import Maybe
-from framework.ir.builder import Builder, Sym
+from framework.frontend.values import Maybe, put_together
+from framework.ir.builder import Builder
 
 
 class Interpreter(Expressions):
@@ -39,7 +39,7 @@ class Interpreter(Expressions):
             if isinstance(value, Maybe) and value.value is None:
                 return None
             end = branches.joined(RESULT, (value, self.frame.lines.get(RESULT)), (None, None), "returns give")
-            return self.resolve(RESULT, branches.put_together(end, []))
+            return self.resolve(RESULT, put_together(end, []))
         return self.resolve(RESULT, value.value if isinstance(value, Maybe) else value)
 
     def block(self, statements: Sequence[ast.stmt]) -> None:
@@ -80,10 +80,10 @@ class Interpreter(Expressions):
         """Give a target a value."""
         targets.assign(self, target, value)
 
-    def raise_unless(self, condition: Any, node: ast.stmt) -> None:
+    def raise_unless(self, condition: Any, node: ast.Raise) -> None:
         """Compile a `raise` that is run when a condition is false."""
         self.frame.builder.source = self.source.line(node)
-        checks.raise_unless(self, condition, node)  # type: ignore[arg-type]
+        checks.raise_unless(self, condition, node)
 
     def _expr(self, node: ast.Expr) -> None:
         if names.is_in_place(node) and targets.in_place(self, node):
@@ -119,11 +119,6 @@ class Interpreter(Expressions):
                 raise self.source.unsupported(each, "`del` of a part", "leave it out")
             self.evaluate(ast.copy_location(ast.Name(each.id, ast.Load()), each))
             del self.frame.names[each.id]
-
-
-def is_run_time(value: Any) -> bool:
-    """Tell whether a value is known at run time only."""
-    return isinstance(value, Sym)
 
 
 def _flag(name: str) -> Callable[[Interpreter, Any], None]:

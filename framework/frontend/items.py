@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from davinci_sim.errors import DavinciError
-from framework.frontend.join import lower
-from framework.frontend.values import Run, Structure, number_type, weak_constant
+from framework.frontend.values import Structure, weak_constant
 from framework.ir.builder import Builder, Sym
 from framework.ir.control import CHECK
 from framework.ir.registry import operator
@@ -57,8 +54,6 @@ class Unrolled(Structure):
 
 
 LAZY = (Range, Enumerate, Zip, Reversed)
-MANY = 64
-"""Up to this many items of a list of numbers stay numbers that are known when compiling."""
 
 
 def make_range(builder: Builder, *args: Any) -> Any:
@@ -179,19 +174,7 @@ def laid_out(builder: Builder, value: Any, what: str) -> list[Any]:
 
 
 def counted(builder: Builder, value: Any) -> Any:
-    """Return an item with its numbers as numbers that are known at run time, so that equal code serves all."""
+    """Return an item with its numbers as numbers of run time, so that equal code serves all."""
     if type(value) in (int, float):
         return weak_constant(builder, value)
     return tuple(counted(builder, each) for each in value) if type(value) is tuple else value
-
-
-def as_counter(builder: Builder, value: Any) -> Sym:
-    """Return a count as a weak int64."""
-    leaves: list[Sym] = []
-    lower(builder, value, Run(number_type(0), True), leaves)
-    return Sym(builder, leaves[0].atom, weak=True)
-
-
-def is_lazy(values: Sequence[Any]) -> bool:
-    """Tell whether Python's own iterators would need values that are known at run time only."""
-    return any(isinstance(each, (*LAZY, Sym, Tensor)) for each in itertools.chain(values))

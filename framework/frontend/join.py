@@ -1,7 +1,7 @@
 """One template for what two paths give, and values brought to it.
 
-Known numbers that differ become known at run time, and take on the dtype of a tensor that they meet; functions
-that differ become a `Choice`; what one path only assigns is a `Maybe`. All else must agree.
+Known numbers that differ become known at run time, and take on the dtype of a tensor that they meet;
+functions that differ become a `Choice`; what one path only assigns is a `Maybe`. All else must agree.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import numpy as np
 from davinci_sim.errors import InternalError
 from framework import dtypes
 from framework.dtypes import DType, promote
+from framework.frontend.describe import describe
 from framework.frontend.values import (
     ABSENT,
+    CHOICE,
+    CONFLICT,
+    MAYBE,
     MISSING,
     NUMBERS,
     Choice,
@@ -26,7 +30,6 @@ from framework.frontend.values import (
     Run,
     Taker,
     Template,
-    describe,
     is_cell,
     is_number,
     leaves_of,
@@ -69,8 +72,10 @@ def join(one: Template, other: Template) -> Template:
     if one is ABSENT or other is ABSENT:
         return _maybe(other if one is ABSENT else one)
     if is_maybe(one) or is_maybe(other):
-        inner = [each.children[0] if is_maybe(each) else each for each in (one, other)]
-        where = next(each for each in (one, other) if is_maybe(each)).children[2]  # type: ignore[union-attr]
+        inner = [
+            each.children[0] if isinstance(each, Node) and is_maybe(each) else each for each in (one, other)
+        ]
+        where = next(each.children[2] for each in (one, other) if isinstance(each, Node) and is_maybe(each))
         return _maybe(join(*inner), where)
     if is_function(one) and is_function(other):
         return _join_functions(one, other)
@@ -122,24 +127,24 @@ def _number_of(template: Template) -> tuple[TensorType, bool] | None:
 
 def is_maybe(template: Template) -> bool:
     """Tell whether a template is that of a variable that may be unassigned."""
-    return isinstance(template, Node) and template.static is Maybe
+    return isinstance(template, Node) and template.static == MAYBE
 
 
 def is_conflict(template: Template) -> bool:
     """Tell whether a template is that of a variable in conflict."""
-    return isinstance(template, Node) and template.static is Conflict
+    return isinstance(template, Node) and template.static == CONFLICT
 
 
 def is_function(template: Template) -> bool:
     """Tell whether a template is that of something that can be called."""
     if isinstance(template, Node):
-        return template.kind in ("closure", "partial", "method", "transform") or template.static is Choice
+        return template.kind in ("closure", "partial", "method", "transform") or template.static == CHOICE
     return isinstance(template, Known) and (callable(template.value) or is_cell(template.value))
 
 
 def _maybe(inner: Template, where: Template | None = None) -> Template:
     where = template_of("") if where is None else where
-    return inner if is_maybe(inner) else Node("object", Maybe, (inner, TRUTH, where))
+    return inner if is_maybe(inner) else Node("object", MAYBE, (inner, TRUTH, where))
 
 
 def conflict(message: str) -> Template:
@@ -159,7 +164,7 @@ def _join_functions(one: Template, other: Template) -> Template:
             alternatives.append(each)
     if len(alternatives) == 1:
         return alternatives[0]
-    found = Node("object", Choice, (TAG, Node("tuple", None, tuple(alternatives))))
+    found = Node("object", CHOICE, (TAG, Node("tuple", None, tuple(alternatives))))
     if _depth(found) > DEEPEST_FUNCTION:
         raise Mismatch(one, other)
     return found
@@ -177,7 +182,7 @@ def _same_function(one: Template, other: Template) -> Template | None:
 
 
 def _alternatives(template: Template) -> list[Template]:
-    if isinstance(template, Node) and template.static is Choice:
+    if isinstance(template, Node) and template.static == CHOICE:
         return list(template.children[1].children)  # type: ignore[union-attr]
     return [template]
 
@@ -193,8 +198,8 @@ def _depth(template: Template) -> int:
 def lower(builder: Builder, value: Any, template: Template, leaves: list[Sym]) -> None:
     """Append the leaves that a value has in a template that it was joined to.
 
-    Where the value has no part (`MISSING`: a path that assigns nothing, or does not get there), the leaves are
-    values that nobody looks at.
+    Where the value has no part (`MISSING`: a path that assigns nothing, or does not get there), the leaves
+    are values that nobody looks at.
     """
     if isinstance(template, Known):
         return
@@ -204,7 +209,7 @@ def lower(builder: Builder, value: Any, template: Template, leaves: list[Sym]) -
         leaves.append(_leaf(builder, value, template))
     elif is_maybe(template):
         _lower_maybe(builder, value, template, leaves)
-    elif template.static is Choice:
+    elif template.static == CHOICE:
         _lower_choice(builder, value, template, leaves)
     else:
         for each, child in zip(_children(value), template.children, strict=True):

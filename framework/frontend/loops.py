@@ -1,18 +1,20 @@
 """Loops: `while` and `for` become loops of the IR, whatever their trip counts.
 
-The state of a loop is what its body assigns and somebody reads later. Its types are found by compiling the body
-until they stay: what is a known number before the loop and another one after a turn is one of run time.
+The state of a loop is what its body assigns and somebody reads later. Its types are found by compiling the
+body until they stay: what is a known number before the loop and another one after a turn is one of run
+time.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from davinci_sim.errors import DavinciError
 from framework.frontend import calls, items, join, names
 from framework.frontend.branches import Side, as_truth, both, choose, joined_templates, left, negated, unless
+from framework.frontend.runner import Runner
 from framework.frontend.scope import BROKEN, FLAGS, RESULT, RETURNED, SKIPPED, Ended, Unsettled
 from framework.frontend.source import CompileError, located
 from framework.frontend.values import (
@@ -27,9 +29,6 @@ from framework.ir import flow
 from framework.ir.builder import Builder, Sym
 from framework.ir.control import is_control
 
-if TYPE_CHECKING:
-    from framework.frontend.interpreter import Interpreter
-
 LIMIT = 12
 """How often a body is compiled before its types must have settled."""
 
@@ -37,7 +36,7 @@ Templates = dict[str, Template]
 
 
 class Turn(NamedTuple):
-    """A loop: whether there is a further turn, what a turn does, the names it starts with, how it is called."""
+    """A loop: whether there is a further turn, what a turn does, the names it starts with, its syntax."""
 
     goes_on: Callable[[], Any]
     run: Callable[[], None]
@@ -50,7 +49,7 @@ class Turn(NamedTuple):
         return "while" if isinstance(self.node, ast.While) else "for"
 
 
-def while_statement(run: Interpreter, node: ast.While) -> None:
+def while_statement(run: Runner, node: ast.While) -> None:
     """Compile a `while`."""
     frame = run.frame
     first = _peek(run, node)
@@ -69,7 +68,7 @@ def while_statement(run: Interpreter, node: ast.While) -> None:
     _leave(run, node, outer)
 
 
-def _peek(run: Interpreter, node: ast.While) -> Any:
+def _peek(run: Runner, node: ast.While) -> Any:
     """Return the truth of the condition before the loop, without a trace of having asked."""
     builder, now = run.frame.builder, dict(run.frame.names)
     before = len(builder.emitted)
@@ -92,7 +91,7 @@ def _always_left(names_after: dict[str, Any]) -> None:
         names_after[RETURNED] = True
 
 
-def for_statement(run: Interpreter, node: ast.For) -> None:
+def for_statement(run: Runner, node: ast.For) -> None:
     """Compile a `for`."""
     frame = run.frame
     value = run.evaluate(node.iter)
@@ -116,7 +115,7 @@ def _enter(names_now: dict[str, Any]) -> dict[str, Any]:
     return outer
 
 
-def _leave(run: Interpreter, node: ast.While | ast.For, outer: dict[str, Any]) -> None:
+def _leave(run: Runner, node: ast.While | ast.For, outer: dict[str, Any]) -> None:
     """Compile the `else` of a loop; its breaks are no longer those of what is around."""
     frame = run.frame
     broken = frame.names[BROKEN]
@@ -129,7 +128,7 @@ def _leave(run: Interpreter, node: ast.While | ast.For, outer: dict[str, Any]) -
         frame.names.update(outer)
 
 
-def _turn(run: Interpreter, node: ast.For, value: Any) -> None:
+def _turn(run: Runner, node: ast.For, value: Any) -> None:
     """Compile a turn of a `for` with its item."""
     run.frame.builder.source = run.source.line(node)
     run.assign(node.target, value)
@@ -137,7 +136,7 @@ def _turn(run: Interpreter, node: ast.For, value: Any) -> None:
     run.frame.names[SKIPPED] = False
 
 
-def _written_out(run: Interpreter, node: ast.For, values: Sequence[Any]) -> None:
+def _written_out(run: Runner, node: ast.For, values: Sequence[Any]) -> None:
     for at, each in enumerate(values):
         _turn(run, node, each)
         stopped = left(run.frame.names)
@@ -148,7 +147,7 @@ def _written_out(run: Interpreter, node: ast.For, values: Sequence[Any]) -> None
             return
 
 
-def _counted(run: Interpreter, node: ast.For, value: Any) -> None:
+def _counted(run: Runner, node: ast.For, value: Any) -> None:
     """Compile a loop that counts its turns."""
     frame = run.frame
     count = items.length(value)
@@ -169,7 +168,7 @@ def _counted(run: Interpreter, node: ast.For, value: Any) -> None:
     del frame.names[counter]
 
 
-def _laid_out(run: Interpreter, node: ast.For, values: Sequence[Any]) -> None:
+def _laid_out(run: Runner, node: ast.For, values: Sequence[Any]) -> None:
     """Compile a loop over values of the program: a call of one Func per item.
 
     Numbers among the items count as known at run time, so that one Func serves all of them; where the body
@@ -182,7 +181,7 @@ def _laid_out(run: Interpreter, node: ast.For, values: Sequence[Any]) -> None:
     _tried(run, lambda: _calls(run, node, counted), lambda: _calls(run, node, values))
 
 
-def _tried(run: Interpreter, first: Callable[[], None], second: Callable[[], None]) -> None:
+def _tried(run: Runner, first: Callable[[], None], second: Callable[[], None]) -> None:
     """Compile a loop in one way, and in another one where that fails."""
     frame = run.frame
     builder, now, lines = frame.builder, dict(frame.names), dict(frame.lines)
@@ -195,7 +194,7 @@ def _tried(run: Interpreter, first: Callable[[], None], second: Callable[[], Non
         second()
 
 
-def _calls(run: Interpreter, node: ast.For, values: Sequence[Any]) -> None:
+def _calls(run: Runner, node: ast.For, values: Sequence[Any]) -> None:
     for at, each in enumerate(values):
         calls.call_block(run, node, each, lambda inner, value: _turn(inner, node, value))
         stopped = left(run.frame.names)
@@ -206,7 +205,7 @@ def _calls(run: Interpreter, node: ast.For, values: Sequence[Any]) -> None:
             return
 
 
-def state_of(run: Interpreter, node: ast.While | ast.For) -> list[str]:
+def state_of(run: Runner, node: ast.While | ast.For) -> list[str]:
     """Return the names that a loop's body assigns and that are read afterwards, in a later turn too."""
     targets = names.names_in(node.target) if isinstance(node, ast.For) else set()
     changed = names.assigned(node.body) | targets
@@ -229,7 +228,7 @@ def _reads_of(node: ast.While | ast.For) -> Any:
     return found
 
 
-def _loop(run: Interpreter, turn: Turn, runs_at_least_once: bool = False) -> None:
+def _loop(run: Runner, turn: Turn, runs_at_least_once: bool = False) -> None:
     """Append the loop; the names go on with its last state."""
     frame = run.frame
     frame.names.update(turn.hidden)
@@ -266,7 +265,7 @@ def _without_doubt(names_now: dict[str, Any], body: Side) -> None:
 
 
 def _lowered(
-    run: Interpreter, templates: Templates, entry: dict[str, Any], body: Side
+    run: Runner, templates: Templates, entry: dict[str, Any], body: Side
 ) -> tuple[list[Sym], list[Sym]]:
     """Return the state after a turn and the state before the loop."""
     results: list[Sym] = []
@@ -278,7 +277,7 @@ def _lowered(
     return results, init
 
 
-def _condition(run: Interpreter, turn: Turn) -> Sym:
+def _condition(run: Runner, turn: Turn) -> Sym:
     """Return whether there is a further turn, in the builder of the loop's condition."""
     builder, now = run.frame.builder, run.frame.names
     stopped = left({flag: now.get(flag, False) for flag in FLAGS if flag != SKIPPED})
@@ -295,7 +294,7 @@ def _condition(run: Interpreter, turn: Turn) -> Sym:
     return as_truth(builder, choose(run, going, turn.goes_on, lambda: False))
 
 
-def _settled(run: Interpreter, turn: Turn, entry: dict[str, Any]) -> tuple[Side, Templates]:
+def _settled(run: Runner, turn: Turn, entry: dict[str, Any]) -> tuple[Side, Templates]:
     """Return the body, compiled with a state whose types it keeps."""
     frame = run.frame
     counts = _counts(turn.node)
@@ -322,7 +321,7 @@ def _settled(run: Interpreter, turn: Turn, entry: dict[str, Any]) -> tuple[Side,
         templates = after
     raise CompileError(
         f"the types of {', '.join(map(repr, entry))} change with every turn of the loop\n"
-        f"{run.source.place(turn.node)}\n  next: let a turn leave each variable in the type that it had before"
+        f"{run.source.place(turn.node)}\n  next: let a turn leave each variable in the type that it had"
     )
 
 
@@ -352,7 +351,7 @@ def _counts(node: ast.While | ast.For) -> set[str]:
     return found
 
 
-def _part(run: Interpreter, templates: Templates) -> tuple[Builder, dict[str, Any]]:
+def _part(run: Runner, templates: Templates) -> tuple[Builder, dict[str, Any]]:
     """Return a part of the loop, whose parameters are the state, and the state by name."""
     builder = Builder(run.frame.builder)
     params = [

@@ -100,7 +100,6 @@ def free_names(node: Function) -> frozenset[str]:
     return frozenset(loaded - own - assigned(body))
 
 
-@lru_cache(maxsize=4096)
 def holds(statement: ast.stmt, kind: type[ast.stmt]) -> bool:
     """Tell whether a break or continue of the loop around, or a return, stands in a statement."""
     if isinstance(statement, kind):

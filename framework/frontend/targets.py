@@ -6,23 +6,22 @@ import ast
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from davinci_sim.errors import DavinciError
 from framework.frontend import items
 from framework.frontend.names import base_name
+from framework.frontend.runner import Runner
 from framework.frontend.values import parts_of
 from framework.ir.builder import Sym
-from framework.ir.subscript import taken_apart
 from framework.ir.registry import operator
+from framework.ir.subscript import taken_apart
 from framework.tensor import Tensor
-
-if TYPE_CHECKING:
-    from framework.frontend.interpreter import Interpreter
 
 INSTEAD = "return the new value"
 
 
-def assign(run: Interpreter, target: ast.expr, value: Any) -> None:
+def assign(run: Runner, target: ast.expr, value: Any) -> None:
     """Give a target a value."""
     if isinstance(target, ast.Name):
         run.frame.assign(target.id, value)
@@ -51,7 +50,7 @@ def loaded(target: ast.expr) -> Any:
     return found
 
 
-def updated(run: Interpreter, target: ast.expr, owner: Any, index: Any, value: Any) -> Any:
+def updated(run: Runner, target: ast.expr, owner: Any, index: Any, value: Any) -> Any:
     """Return a tensor, list or dict with another value at an index."""
     if isinstance(owner, (Sym, Tensor)):
         spec, inputs = taken_apart(index)
@@ -68,7 +67,7 @@ def updated(run: Interpreter, target: ast.expr, owner: Any, index: Any, value: A
     raise run.source.unsupported(target, f"changing an element of a {type(owner).__name__}", INSTEAD)
 
 
-def _alone(run: Interpreter, target: ast.expr, owner: Any) -> None:
+def _alone(run: Runner, target: ast.expr, owner: Any) -> None:
     """Refuse to change a list, dict or object that another name means, too: that one would keep its value."""
     if isinstance(owner, (Sym, Tensor)):
         return
@@ -88,13 +87,13 @@ def _alone(run: Interpreter, target: ast.expr, owner: Any) -> None:
         )
 
 
-def augmented(run: Interpreter, node: ast.AugAssign) -> None:
+def augmented(run: Runner, node: ast.AugAssign) -> None:
     """Compile `x += v`, also `x[i] += v`."""
     operation = ast.copy_location(ast.BinOp(loaded(node.target), node.op, node.value), node)
     assign(run, node.target, run.evaluate(operation))
 
 
-def in_place(run: Interpreter, node: ast.Expr) -> bool:
+def in_place(run: Runner, node: ast.Expr) -> bool:
     """Compile a statement such as `xs.append(x)` as an assignment; return False when it is none."""
     call = node.value
     assert isinstance(call, ast.Call)
@@ -117,7 +116,7 @@ def in_place(run: Interpreter, node: ast.Expr) -> bool:
     return True
 
 
-def _unpack(run: Interpreter, target: ast.Tuple | ast.List, value: Any) -> None:
+def _unpack(run: Runner, target: ast.Tuple | ast.List, value: Any) -> None:
     values = _values(run, target, value)
     starred = [at for at, each in enumerate(target.elts) if isinstance(each, ast.Starred)]
     needed = len(target.elts) - len(starred)
@@ -135,12 +134,12 @@ def _unpack(run: Interpreter, target: ast.Tuple | ast.List, value: Any) -> None:
         assign(run, each.value if isinstance(each, ast.Starred) else each, part)
 
 
-def _values(run: Interpreter, target: ast.expr, value: Any) -> Sequence[Any]:
+def _values(run: Runner, target: ast.expr, value: Any) -> Sequence[Any]:
     if isinstance(value, (tuple, list)):
         return value
     try:
         return items.laid_out(run.frame.builder, value, "unpacking")
-    except items.DavinciError:
+    except DavinciError:
         found = f"a tensor {value.type}" if isinstance(value, Sym) else f"a {type(value).__name__}"
         raise run.source.unsupported(
             target, f"unpacking {found}", "unpack tuples, lists and tensors"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from framework.frontend.dispatch import apply, find_builder, name_of, piece_of, run_closure, user_function
 from framework.frontend.calls import Activation, calls_of, func_builder
+from framework.frontend.dispatch import apply, find_builder, name_of, piece_of, run_closure, user_function
 from framework.frontend.scope import Ended, Unsettled
 from framework.frontend.source import CompileError
 from framework.frontend.values import (
@@ -33,7 +33,7 @@ from framework.tensor import Parameter, Tensor
 from framework.tree import flatten, places, unflatten
 
 FRAMES = 20_000
-"""How deep Python may call itself while compiling: every condition and every call is some calls of Python's."""
+"""How deep Python may call itself while compiling: a condition or a call is some calls of Python's."""
 
 DEEPEST_TRANSFORM = 60
 
@@ -74,9 +74,9 @@ def trace(
 ) -> Traced:
     """Return the Func of a callable for these arguments.
 
-    Tensors (also in tuples, lists, dicts, dataclasses) become parameters, and so do Python's numbers when there
-    is no Func around; all else is a constant of the Func. Then follow what a nested function uses of the Func
-    around, and the Parameters of Cells that are used, `weights` among them.
+    Tensors (also in tuples, lists, dicts, dataclasses) become parameters, and so do Python's numbers when
+    there is no Func around; all else is a constant of the Func. Then follow what a nested function uses of
+    the Func around, and the Parameters of Cells that are used, `weights` among them.
     """
     sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES))
     leaves, structure = flatten((tuple(args), dict(kwargs)), numbers=outer is None)
@@ -113,8 +113,8 @@ def _builder(outer: Builder | None, function: Any) -> Builder:
         return Builder()
     if outer.depth > DEEPEST_TRANSFORM:
         raise CompileError(
-            f"gradients are nested more than {DEEPEST_TRANSFORM} deep at {name_of(function)}: a function that "
-            "takes the gradient of itself does not end here"
+            f"gradients are nested more than {DEEPEST_TRANSFORM} deep at {name_of(function)}: a function "
+            "that takes the gradient of itself does not end here"
         )
     builder = func_builder(outer)
     builder.calls = calls_of(outer).apart()

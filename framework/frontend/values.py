@@ -1,8 +1,8 @@
 """What a value of compiled code is, apart from the tensors in it.
 
-A value (a tensor, a number, a tuple of them, a function ...) is taken apart into a template and its leaves, the
-symbolic values in it; a template and other leaves are put together again. Templates are compared and hashed:
-equal ones mean values that the same code can work on.
+A value (a tensor, a number, a tuple of them, a function ...) is taken apart into a template and its leaves,
+the symbolic values in it; a template and other leaves are put together again. Templates are compared and
+hashed: equal ones mean values that the same code can work on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from framework.frontend.names import free_names
 from framework.frontend.source import Function, Source
 from framework.ir.builder import Builder, Sym
 from framework.ir.types import TensorType, Type
-from framework.tensor import Parameter, Tensor
+from framework.tensor import Parameter
+from framework.tree import is_record
 
 MISSING: Any = object()
 """What a name that has no value is found to be."""
@@ -35,7 +36,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class Maybe(Structure):
-    """What a variable holds that was assigned on some paths only: `is_assigned` is a truth known at run time."""
+    """What a variable holds that some paths only assign: `is_assigned` is a truth known at run time."""
 
     value: Any
     is_assigned: Any
@@ -189,6 +190,9 @@ class Held:
         return id(self.value)
 
 
+MAYBE, CONFLICT, CHOICE = Held(Maybe), Held(Conflict), Held(Choice)
+"""What is fixed of the templates of these."""
+
 PLAIN = (bool, int, str, bytes, type(None), type(Ellipsis), DType, TensorType)
 
 
@@ -330,7 +334,7 @@ def parts_of(value: Any) -> Parts | None:
     if kind is dict:
         return ("dict", tuple(value), list(value.values()))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return ("namedtuple", kind, value)
+        return ("namedtuple", Held(kind), value)
     if kind is slice:
         return ("slice", None, (value.start, value.stop, value.step))
     if kind is functools.partial:
@@ -339,32 +343,32 @@ def parts_of(value: Any) -> Parts | None:
         return ("method", value.__func__, (value.__self__,))
     if hasattr(value, "emit_call") and hasattr(value, "with_function"):
         return ("transform", value.key(), (value.function,))
-    if isinstance(value, Structure) or _is_users_dataclass(kind):
+    if isinstance(value, Structure) or is_record(value):
         names = _fields(kind)
-        return ("object", kind, [getattr(value, name) for name in names])
+        return ("object", Held(kind), [getattr(value, name) for name in names])
     return None
 
 
-@functools.cache
-def _is_users_dataclass(kind: type) -> bool:
-    return dataclasses.is_dataclass(kind) and not kind.__module__.startswith("framework.")
+_FIELDS: dict[type, tuple[str, ...]] = {}
 
 
-@functools.cache
 def _fields(kind: type) -> tuple[str, ...]:
-    return tuple(each.name for each in dataclasses.fields(kind))
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(each.name for each in dataclasses.fields(kind))
+    return _FIELDS[kind]
 
 
 def _child_names(kind: str, static: Any, count: int, path: str) -> list[str]:
     if kind == "dict":
         return [f"{path}_{key}" if path else str(key) for key in static]
     if kind == "object":
-        return [f"{path}_{name}" if path else name for name in _fields(static)]
+        return [f"{path}_{name}" if path else name for name in _fields(static.value)]
     return [f"{path}_{at}" if path and count > 1 else path for at in range(count)]
 
 
-def _object(kind: type, parts: Sequence[Any]) -> Any:
-    made = object.__new__(kind)
+def _object(static: Held, parts: Sequence[Any]) -> Any:
+    kind = static.value
+    made: Any = object.__new__(kind)
     for name, value in zip(_fields(kind), parts, strict=True):
         object.__setattr__(made, name, value)
     return made
@@ -374,7 +378,7 @@ _MAKE: dict[str, Callable[[Any, list[Any]], Any]] = {
     "tuple": lambda static, parts: tuple(parts),
     "list": lambda static, parts: parts,
     "dict": lambda static, parts: dict(zip(static, parts, strict=True)),
-    "namedtuple": lambda static, parts: static(*parts),
+    "namedtuple": lambda static, parts: static.value(*parts),
     "slice": lambda static, parts: slice(*parts),
     "partial": lambda static, parts: functools.partial(
         parts[0],
@@ -405,7 +409,7 @@ class Putter:
         if template.kind == "closure":
             return self._closure(template)
         if template.kind == "again":
-            return self._closures[template.static]  # type: ignore[index, call-overload]
+            return self._closures[template.static]  # type: ignore[call-overload]
         return _MAKE[template.kind](template.static, [self.put(each) for each in template.children])
 
     def _closure(self, template: Node) -> Closure:
@@ -458,40 +462,3 @@ def symbolic(builder: Builder, value: Any) -> Any:
 
 def _may_hold(value: Any) -> bool:
     return isinstance(value, (Sym, Parameter, tuple, list))
-
-
-def describe(template: Template) -> str:
-    """Return what a template is, for messages.
-
-    >>> describe(template_of((1, "a")))
-    'a tuple of 2'
-    """
-    if isinstance(template, Run):
-        return _describe_number(template.type) if template.weak else str(template.type)
-    if isinstance(template, Known):
-        return _describe_known(template)
-    if template.kind in ("tuple", "list", "dict"):
-        return f"a {template.kind} of {len(template.children)}"
-    if template.kind == "object" and template.static is Maybe:
-        return describe(template.children[0])
-    if template.kind in ("namedtuple", "object"):
-        return f"a {template.static.__name__}"  # type: ignore[attr-defined]
-    return "a function"
-
-
-def _describe_number(type_: Type) -> str:
-    names = {
-        str(number_type(example)): name for example, name in ((True, "bool"), (1, "int"), (1.0, "float"))
-    }
-    return f"a number ({names.get(str(type_), str(type_))})"
-
-
-def _describe_known(template: Known) -> str:
-    value = template.value
-    if value is MISSING:
-        return "not assigned"
-    if isinstance(value, Tensor):
-        return str(value.type)
-    if value is None or isinstance(value, (str, *NUMBERS)):
-        return repr(value)
-    return f"a {type(value).__name__}"

@@ -1,0 +1,54 @@
+"""What values are called in messages."""
+
+from __future__ import annotations
+
+from framework.frontend.values import (
+    MAYBE,
+    MISSING,
+    NUMBERS,
+    Held,
+    Known,
+    Run,
+    Template,
+    number_type,
+)
+from framework.ir.types import Type
+from framework.tensor import Tensor
+
+
+def describe(template: Template) -> str:
+    """Return what a template is, for messages.
+
+    >>> from framework.frontend.values import template_of
+    >>> describe(template_of((1, "a")))
+    'a tuple of 2'
+    """
+    if isinstance(template, Run):
+        return _describe_number(template.type) if template.weak else str(template.type)
+    if isinstance(template, Known):
+        return _describe_known(template)
+    if template.kind in ("tuple", "list", "dict"):
+        return f"a {template.kind} of {len(template.children)}"
+    if template.static == MAYBE:
+        return describe(template.children[0])
+    if template.kind in ("namedtuple", "object"):
+        return f"a {template.static.value.__name__}" if isinstance(template.static, Held) else "an object"
+    return "a function"
+
+
+def _describe_number(type_: Type) -> str:
+    names = {
+        str(number_type(example)): name for example, name in ((True, "bool"), (1, "int"), (1.0, "float"))
+    }
+    return f"a number ({names.get(str(type_), str(type_))})"
+
+
+def _describe_known(template: Known) -> str:
+    value = template.value
+    if value is MISSING:
+        return "not assigned"
+    if isinstance(value, Tensor):
+        return str(value.type)
+    if value is None or isinstance(value, (str, *NUMBERS)):
+        return repr(value)
+    return f"a {type(value).__name__}"
