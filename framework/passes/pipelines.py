@@ -44,7 +44,7 @@ MOST_ROUNDS = 12
 def run(
     func: Func, pipeline: Sequence[Pass] = OPTIMIZE, watch: Callable[[str, Func], None] | None = None
 ) -> Func:
-    """Return the Func after the passes, in rounds until nothing changes, and with zeros written at the end.
+    """Return the Func after the passes, in rounds until nothing changes; zeros are written then.
 
     It is verified after each pass. `watch(pass name, Func)` sees each step of the first round, and of later
     ones those that change something.
@@ -56,8 +56,10 @@ def run(
         for each in pipeline:
             func = _step(func, each, verifier, watch, always=count == 0)
         if func is before:
+            func = _step(func, write_zeros, verifier, watch, always=False)
+        if func is before:
             break
-    return _step(func, write_zeros, verifier, watch, always=False)
+    return func
 
 
 def _step(
