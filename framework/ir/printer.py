@@ -7,10 +7,13 @@ import math
 
 import numpy as np
 
+from framework.ir.control import AHEAD, BACK
 from framework.ir.nodes import Atom, Attr, Binding, Const, Func, Rec
 
 INLINE_ELEMENTS = 16
 """Constants up to this many elements are printed as numbers, larger ones as base64."""
+
+_PARTS = {key: at for at, key in enumerate(("func", AHEAD, BACK, "then", "orelse", "cond", "body"))}
 
 
 def print_func(func: Func, *, sources: bool = True) -> str:
@@ -50,12 +53,17 @@ def _number(value: np.generic) -> str:
     return repr(float(value))
 
 
+def in_order(binding: Binding) -> list[tuple[str, Attr]]:
+    """Return the attributes in the order of the text: Funcs as they run, then the others by name."""
+    return sorted(binding.attrs.items(), key=lambda each: (_PARTS.get(each[0], len(_PARTS)), each[0]))
+
+
 def _collect(func: Func, around: dict[str, Func], found: dict[int, tuple[Func, dict[str, Func]]]) -> None:
     """Enter every Func below a Func and then itself, each once, with those that stand around it by name."""
     inside = {**around, func.name: func}
     for binding in func.bindings:
-        for each in binding.funcs.values():
-            if id(each) not in found:
+        for _, each in in_order(binding):
+            if isinstance(each, Func) and id(each) not in found:
                 _collect(each, inside, found)
     found[id(func)] = (func, inside)
 
@@ -87,11 +95,7 @@ class _Printer:
     def binding(self, binding: Binding, around: dict[str, Func]) -> str:
         outputs = ", ".join(f"%{var.name}: {var.type}" for var in binding.outputs)
         operands = [_print_atom(atom) for atom in binding.inputs]
-        operands += [
-            f"{key}={self.attr(value, around)}"
-            for key, value in sorted(binding.attrs.items())
-            if key != "func"
-        ]
+        operands += [f"{key}={self.attr(value, around)}" for key, value in in_order(binding) if key != "func"]
         func = binding.attrs.get("func")
         target = binding.op if func is None else f"{binding.op} {self.attr(func, around)}"
         comment = f"  // {binding.source}" if self.sources and binding.source is not None else ""

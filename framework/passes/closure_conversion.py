@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from framework.dtypes import bool_
-from framework.ir.control import APPLY, CLOSURE, IF, SCAN, WHILE
+from framework.ir.control import APPLY, CLOSURE, ENV, IF, NOTHING, SCAN, WHILE
 from framework.ir.nodes import CALL, Atom, Attr, Binding, Func, Rec, Var
 from framework.ir.types import FnType, TensorType
+from framework.passes.cse import attrs_key
 from framework.passes.substitute import Substitution
 from framework.passes.switch import nothing
 from framework.passes.walk import Facts, brings_rule, everywhere, fresh_names, fresh_vars, parts, rebuilt
@@ -26,11 +27,16 @@ def closure_conversion(func: Func) -> Func:
     before  %f = closure @add(%k); %y = call @twice(%f, %x)
     after   %y = call @twice(%k, %x), where @twice makes the closure itself
 
-    A function that a call returns is made after the call, of what it captured there.
+    A function that a call returns is made after the call, of what it captured there. Envs, and what is
+    nothing, are made where they are used like functions.
     """
     facts = Facts()
     memo: dict[Any, tuple[Any, ...]] = {}
     return everywhere(func, lambda each: _Converter(each, facts, memo).run())
+
+
+MADE = (CLOSURE, ENV, NOTHING)
+"""The ops of values that are made anew where they are used."""
 
 
 class _Converter:
@@ -38,7 +44,7 @@ class _Converter:
 
     def __init__(self, func: Func, facts: Facts, memo: dict[Any, tuple[Any, ...]]) -> None:
         self.func, self.facts, self.memo = func, facts, memo
-        self.closures: dict[str, Binding] = {}
+        self.made: dict[str, Binding] = {}
         self.bindings: list[Binding] = []
         self._names: Iterator[str] | None = None
 
@@ -52,8 +58,8 @@ class _Converter:
             here = self.sunk(values.binding(binding)) if rule is not None else values.binding(binding)
             for each in [here] if rule is None else rule(self, here):
                 self.bindings.append(each)
-                if each.op == CLOSURE:
-                    self.closures[each.outputs[0].name] = each
+                if each.op in MADE:
+                    self.made[each.outputs[0].name] = each
         return rebuilt(self.func, self.bindings, values.atoms(self.func.results))
 
     def fresh(self, atoms: Sequence[Any]) -> tuple[Var, ...]:
@@ -63,12 +69,12 @@ class _Converter:
         return fresh_vars(self._names, atoms)
 
     def known(self, atom: Atom) -> Binding | None:
-        """Return the binding that makes a function, if its code is known wherever it is used."""
-        made = self.closures.get(atom.name) if isinstance(atom, Var) else None
-        return made if made is not None and isinstance(made.attrs["func"], Func) else None
+        """Return the binding that makes a function, an env or nothing, if it can be made elsewhere, too."""
+        made = self.made.get(atom.name) if isinstance(atom, Var) else None
+        return made if made is not None and not isinstance(made.attrs.get("func"), Rec) else None
 
     def sunk(self, binding: Binding) -> Binding:
-        """Return the binding with known functions among its operands made inside of its parts."""
+        """Return the binding with what is known among its operands made inside of its parts."""
         places = [
             at for at in range(_first_fixed(binding), len(binding.inputs)) if self.known(binding.inputs[at])
         ]
@@ -97,20 +103,20 @@ class _Converter:
 
     def _is_open(self, made: Binding | None) -> bool:
         """Tell whether the code of a function means a Func around it, so that it cannot move elsewhere."""
-        func: Any = made.attrs["func"] if made is not None else None
+        func = made.attrs.get("func") if made is not None else None
         return isinstance(func, Func) and bool(self.facts.free(func))
 
     def _sink(self, part: Func, made: dict[int, Any]) -> Func:
-        """Return a part that makes the functions at these parameters itself; equal ones stay one."""
-        key = (id(part), tuple((at, id(each.attrs["func"]), len(each.inputs)) for at, each in made.items()))
+        """Return a part that makes these parameters itself; equal ones stay one."""
+        key = (id(part), *((at, each.op, attrs_key(each.attrs), _types(each)) for at, each in made.items()))
         if key not in self.memo:
-            self.memo[key] = (
-                _with_closures(part, made),
-                part,
-                [each.attrs["func"] for each in made.values()],
-            )
+            self.memo[key] = (_making(part, made), part, made)
         found: Func = self.memo[key][0]
         return found
+
+
+def _types(binding: Binding) -> tuple[Any, ...]:
+    return tuple(atom.type for atom in binding.inputs)
 
 
 def _first_fixed(binding: Binding) -> int:
@@ -123,14 +129,14 @@ def _first_fixed(binding: Binding) -> int:
     return 1 if binding.op == IF else 0
 
 
-def _with_closures(part: Func, made: dict[int, Any]) -> Func:
+def _making(part: Func, made: dict[int, Any]) -> Func:
     names = fresh_names(part)
     params: list[Var] = []
     first: list[Binding] = []
     for at, param in enumerate(part.params):
         if at in made:
             captured = fresh_vars(names, made[at].inputs)
-            first.append(Binding((param,), CLOSURE, captured, made[at].attrs, made[at].source))
+            first.append(Binding((param,), made[at].op, captured, made[at].attrs, made[at].source))
             params += captured
         else:
             params.append(param)
@@ -138,8 +144,8 @@ def _with_closures(part: Func, made: dict[int, Any]) -> Func:
 
 
 def _apply(here: _Converter, binding: Binding) -> list[Binding]:
-    made = here.closures.get(binding.inputs[0].name) if isinstance(binding.inputs[0], Var) else None
-    if made is None:
+    made = here.made.get(binding.inputs[0].name) if isinstance(binding.inputs[0], Var) else None
+    if made is None or made.op != CLOSURE:
         return [binding]
     return [
         Binding(binding.outputs, CALL, (*binding.inputs[1:], *made.inputs), dict(made.attrs), binding.source)

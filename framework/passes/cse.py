@@ -27,12 +27,12 @@ def _cse(func: Func) -> Func:
     for binding in func.bindings:
         here = seen.binding(binding)
         key = (here.op, tuple(map(_atom_key, here.inputs)), attrs_key(here.attrs))
-        first = known.setdefault(key, here.outputs)
-        if first is here.outputs:
+        if key not in known:
+            known[key] = here.outputs
             bindings.append(here)
-        else:
-            for var, same in zip(here.outputs, first, strict=True):
-                seen.replace(var, same)
+            continue
+        for var, same in zip(here.outputs, known[key], strict=True):
+            seen.replace(var, same)
     return rebuilt(func, bindings, seen.atoms(func.results))
 
 
