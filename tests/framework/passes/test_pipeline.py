@@ -1,4 +1,4 @@
-"""The passes together: what is left of derivatives, of functions as values and of layers that are repeated."""
+"""The passes together: what is left of derivatives, of functions as values, of layers that repeat."""
 
 from __future__ import annotations
 
