@@ -31,6 +31,11 @@ class Operator(Protocol):
         ...
 
     @property
+    def checked(self) -> int | None:
+        """Return the first of the inputs that may be refused when the operator runs, None without such."""
+        ...
+
+    @property
     def lowering(self) -> Any:
         """Return how the operator runs on the device, None when it does not."""
         ...

@@ -126,9 +126,11 @@ def _key(name: str, x: Array, spec: Spec, indices: Sequence[Array]) -> tuple[Any
 
 
 def _check_inside(name: str, index: Array, axis: int, shape: tuple[int, ...]) -> None:
-    if index.size and not -shape[axis] <= int(index.min()) <= int(index.max()) < shape[axis]:
-        wrong = index.max() if index.max() >= shape[axis] else index.min()
-        raise OutsideAxis(_outside(name, int(wrong), axis, shape))
+    if not index.size:
+        return
+    low, high = (int(index.min()), int(index.max())) if index.ndim else (int(index),) * 2
+    if low < -shape[axis] or high >= shape[axis]:
+        raise OutsideAxis(_outside(name, high if high >= shape[axis] else low, axis, shape))
 
 
 def _check_indices(name: str, indices: Types) -> None:
@@ -303,6 +305,7 @@ index: Op = Op(
     normalize=_index_normalize,
     samples=_samples(False),
     batch=_index_batch,
+    checked=1,
 )
 index_update: Op = Op(
     "index_update",
@@ -313,6 +316,7 @@ index_update: Op = Op(
     normalize=_update_normalize,
     samples=_samples(True),
     batch=_changed_batch(lambda: index_update),
+    checked=2,
 )
 index_add: Op = Op(
     "index_add",
@@ -323,4 +327,5 @@ index_add: Op = Op(
     normalize=_add_normalize,
     samples=_samples(True),
     batch=_changed_batch(lambda: index_add),
+    checked=2,
 )

@@ -89,6 +89,7 @@ class Op:
     `floats` integers become floats, and with `counts` numbers that are truths count as integers.
     `vjp(call, *cotangents)` returns one cotangent, or None, per input; it may be wider. `batch` applies the
     operator to every item of batches at once; it returns None for inputs that it knows no way for.
+    Inputs from the position `checked` on are looked at when the operator runs, and may be refused; zeros are not.
     `axes` names the axes of inputs and outputs: equal letters are split alike, `...` broadcast, `*` is any.
     """
 
@@ -104,6 +105,7 @@ class Op:
     floats: bool = False
     counts: bool = False
     batch: Batch | None = None
+    checked: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse an operator without its rules, and enter it into the table."""

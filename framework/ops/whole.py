@@ -80,6 +80,7 @@ power = Op(
     promotes=True,
     counts=True,
     batch=elementwise("pow"),
+    checked=1,
 )
 
 
