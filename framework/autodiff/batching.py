@@ -198,13 +198,16 @@ class Batching:
 
 def _operator(batching: Batching, binding: Binding) -> None:
     """Write an operator by its rule for batches, or lane by lane."""
-    rule = operator(binding.op).batch
+    op = operator(binding.op)
     inputs = [batching.scope_of(atom).value for atom in binding.inputs]
     is_batched = batching.is_batched(binding.inputs)
-    if rule is None:
+    for at in range(len(inputs) if op.checked is None else op.checked, len(inputs)):
+        if is_batched[at]:  # lanes that are not on the way must not be refused
+            zeros = zero(batching.builder, inputs[at].type)
+            inputs[at] = chosen(batching.builder, batching.lanes, inputs[at], zeros)
+    outputs = None if op.batch is None else op.batch(inputs, is_batched, dict(binding.attrs), batching.size)
+    if outputs is None:
         outputs = one_by_one(batching, binding, inputs, is_batched)
-    else:
-        outputs = rule(inputs, is_batched, dict(binding.attrs), batching.size)
     batching.enter(binding, [Spread(each) for each in outputs])
 
 
