@@ -7,10 +7,13 @@ import pytest
 
 from framework import ops
 from framework.autodiff import differentiate
+from framework.autodiff.batching import Batch, batch
+from framework.autodiff.forward import push
 from framework.ir import Builder, Func, TensorType, evaluate, verify
 from framework.ops import OPERATORS, NoGradient, Op, Sample
 
 STEP = 1e-5
+LANES = 3
 CASES = [(op, sample) for op in OPERATORS.values() for sample in op.samples]
 WITH_GRADIENT = [
     (op, sample)
@@ -85,6 +88,32 @@ def test_every_gradient_can_be_differentiated_again(op, sample):
     found = evaluate(verify(differentiate(func, wrt)), arrays)
     for position, slopes in zip(wrt, found, strict=True):
         np.testing.assert_allclose(slopes, central_difference(func, arrays, position), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("op", "sample"), WITH_GRADIENT, ids=name)
+def test_the_tangent_of_every_operator_is_that_of_its_gradient(op, sample):
+    """Forward mode follows from the gradient rule: a tangent in is the gradient's product with it out."""
+    arrays = sample.draw(np.random.default_rng(5))
+    func, wrt = scalar_func(op, sample, arrays), differentiable(op, arrays)
+    slopes = evaluate(differentiate(func, wrt), arrays)
+    tangents = [np.cos(np.arange(each.size) * 1.7).reshape(each.shape) for each in slopes]
+    pushed = push(func, [position in wrt for position in range(len(arrays))])
+    found = evaluate(verify(pushed.func), [*arrays, *tangents])[-1]
+    wanted = sum(float((slope * tangent).sum()) for slope, tangent in zip(slopes, tangents, strict=True))
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("op", "sample"), WITH_GRADIENT, ids=name)
+def test_the_gradients_of_a_batch_are_those_of_its_items(op, sample):
+    """A gradient goes over a batch as what it is the gradient of does."""
+    items = [sample.draw(np.random.default_rng(seed)) for seed in range(LANES)]
+    func = differentiate(scalar_func(op, sample, items[0]), differentiable(op, items[0]))
+    batched = batch(func, [True] * len(items[0]), Batch(LANES))
+    stacked = [np.stack(each) for each in zip(*items, strict=True)]
+    found = evaluate(verify(batched.func), [*stacked, np.ones(LANES, bool)])
+    wanted = zip(*(evaluate(func, each) for each in items), strict=True)
+    for slopes, each, in_batches in zip(found, wanted, batched.is_batched, strict=True):
+        np.testing.assert_allclose(slopes, np.stack(each) if in_batches else each[0], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("op", "sample"), CASES, ids=name)
