@@ -118,7 +118,7 @@ def _as_array(data: Any, wanted: DType | str | None) -> Array:
         array = data.numpy().copy()
     else:
         array = np.array(data)
-        if not isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind in "fi":
+        if wanted is None and not isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind in "fi":
             array = array.astype((float32 if array.dtype.kind == "f" else int32).numpy)
     return array if wanted is None else array.astype(dtype(wanted).numpy)
 
