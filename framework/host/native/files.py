@@ -42,7 +42,7 @@ def compiled(source: NativeSource) -> Callable[..., Any]:
             raise InternalError(f"{path} is no module")
         sys.modules[module] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[module])
-    found: Callable[..., Any] = sys.modules[module].loop  # type: ignore[attr-defined]
+    found: Callable[..., Any] = sys.modules[module].loop
     return found
 
 

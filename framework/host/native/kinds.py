@@ -23,7 +23,7 @@ DTYPES = {"bool": "boolean", "int32": "int32", "int64": "int64", "float32": "flo
 """Numba's names of the dtypes."""
 
 
-class NotNative(Exception):  # noqa: N818 - it tells, nothing is wrong
+class NotNative(Exception):
     """A loop has something that machine code is not made for; it runs in Python."""
 
 

@@ -13,7 +13,7 @@ from framework.host.native.ufuncs import loop_of
 from framework.host.operators import UFUNCS
 
 PATIENCE = 20_000
-"""Turns that a loop may take in Python, all its runs together, before it is compiled, which takes a second."""
+"""Turns that a loop may take in Python, over all its runs, before it is compiled, which takes a second."""
 WITHOUT_END = -1
 
 

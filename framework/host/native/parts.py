@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 Array = np.ndarray[Any, Any]
+_on_stack: Any = cgutils.alloca_once
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(error_model="numpy")
 def grown(array: Array) -> Array:
     """Return a longer array that starts as this one does."""
     longer = np.empty(2 * array.size + 16, array.dtype)
@@ -20,7 +22,7 @@ def grown(array: Array) -> Array:
     return longer
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(error_model="numpy")
 def grown_ranges(ranges: Array) -> Array:
     """Return more ranges that start as these do."""
     longer = np.empty((2 * ranges.shape[0] + 16, 2), np.int64)
@@ -28,7 +30,7 @@ def grown_ranges(ranges: Array) -> Array:
     return longer
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(error_model="numpy")
 def extended(array: Array, used: int, source: Array, start: int, stop: int) -> Array:
     """Return the array, or a longer one, with a part of another after what is used."""
     count = stop - start
@@ -39,7 +41,7 @@ def extended(array: Array, used: int, source: Array, start: int, stop: int) -> A
     return array
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(error_model="numpy")
 def summed(a: Array, a_start: int, a_stop: int, b: Array, b_start: int) -> Array:
     """Return the sums of two parts of one length."""
     total = np.empty(a_stop - a_start, a.dtype)
@@ -48,37 +50,38 @@ def summed(a: Array, a_start: int, a_stop: int, b: Array, b_start: int) -> Array
     return total
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def loop_at(_: Any, address: Any, args: Any, counts: Any, steps: Any, data: Any) -> Any:
-    """Call a loop of a ufunc by its address: `void (char **args, intp *counts, intp *steps, void *data)`."""
+def _called(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write the call of a ufunc's inner loop for one element, its operands on the stack.
 
-    def generate(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer] * 4)
-        function = builder.inttoptr(arguments[0], kind.as_pointer())
-        builder.call(function, [builder.inttoptr(each, pointer) for each in arguments[1:]])
-        return context.get_dummy_value()
+    The loop is `void (char **operands, intp *counts, intp *steps, void *data)`.
+    """
+    address, data, *values = arguments
+    pointer, size = ir.IntType(8).as_pointer(), ir.IntType(64)
+    slots = [_on_stack(builder, each.type) for each in (*values, values[0])]
+    operands = _on_stack(builder, pointer, size=len(slots))
+    numbers = _on_stack(builder, size, size=1 + len(slots))  # one element, and a step each
+    builder.store(size(1), numbers)
+    for at, slot in enumerate(slots):
+        place = builder.gep(operands, [size(at)])
+        builder.store(builder.bitcast(slot, pointer), place)
+        step = context.get_abi_sizeof(slot.type.pointee)
+        builder.store(size(step), builder.gep(numbers, [size(1 + at)]))
+    for value, slot in zip(values, slots, strict=False):
+        builder.store(value, slot)
+    kind = ir.FunctionType(ir.VoidType(), [operands.type, numbers.type, numbers.type, pointer])
+    function = builder.inttoptr(address, kind.as_pointer())
+    steps = builder.gep(numbers, [size(1)])
+    builder.call(function, [operands, numbers, steps, builder.inttoptr(data, pointer)])
+    return builder.load(slots[-1])
 
-    return types.void(*[types.intp] * 5), generate
+
+@intrinsic
+def unary(_: Any, address: Any, data: Any, x: Any) -> Any:
+    """Return a ufunc of one value, by the address of its loop and of the loop's data."""
+    return x(types.int64, types.int64, x), _called
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def unary(loop: Array, values: Array, x: Any) -> Any:
-    """Return a ufunc of one value; `values` is room for two of its dtype."""
-    values[0] = x
-    size, start = values.itemsize, values.ctypes.data
-    args = np.array([start, start + size])
-    once = np.array([1, size, size])
-    loop_at(loop[0], args.ctypes.data, once.ctypes.data, once[1:].ctypes.data, loop[1])
-    return values[1]
-
-
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def binary(loop: Array, values: Array, x: Any, y: Any) -> Any:
-    """Return a ufunc of two values; `values` is room for three of their dtype."""
-    values[0], values[1] = x, y
-    size, start = values.itemsize, values.ctypes.data
-    args = np.array([start, start + size, start + 2 * size])
-    once = np.array([1, size, size, size])
-    loop_at(loop[0], args.ctypes.data, once.ctypes.data, once[1:].ctypes.data, loop[1])
-    return values[2]
+@intrinsic
+def binary(_: Any, address: Any, data: Any, x: Any, y: Any) -> Any:
+    """Return a ufunc of two values of one type."""
+    return x(types.int64, types.int64, x, x), _called

@@ -84,7 +84,7 @@ class Saved:
             self.code.write(f"{used} += 1")
 
     def _make_room(self, level: int, place: str) -> None:
-        """Write that an array grows if it has no such place; the top one may be long enough from the start."""
+        """Write that an array grows if it has no such place; the top one may have all from the start."""
         if level == len(self.arrays) - 1 and not self.grows:
             return
         array = self.arrays[level]

@@ -1,21 +1,25 @@
 """Operators on scalars as Numba compiles them: with the bits that NumPy computes.
 
-What IEEE 754 rounds correctly, and integers, which wrap, are written as they are; of all else NumPy's own loop
-is called (see `ufuncs`).
+What IEEE 754 rounds correctly, and integers, which wrap, are written as they are; for all else NumPy's own
+loop is called (see `ufuncs`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from framework.dtypes import DType
 from framework.host.native.kinds import NotNative
 from framework.host.native.ufuncs import has_loop
 from framework.host.operators import INFIX, UFUNCS, is_identity, is_scalar
 from framework.ir.nodes import Binding, Const
 
 ARITHMETIC = ("add", "sub", "mul")
+ANY = {"select": "{1} if {0} else {2}", "zeros_like": "{zero}"}
+SIGNED = {"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "neg": "-{0}", "abs": "abs({0})"}
 LOGIC = {
-    "logical_and": "{} & {}", "logical_or": "{} | {}", "logical_xor": "{} ^ {}", "logical_not": "not {}",
+    "logical_and": "{0} & {1}", "logical_or": "{0} | {1}",
+    "logical_xor": "{0} ^ {1}", "logical_not": "not {0}",
 }  # fmt: skip
 FLOATS = {
     "div": "{0} / {1}",
@@ -25,6 +29,7 @@ FLOATS = {
     "square": "{0} * {0}",
     "relu_grad": "{0} if {1} > 0 else {zero}",
 }
+INTEGERS = {"maximum": "{0} if {0} >= {1} else {1}", "minimum": "{0} if {0} <= {1} else {1}"}
 Ufunc = Callable[[str, str, Sequence[str]], str]
 """Returns the call of a ufunc, by name, for a dtype, of these values."""
 
@@ -34,26 +39,32 @@ def expression(binding: Binding, inputs: Sequence[str], ufunc: Ufunc) -> str:
     op = binding.op
     if not is_scalar(binding) or len(binding.outputs) != 1:
         raise NotNative(op)
+    dtype = binding.inputs[0].tensor.dtype
     if is_identity(binding):
         return inputs[0]
-    dtype = binding.inputs[0].tensor.dtype
-    if op in INFIX and op not in ARITHMETIC:
-        return f"{inputs[0]} {INFIX[op]} {inputs[1]}"
-    if op == "select":
-        return f"{inputs[1]} if {inputs[0]} else {inputs[2]}"
     if op == "cast":
         return cast(inputs[0], binding.outputs[0].tensor.dtype.name)
-    if op == "zeros_like":
-        return cast("0", dtype.name)
+    if op in INFIX and op not in ARITHMETIC:
+        return f"{inputs[0]} {INFIX[op]} {inputs[1]}"
+    template = _template(op, dtype)
+    if template:
+        return template.format(*inputs, one=cast("1", dtype.name), zero=cast("0", dtype.name))
+    if op == "relu":
+        op, inputs = "maximum", [inputs[0], cast("0", dtype.name)]
+    if dtype.name == "bool" or op not in UFUNCS or not has_loop(UFUNCS[op], dtype.name):
+        raise NotNative(op)
+    return ufunc(op, dtype.name, inputs)
+
+
+def _template(op: str, dtype: DType) -> str:
+    """Return how an operator is written on values of a dtype, with {0}, {1}, ... for them; or nothing."""
+    if op in ANY:
+        return ANY[op]
     if dtype.name == "bool":
-        return _logic(op, inputs)
-    if op in ARITHMETIC:
-        return _wrapped(f"{inputs[0]} {INFIX[op]} {inputs[1]}", dtype.name)
-    if op in ("neg", "abs"):
-        return _wrapped(f"-{inputs[0]}" if op == "neg" else f"abs({inputs[0]})", dtype.name)
-    if op in FLOATS and dtype.is_float:
-        return FLOATS[op].format(*inputs, one=cast("1", dtype.name), zero=cast("0", dtype.name))
-    return _ufunc(op, dtype.name, inputs, ufunc)
+        return LOGIC.get(op, "")
+    if op in SIGNED:  # Numba computes with narrow integers as with wide ones
+        return f"np.int32({SIGNED[op]})" if dtype.name == "int32" else SIGNED[op]
+    return (FLOATS if dtype.is_float else INTEGERS).get(op, "")
 
 
 def literal(const: Const) -> str:
@@ -68,22 +79,3 @@ def literal(const: Const) -> str:
 def cast(value: str, dtype: str) -> str:
     """Return the source of a value in another dtype."""
     return f"({value} != 0)" if dtype == "bool" else f"np.{dtype}({value})"
-
-
-def _logic(op: str, inputs: Sequence[str]) -> str:
-    if op not in LOGIC:
-        raise NotNative(op)
-    return LOGIC[op].format(*inputs)
-
-
-def _wrapped(value: str, dtype: str) -> str:
-    """Return a sum or product in its own dtype: Numba computes those of narrow integers in wide ones."""
-    return f"np.int32({value})" if dtype == "int32" else value
-
-
-def _ufunc(op: str, dtype: str, inputs: Sequence[str], ufunc: Ufunc) -> str:
-    if op == "relu":
-        op, inputs = "maximum", [inputs[0], cast("0", dtype)]
-    if op not in UFUNCS or not has_loop(UFUNCS[op], dtype):
-        raise NotNative(op)
-    return ufunc(op, dtype, inputs)

@@ -40,8 +40,7 @@ def native_source(binding: Binding) -> NativeSource:
     results = writer.rules[binding.op](writer, binding, args)
     given = ", ".join(["loops", *(name for arg in args for name in names(arg))])
     found = ", ".join(["failed", *(name for result in results for name in names(result))])
-    rooms = [f"    room_{dtype} = np.empty(3, np.{dtype})" for dtype in dict.fromkeys(d for _, d in writer.ufuncs)]
-    lines = [f"def loop({given}):", *rooms, *writer.code.lines, f"    return {found}"]
+    lines = [f"def loop({given}):", *writer.code.lines, f"    return {found}"]
     types = ", ".join(["int64[:, ::1]", *(name for kind in inputs for name in kind.signature)])
     return NativeSource("\n".join(lines), f"({types},)", tuple(writer.ufuncs), inputs, outputs)
 
@@ -86,7 +85,7 @@ class NativeWriter:
             self.ufuncs.append((op, dtype))
         at = self.ufuncs.index((op, dtype))
         how = "unary" if len(inputs) == 1 else "binary"
-        return f"{how}(loops[{at}], room_{dtype}, {', '.join(inputs)})"
+        return f"{how}(loops[{at}, 0], loops[{at}, 1], {', '.join(inputs)})"
 
     def empty(self, kind: Kind) -> Value:
         """Return zero, or a stack that stands for zeros."""

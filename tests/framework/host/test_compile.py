@@ -10,7 +10,7 @@ from framework.ir import evaluate, verify
 from tests.framework.funcs import arguments, funcs
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80)
 @given(funcs())
 def test_the_host_gives_what_the_ir_means(func):
     """Random programs with branches, loops, functions as values and recursion give the same bits."""

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from framework import ops
 from framework.host import compile_host
-from framework.host.native import files, loop, parts, ufuncs
+from framework.host.native import files, loop, parts
 from framework.host.native.source import NativeSource
 from framework.host.operators import UFUNCS
 from framework.ir import evaluate
@@ -23,10 +22,10 @@ def interpreted(source: NativeSource) -> Callable[..., Any]:
     names: dict[str, Any] = {"np": np}
     for name in ("extended", "grown", "grown_ranges", "summed"):
         names[name] = getattr(parts, name).py_func
-    names["unary"] = names["binary"] = lambda ufunc, room, *values: ufunc(*values)
+    names["unary"] = names["binary"] = lambda ufunc, _, *values: ufunc(*values)
     exec(source.text, names)
-    called = [UFUNCS[op] for op, _ in source.ufuncs]
-    return lambda loops, *values: names["loop"](called, *values)
+    called = {(at, side): UFUNCS[op] for at, (op, _) in enumerate(source.ufuncs) for side in (0, 1)}
+    return lambda _, *values: names["loop"](called, *values)
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def at_once(monkeypatch):
 KINDS = ("op", "if", "while", "scan", "call")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(func=funcs(3, KINDS, scalars=True))
 def test_loops_of_scalars_mean_the_same_as_machine_code(at_once, func):
     """Loops in loops, what they save within what they save, forwards and backwards, come out alike."""
@@ -50,7 +49,7 @@ def test_loops_of_scalars_mean_the_same_as_machine_code(at_once, func):
             np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(func=funcs())
 def test_python_and_machine_code_hand_stacks_to_each_other(at_once, func):
     """A loop over tensors reads what machine code has saved, and the other way round."""
