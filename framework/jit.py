@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from davinci_sim.errors import DavinciError
@@ -18,9 +19,10 @@ class Jitted(Transform):
 
     is_transparent = True
 
-    def __init__(self, function: Any, device: Any = None) -> None:
+    def __init__(self, function: Any, device: Any = None, save_ir: str | Path | None = None) -> None:
         """Hold the function and the device; nothing is compiled before the first call."""
         super().__init__(function)
+        self.save_ir = save_ir
         self.device = device
         self._on_device: Any = None
 
@@ -77,11 +79,13 @@ class Jitted(Transform):
         return getattr(self._on_device, name)
 
 
-def jit(function: Any, device: Any = None) -> Jitted:
+def jit(function: Any, device: Any = None, save_ir: str | Path | None = None) -> Jitted:
     """Compile a function or Cell; with a device, onto that simulated chip.
+
+    With `save_ir`, a folder, what it becomes is written there as text, a file per pass.
 
     >>> from framework import Tensor
     >>> jit(lambda x: x + x)(Tensor([1.0, 2.0]))
     Tensor([2., 4.], float32)
     """
-    return Jitted(function, device)
+    return Jitted(function, device, save_ir)

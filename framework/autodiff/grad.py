@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from framework.autodiff.reverse import GradientError, differentiate
@@ -57,9 +58,10 @@ class Wanted:
 class Gradient(Transform):
     """The gradient of a function, itself a function."""
 
-    def __init__(self, function: Any, wanted: Wanted) -> None:
+    def __init__(self, function: Any, wanted: Wanted, save_ir: str | Path | None = None) -> None:
         """Hold the function and which gradients are wanted."""
         super().__init__(function)
+        self.save_ir = save_ir
         self.wanted = wanted
 
     @property
@@ -127,25 +129,30 @@ class Gradient(Transform):
             )
 
 
-def grad(function: Any, position: Position = 0, weights: Weights = None, has_aux: bool = False) -> Gradient:
+def grad(
+    function: Any, position: Position = 0, weights: Weights = None, has_aux: bool = False,
+    save_ir: str | Path | None = None,
+) -> Gradient:  # fmt: skip
     """Return the function of the gradients of a scalar function.
 
     `position` chooses arguments: an int gives one gradient, a tuple a tuple, None none. `weights` (a
     Parameter or a tuple) adds gradients of Parameters: the result is (by position, by weight) when both are
     given. With `has_aux` only the first value of the function is differentiated and the others follow:
-    (gradients, others).
+    (gradients, others). With `save_ir`, a folder, what the function becomes is written there as text, a file
+    per pass.
 
     >>> float(grad(lambda x: x * x)(3.0))
     6.0
     """
-    return Gradient(function, _wanted(position, weights, has_aux, False))
+    return Gradient(function, _wanted(position, weights, has_aux, False), save_ir)
 
 
 def value_and_grad(
-    function: Any, position: Position = 0, weights: Weights = None, has_aux: bool = False
-) -> Gradient:
+    function: Any, position: Position = 0, weights: Weights = None, has_aux: bool = False,
+    save_ir: str | Path | None = None,
+) -> Gradient:  # fmt: skip
     """Return the function that gives (value, gradients); see `grad`."""
-    return Gradient(function, _wanted(position, weights, has_aux, True))
+    return Gradient(function, _wanted(position, weights, has_aux, True), save_ir)
 
 
 def _wanted(position: Position, weights: Weights, has_aux: bool, with_value: bool) -> Wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from framework.host import compile_host
 from framework.ir.builder import Builder
 from framework.ir.nodes import Func
 from framework.passes import run as run_passes
+from framework.passes.save import save_stages
 from framework.tensor import Parameter, Tensor
 from framework.tree import flatten, hashable, unflatten
 
@@ -59,6 +61,7 @@ class Transform:
     def __init__(self, function: Any) -> None:
         """Hold the function, nothing is compiled before the first call."""
         self.function = function
+        self.save_ir: str | Path | None = None
         self._compiled: dict[Any, Compiled] = {}
         self._keys: list[Any] = []  # keeps objects of keys alive: keys name them by identity
 
@@ -123,5 +126,7 @@ class Transform:
         traced = self.trace(None, args, kwargs)
         stages = [*traced.builder.stages, ("traced", traced.func)]
         func = run_passes(traced.func, watch=lambda name, each: stages.append((name, each)))
+        if self.save_ir is not None:
+            save_stages(self.save_ir, traced.func.name, len(self._compiled), stages)
         parameters = list(traced.builder.parameters.values())
         return Compiled(func, parameters, traced.structure, stages, self.executable(func))
