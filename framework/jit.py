@@ -12,6 +12,7 @@ from framework.frontend.trace import Traced, apply, name_of, trace
 from framework.frontend.transform import Executable, Transform
 from framework.ir.builder import Builder
 from framework.ir.nodes import Func
+from framework.passes import FLAT, run
 
 
 class Jitted(Transform):
@@ -63,7 +64,7 @@ class Jitted(Transform):
             return super().executable(func)
         from framework.graph_engine import compile_for_device
 
-        self._on_device = compile_for_device(func, self.device)
+        self._on_device = compile_for_device(run(func, FLAT), self.device)
         execute: Executable = self._on_device
         return execute
 

@@ -14,7 +14,7 @@ from framework.ir.nodes import Func
 from framework.ir.types import TensorType
 from framework.nn.cell import Cell
 from framework.optim import Momentum
-from framework.passes import run
+from framework.passes import FLAT, run
 from framework.tensor import Tensor
 
 LEARNING_RATE = "learning_rate"
@@ -48,13 +48,13 @@ def training_step(net: Cell, loss: Cell, optimizer: Momentum, x: TensorType, lab
     results = [value, logits, *(weight for weight, _ in updated), *(state for _, state in updated)]
     targets = [*names, *(optimizer.state_name(name) for name in names)]
     func = builder.finish(f"train_{name_of(net)}", results, {2 + at: name for at, name in enumerate(targets)})
-    return run(func)
+    return run(func, FLAT)
 
 
 def inference_step(net: Cell, x: TensorType) -> Func:
     """Return the Func of the network alone: params x, weights ...; result logits."""
     net.rename_parameters()
-    return run(trace(net, [_example(x)], {}).func)
+    return run(trace(net, [_example(x)], {}).func, FLAT)
 
 
 def initial_state(net: Cell, optimizer: Momentum | None = None) -> dict[str, np.ndarray[Any, Any]]:
