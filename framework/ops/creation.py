@@ -78,3 +78,8 @@ def linspace(start: float, stop: float, num: int, dtype: DType | str = "float32"
     Tensor([0. , 0.5, 1. ], float32)
     """
     return Tensor(np.linspace(start, stop, num), dtype)
+
+
+def eye(size: int, dtype: DType | str = "float32") -> Tensor:
+    """Return the square matrix with ones on the diagonal and zeros elsewhere."""
+    return Tensor(np.eye(size), dtype)

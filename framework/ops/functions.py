@@ -12,10 +12,11 @@ from framework.dtypes import accumulator
 from framework.ir.types import TensorType
 from framework.ops import lowering
 from framework.ops.batching import elementwise
-from framework.ops.elementwise import exp, floating, rsqrt
+from framework.ops.elementwise import exp, floating, keeping, meeting, rsqrt
 from framework.ops.lowering import Lowering
-from framework.ops.op import Arg, Array, Op, sample
+from framework.ops.op import Arg, Array, Call, Op, sample
 from framework.ops.op import Rule as Vjp
+from framework.ops.shapes import sum_to
 
 
 def _function(
@@ -57,6 +58,12 @@ sigmoid = _function(
     _of(lambda x, y: y * (1 - y)),
     lowered=lowering.unary("sigmoid", keeps_zero=False),
 )
+softplus = _function(
+    "softplus",
+    lambda x: np.logaddexp(x, 0, dtype=x.dtype),
+    lambda call, dy: (dy * sigmoid(call.inputs[0]),),
+    lowered=lowering.unary("softplus", keeps_zero=False),
+)
 log1p = _function("log1p", np.log1p, lambda call, dy: (dy / (1 + call.inputs[0]),), (-0.5, 2.0))
 expm1 = _function("expm1", np.expm1, _of(lambda x, y: y + 1))
 
@@ -74,11 +81,6 @@ def _erf_derivative(x: Any, y: Any) -> Any:
 erf = _function("erf", _erf, _of(_erf_derivative))
 
 
-def gelu(x: Any) -> Any:
-    """Return x times the probability that a standard normal number is below it."""
-    return x * 0.5 * (1 + erf(x * math.sqrt(0.5)))
-
-
 def _square_infer(x: TensorType, /) -> TensorType:
     return x
 
@@ -93,4 +95,23 @@ square = Op(
     samples=(sample((3, 4)),),
     counts=True,
     batch=elementwise("square"),
+)
+
+
+def _atan2_vjp(call: Call, d: Any) -> tuple[Any, ...]:
+    y, x = call.inputs
+    scaled = d / (x * x + y * y)
+    return sum_to(scaled * x, y.shape), sum_to(-(scaled * y), x.shape)
+
+
+atan2 = Op(
+    "atan2",
+    "...,...->...",
+    meeting("atan2"),
+    keeping(np.arctan2),
+    _atan2_vjp,
+    samples=(sample((3, 4), (4,)), sample((), (2, 3))),
+    promotes=True,
+    floats=True,
+    batch=elementwise("atan2"),
 )

@@ -11,7 +11,7 @@ from davinci_sim.errors import DavinciError
 from framework import dtypes
 from framework.ir.types import TensorType
 from framework.ops.batching import elementwise, next_axes, together
-from framework.ops.elementwise import floating, maximum, minimum, select
+from framework.ops.elementwise import floating
 from framework.ops.op import Arg, Array, NoGradient, Op, Sample, sample
 from framework.ops.shapes import broadcast, normalize_axes
 
@@ -63,6 +63,7 @@ logical_or = _logical("logical_or", np.logical_or)
 logical_xor = _logical("logical_xor", np.logical_xor)
 logical_not = _truth("logical_not", "...->...", _not_infer, np.logical_not, (sample(_TRUTHS),))
 isfinite = _test("isfinite", np.isfinite)
+isinf = _test("isinf", np.isinf)
 isnan = _test("isnan", np.isnan)
 
 
@@ -85,14 +86,3 @@ def _quantifier(name: str, function: Callable[..., Any]) -> Op:
 
 reduce_all = _quantifier("reduce_all", np.all)
 reduce_any = _quantifier("reduce_any", np.any)
-
-
-def where(condition: Any, x: Any, y: Any) -> Any:
-    """Return x where the condition holds and y elsewhere."""
-    return select(condition, x, y)
-
-
-def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """Return x held between low and high; None is no bound."""
-    bounded = x if low is None else maximum(x, low)
-    return bounded if high is None else minimum(bounded, high)

@@ -273,7 +273,7 @@ def _weakened(value: Sym) -> Sym:
 def _eager(value: Any, dtype: DType | None) -> Array:
     if not isinstance(value, (Tensor, np.ndarray, np.generic, int, float, bool, list)):
         raise DavinciError(f"a {type(value).__name__} is not a tensor: {value!r}")
-    array = value.numpy() if isinstance(value, Tensor) else Tensor(value).numpy()
+    array = value.numpy() if isinstance(value, Tensor) else Tensor(value, dtype).numpy()
     return array if dtype is None or array.dtype == dtype.numpy else array.astype(dtype.numpy)
 
 

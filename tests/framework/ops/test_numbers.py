@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework import ops
+from framework import Tensor, ops
 from framework.dtypes import dtype
 from framework.ir import Builder, Sym, TensorType, evaluate, verify
 
@@ -86,6 +86,15 @@ def test_a_number_takes_on_the_dtype_of_a_tensor(tensor, kind, result):
     x = builder.param(TensorType((2,), dtype(tensor)))
     for found in (x * number(builder, kind), number(builder, kind) + x, x * kind(1)):
         assert (str(found.type), found.weak) == (f"{result}[2]", False)
+
+
+def test_a_number_keeps_the_digits_that_the_dtype_has():
+    """It is not rounded to float32 on the way to float64, nor to int32 on the way to int64."""
+    builder = Builder()
+    x, n = builder.param(TensorType((), dtype("float64"))), number(builder, int)
+    (product, total) = evaluate(builder.finish("f", [x * 0.1, n + 2**40]), [np.float64(1), np.array(1)])
+    assert (product, total) == (0.1, 2**40 + 1)
+    assert (Tensor(np.float64(1)) * 0.1).item() == 0.1
 
 
 def test_functions_of_numbers_are_numbers():

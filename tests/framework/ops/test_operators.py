@@ -156,6 +156,21 @@ def test_the_gradient_of_a_part_holds_no_constant_of_the_size_of_the_whole():
             "index_update: float32[3] and float32[2] do not broadcast; "
             "lengths must be equal or 1, from the right",
         ),
+        (
+            lambda: ops.einsum("ij,jk->ix", Tensor([[1.0]]), Tensor([[1.0]])),
+            "einsum: 'ij,jk->ix' is no sum of products\n"
+            "  rule: letters name axes, each once in a term; those of the result appear on the left\n"
+            "  next: write it such as 'ij,jk->ik'",
+        ),
+        (
+            lambda: ops.einsum("ij,jk->ik", Tensor([[1.0, 2.0]]), Tensor([[1.0]])),
+            "einsum: axis j of 'ij,jk->ik' is 2 long, and 1 in float32[1, 1]",
+        ),
+        (
+            lambda: ops.einsum("ij->i", Tensor([1.0])),
+            "einsum: 'ij->i' names 2 axes of float32[1], which has 1",
+        ),
+        (lambda: ops.einsum("i,i", Tensor([1.0])), "einsum: 'i,i' names 2 tensors, 1 are given"),
         (lambda: ops.full((2, -1), 0.0), "full: shape (2, -1) has a negative length"),
     ],
 )
@@ -164,3 +179,54 @@ def test_operators_refuse_what_does_not_fit(call, message):
     with pytest.raises(DavinciError) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ij,jk->ik", [(2, 3), (3, 4)]),
+        ("bij,bkj->bik", [(2, 3, 4), (2, 5, 4)]),
+        ("bhqd,bhkd->bhqk", [(2, 2, 3, 4), (2, 2, 5, 4)]),
+        ("i,j->ij", [(3,), (4,)]),
+        ("i,i", [(3,), (3,)]),
+        ("ijk->kj", [(2, 3, 4)]),
+        ("ij,j,jk->k", [(2, 3), (3,), (3, 4)]),
+        ("ab,bc,cd->da", [(2, 3), (3, 4), (4, 5)]),
+        ("ij,kj->i", [(2, 3), (4, 3)]),
+    ],
+)
+def test_einsum_sums_what_numpy_sums(equation, shapes):
+    """Batches, outer products, transposes, sums and chains."""
+    generator = np.random.default_rng(2)
+    arrays = [generator.normal(size=shape) for shape in shapes]
+    found = ops.einsum(equation, *map(Tensor, arrays))
+    np.testing.assert_allclose(found.numpy(), np.einsum(equation, *arrays), rtol=1e-12, atol=1e-12)
+
+
+def test_composed_functions_are_what_they_are_composed_of():
+    """Also where the numbers are large."""
+    x = np.array([[0.5, 2.0, 1.0], [700.0, 2.0, 800.0]])
+    cases = [
+        (ops.logsumexp(Tensor(x), 1), np.logaddexp.reduce(x, axis=1)),
+        (ops.log_softmax(Tensor(x)), x - np.logaddexp.reduce(x, axis=1)[:, None]),
+        (ops.std(Tensor(x), 0), x.std(axis=0)),
+        (ops.variance(Tensor(x)), x.var()),
+        (ops.norm(Tensor(x), 1), np.linalg.norm(x, axis=1)),
+        (ops.log2(Tensor(x)), np.log2(x)),
+        (ops.log10(Tensor(x)), np.log10(x)),
+        (ops.exp2(Tensor(x[0])), np.exp2(x[0])),
+        (ops.hypot(Tensor(x), 3.0), np.hypot(x, 3)),
+        (ops.outer(Tensor(x[0]), Tensor(x[1])), np.outer(x[0], x[1])),
+        (ops.silu(Tensor(x[0])), x[0] / (1 + np.exp(-x[0]))),
+        (ops.clip(Tensor(x), 1.0, 700.0), np.clip(x, 1, 700)),
+        (ops.softplus(Tensor(x)), np.logaddexp(x, 0)),
+        (ops.where(Tensor(x) > 1, 1, Tensor(x)), np.where(x > 1, 1, x)),
+    ]
+    for found, wanted in cases:
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-12)
+
+
+def test_smooth_functions_are_smooth_where_they_are_written_with_a_maximum():
+    """The slope of softplus at 0 is a half, that of logsumexp of equal numbers is shared."""
+    assert grad(ops.softplus)(0.0).item() == 0.5
+    assert grad(ops.logsumexp)(Tensor([3.0, 3.0])).numpy().tolist() == [0.5, 0.5]
