@@ -2,6 +2,7 @@
 
 from framework.ir.registry import OPERATORS
 from framework.ops.array import argmax, argmin, broadcast_to, one_hot, reshape, transpose
+from framework.ops.bits import bitwise_and, bitwise_not, bitwise_or, bitwise_xor, left_shift, right_shift
 from framework.ops.composed import (
     clip,
     exp2,
@@ -118,6 +119,10 @@ __all__ = [
     "atan2",
     "bias_add",
     "bias_add_grad",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
     "broadcast_to",
     "cast",
     "ceil",
@@ -154,6 +159,7 @@ __all__ = [
     "isinf",
     "isnan",
     "kernel_op",
+    "left_shift",
     "less",
     "less_equal",
     "linspace",
@@ -195,6 +201,7 @@ __all__ = [
     "relu",
     "relu_grad",
     "reshape",
+    "right_shift",
     "round",
     "rsqrt",
     "sample",

@@ -89,7 +89,7 @@ class Op:
     `floats` integers become floats, and with `counts` numbers that are truths count as integers.
     `vjp(call, *cotangents)` returns one cotangent, or None, per input; it may be wider. `batch` applies the
     operator to every item of batches at once; it returns None for inputs that it knows no way for.
-    Inputs from the position `checked` on are looked at when the operator runs, and may be refused; zeros are not.
+    Inputs from the position `checked` on are looked at when the operator runs, and may be refused; 0 is not.
     `axes` names the axes of inputs and outputs: equal letters are split alike, `...` broadcast, `*` is any.
     """
 

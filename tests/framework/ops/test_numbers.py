@@ -26,6 +26,7 @@ BINARY = [
     operator.ge,
     operator.eq,
 ]
+BITS = [operator.and_, operator.or_, operator.xor, operator.lshift, operator.rshift]
 
 
 def number(builder: Builder, kind: type) -> Sym:
@@ -50,6 +51,17 @@ def test_two_numbers_make_the_number_that_python_makes(function, a, b):
     assert found.weak
     assert value == pytest.approx(wanted)
     assert (value.dtype.name, value.shape) == (KINDS[type(wanted)], ())
+
+
+@pytest.mark.parametrize("function", BITS)
+@given(a=st.booleans() | st.integers(-9, 9), b=st.booleans() | st.integers(0, 9))
+def test_whole_numbers_have_the_bits_that_they_have_in_python(function, a, b):
+    """Two truths combine to a truth, anything else to an integer."""
+    builder = Builder()
+    found = function(number(builder, type(a)), number(builder, type(b)))
+    (value,) = evaluate(verify(builder.finish("f", [found])), [np.array(a), np.array(b)])
+    assert found.weak
+    assert (value, value.dtype.name) == (function(a, b), KINDS[type(function(a, b))])
 
 
 @pytest.mark.parametrize("function", BINARY[:7])

@@ -81,19 +81,15 @@ def test_what_is_packed_comes_apart_again(axis):
 
 
 def test_truths_combine():
-    """& | ^ ~, and what holds for all or any."""
+    """`& | ^ ~` and what holds for all or any; of integers they combine the bits."""
     x = Tensor([-2.0, 0.0, 0.5])
     inside = (x > -1) & (x < 1)
     found = inside, ~inside | (x == 0), inside ^ (x > 0), inside.all(), inside.any()
     wanted = [[False, True, True], [True, True, False], [False, True, False], False, True]
     assert [each.numpy().tolist() for each in found] == wanted
-    with pytest.raises(DavinciError) as caught:
-        Tensor([1]) & Tensor([2])
-    assert str(caught.value) == (
-        "logical_and: int32[1] is not boolean\n"
-        "  rule: it combines truths\n"
-        "  next: compare it first, such as x != 0"
-    )
+    n = Tensor([5, 6])
+    bits = n & 3, 1 | n, n ^ True, ~n, n << 2, 64 >> n
+    assert [each.numpy().tolist() for each in bits] == [[1, 2], [5, 7], [4, 7], [-6, -7], [20, 24], [2, 1]]
 
 
 def test_half_precision_functions_are_rounded_once():
@@ -171,6 +167,22 @@ def test_the_gradient_of_a_part_holds_no_constant_of_the_size_of_the_whole():
             "einsum: 'ij->i' names 2 axes of float32[1], which has 1",
         ),
         (lambda: ops.einsum("i,i", Tensor([1.0])), "einsum: 'i,i' names 2 tensors, 1 are given"),
+        (
+            lambda: ops.logical_and(Tensor([1]), Tensor([2])),
+            "logical_and: int32[1] is not boolean\n"
+            "  rule: it combines truths\n"
+            "  next: compare it first, such as x != 0",
+        ),
+        (
+            lambda: Tensor([1.0]) & Tensor([2]),
+            "bitwise_and: float32[1] has no bits\n"
+            "  rule: integers and booleans have\n"
+            "  next: cast it to int32",
+        ),
+        (
+            lambda: Tensor([1]) << -1,
+            "left_shift: by -1 bits\n  rule: the number of bits is not negative\n  next: shift the other way",
+        ),
         (lambda: ops.full((2, -1), 0.0), "full: shape (2, -1) has a negative length"),
     ],
 )
