@@ -243,32 +243,48 @@ class Arithmetic:
         return other // self, other % self
 
     def __and__(self, other: Any) -> Any:
-        """Return where both hold."""
-        return operator("logical_and")(self, other)
+        """Return where both hold; of integers, bit by bit."""
+        return _bitwise("and", self, other)
 
     def __rand__(self, other: Any) -> Any:
-        """Return where both hold."""
-        return operator("logical_and")(other, self)
+        """Return where both hold; of integers, bit by bit."""
+        return _bitwise("and", other, self)
 
     def __or__(self, other: Any) -> Any:
-        """Return where one of them holds."""
-        return operator("logical_or")(self, other)
+        """Return where one of them holds; of integers, bit by bit."""
+        return _bitwise("or", self, other)
 
     def __ror__(self, other: Any) -> Any:
-        """Return where one of them holds."""
-        return operator("logical_or")(other, self)
+        """Return where one of them holds; of integers, bit by bit."""
+        return _bitwise("or", other, self)
 
     def __xor__(self, other: Any) -> Any:
-        """Return where exactly one of them holds."""
-        return operator("logical_xor")(self, other)
+        """Return where exactly one of them holds; of integers, bit by bit."""
+        return _bitwise("xor", self, other)
 
     def __rxor__(self, other: Any) -> Any:
-        """Return where exactly one of them holds."""
-        return operator("logical_xor")(other, self)
+        """Return where exactly one of them holds; of integers, bit by bit."""
+        return _bitwise("xor", other, self)
 
     def __invert__(self) -> Any:
-        """Return where it does not hold."""
-        return operator("logical_not")(self)
+        """Return where it does not hold; of integers, bit by bit."""
+        return operator("logical_not" if _is_truth(self) else "bitwise_not")(self)
+
+    def __lshift__(self, other: Any) -> Any:
+        """Return self with its bits moved up."""
+        return operator("left_shift")(self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        """Return other with its bits moved up."""
+        return operator("left_shift")(other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        """Return self with its bits moved down."""
+        return operator("right_shift")(self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        """Return other with its bits moved down."""
+        return operator("right_shift")(other, self)
 
     def __eq__(self, other: object) -> Any:
         """Return self == other, element by element."""
@@ -304,6 +320,16 @@ def _product(x: Any, count: int) -> Any:
         return x
     half = _product(x, count // 2)
     return half * half * x if count % 2 else half * half
+
+
+def _bitwise(name: str, a: Any, b: Any) -> Any:
+    """Return a & b, a | b or a ^ b: of truths, or of integers."""
+    kind = "logical" if _is_truth(a) and _is_truth(b) else "bitwise"
+    return operator(f"{kind}_{name}")(a, b)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
 
 
 def _matrix_product(a: Any, b: Any) -> Any:
