@@ -221,7 +221,8 @@ def _conversion(source: Value, target: Value) -> Node:
 
 
 def _has_kernel(value: Value, source: str, target: str) -> bool:
-    return (source, target) in CONVERSIONS and value.type.dtype.name in CONVERTIBLE
+    _, letters = CONVERSIONS.get((source, target), ("", ""))
+    return value.type.ndim == len(letters) > 0 and value.type.dtype.name in CONVERTIBLE
 
 
 def _fitted(node: Node, values: Mapping[str, Value]) -> Node:
