@@ -12,7 +12,7 @@ from framework.autodiff.reverse import GradientError, differentiate
 from framework.frontend.trace import Traced, name_of, trace
 from framework.frontend.transform import Transform
 from framework.ir.builder import Builder, Sym
-from framework.tensor import Parameter, Tensor
+from framework.tensor import Parameter
 from framework.tree import Leaf, flatten, numbered, places
 
 Position = int | tuple[int, ...] | None
@@ -31,9 +31,7 @@ class Wanted:
     @property
     def positions(self) -> tuple[int, ...]:
         """Return the positions as a tuple."""
-        if self.position is None:
-            return ()
-        return (self.position,) if isinstance(self.position, int) else tuple(self.position)
+        return as_tuple(self.position)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -75,7 +73,8 @@ class Gradient(Transform):
         args = self.prepare(args)
         traced = trace(self.function, args, kwargs, outer=outer, weights=wanted.parameters)
         self._check_result(traced)
-        structures = [flatten((tuple(args), dict(kwargs)))[1][0][position] for position in wanted.positions]
+        placed = flatten((tuple(args), dict(kwargs)), numbers=outer is None)[1][0]
+        structures = [placed[position] for position in wanted.positions]
         arguments = [index for structure in structures for index in places(structure)]
         names = [traced.builder.parameter(each).name for each in wanted.parameters]
         wrt = [*arguments, *(traced.func.param(name) for name in names)]
@@ -84,9 +83,9 @@ class Gradient(Transform):
         traced.builder.stages.append((f"before {func.name}", traced.func))
         traced.builder.stages.append((func.name, func))
         kept = len(traced.func.results) if keep else 0
-        return Traced(
-            func, traced.leaves, self._structure(traced.structure, structures, kept), traced.builder
-        )
+        weak = [*traced.weak[:kept], *(_is_weak(traced.leaves[at]) for at in arguments)]
+        structure = self._structure(traced.structure, structures, kept)
+        return Traced(func, traced.leaves, structure, traced.builder, weak)
 
     def _structure(self, value: Any, arguments: list[Any], kept: int) -> Any:
         """Return the structure of value and gradients; leaves number the results of the Func."""
@@ -96,22 +95,9 @@ class Gradient(Transform):
         return self.wanted.arrange(value, by_position, by_weight)
 
     def prepare(self, args: Sequence[Any]) -> Sequence[Any]:
-        """Return the arguments with Python numbers at differentiated positions as tensors."""
-        found = list(args)
-        for position in self.wanted.positions:
-            if not 0 <= position < len(found):
-                raise GradientError(
-                    f"grad of {name_of(self.function)}: position {position} is asked for, "
-                    f"the call has {len(found)} positional arguments"
-                )
-            if isinstance(found[position], float):
-                found[position] = Tensor(found[position])
-            if not flatten(found[position])[0]:
-                raise GradientError(
-                    f"grad of {name_of(self.function)}: argument {position} is "
-                    f"{found[position]!r}, it must be a tensor or a float"
-                )
-        return found
+        """Check that there is something to differentiate at each position."""
+        check_positions(self.function, self.wanted.positions, args)
+        return args
 
     def _check_result(self, traced: Traced) -> None:
         name = name_of(self.function)
@@ -127,6 +113,32 @@ class Gradient(Transform):
             raise GradientError(
                 f"grad of {name}: with has_aux=True it must return (scalar, other values ...)"
             )
+
+
+def as_tuple(position: Position) -> tuple[int, ...]:
+    """Return positions as a tuple."""
+    if position is None:
+        return ()
+    return (position,) if isinstance(position, int) else tuple(position)
+
+
+def check_positions(function: Any, positions: Sequence[int], args: Sequence[Any]) -> None:
+    """Refuse positions that no argument has, or one with nothing that can be differentiated."""
+    for position in positions:
+        if not 0 <= position < len(args):
+            raise GradientError(
+                f"grad of {name_of(function)}: position {position} is asked for, "
+                f"the call has {len(args)} positional arguments"
+            )
+        if not isinstance(args[position], float) and not flatten(args[position])[0]:
+            raise GradientError(
+                f"grad of {name_of(function)}: argument {position} is "
+                f"{args[position]!r}, it must be a tensor or a float"
+            )
+
+
+def _is_weak(leaf: Any) -> bool:
+    return isinstance(leaf, float) or (isinstance(leaf, Sym) and leaf.weak)
 
 
 def grad(

@@ -36,7 +36,10 @@ class HostFunction:
             loop.python = self.names[loop.label]
         self.may_nest = program.may_nest
         self.params = func.params
-        self.expected = [(param.tensor.shape, param.tensor.dtype.numpy) for param in func.params]
+        self.expected = [
+            (param.type.shape, param.type.dtype.numpy) if isinstance(param.type, TensorType) else None
+            for param in func.params
+        ]
         self.results = [isinstance(atom.type, TensorType) for atom in func.results]
 
     def __call__(self, arrays: Sequence[Any]) -> tuple[Array, ...]:
@@ -44,8 +47,11 @@ class HostFunction:
         if len(arrays) != len(self.params):
             raise ShapeMismatch(f"@{self.name} takes {len(self.params)} arguments, {len(arrays)} were given")
         values = []
-        for given, param, (shape, dtype) in zip(arrays, self.params, self.expected, strict=True):
-            array = np.asarray(given)
+        for given, param, wanted in zip(arrays, self.params, self.expected, strict=True):
+            if wanted is None:  # a stack, a function: what another Func gave
+                values.append(given)
+                continue
+            array, (shape, dtype) = np.asarray(given), wanted
             if array.shape != shape or array.dtype != dtype:
                 raise ShapeMismatch(
                     f"@{self.name}: argument %{param.name} is {TensorType.of(array)}, it must be {param.type}"
