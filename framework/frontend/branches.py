@@ -16,6 +16,7 @@ from framework.frontend.values import (
     MAYBE,
     MISSING,
     Node,
+    Site,
     Template,
     is_number,
     leaves_of,
@@ -205,26 +206,32 @@ def _joined(run: Runner, base: dict[str, Any], one: Side, other: Side) -> dict[s
         a, b = _value(one.names, name), _value(other.names, name)
         if a is b and a is _value(base, name):
             continue
-        found[name] = joined(name, (a, one.lines.get(name)), (b, other.lines.get(name)))
+        found[name] = joined(name, (a, one.lines.get(name)), (b, other.lines.get(name)), run.site(name))
     return found
 
 
 Assigned = tuple[Any, SourceLine | None]
 
 
-def joined(name: str, one: Assigned, other: Assigned, what: str = "branches give") -> Template:
+def joined(
+    name: str, one: Assigned, other: Assigned, site: Site | None = None, what: str = "branches give"
+) -> Template:
     """Return the template of a variable after two paths, or that of a conflict."""
     templates = [template_of(value) for value, _ in (one, other)]
     lines = [line for _, line in (one, other)]
-    return joined_templates(name, templates, lines, what)
+    return joined_templates(name, templates, lines, what, site)
 
 
 def joined_templates(
-    name: str, templates: Sequence[Template], lines: Sequence[SourceLine | None], what: str
+    name: str,
+    templates: Sequence[Template],
+    lines: Sequence[SourceLine | None],
+    what: str,
+    site: Site | None = None,
 ) -> Template:
     """Return the template of a variable after two paths, or that of a conflict."""
     try:
-        found = join.join(*templates)
+        found = join.join(templates[0], templates[1], site)
     except join.Mismatch as mismatch:
         called = f"{name!r}: " if name.isidentifier() and name not in (VALUE, RESULT) else ""
         places = [shown(line) for line in dict.fromkeys(each for each in lines if each is not None)]

@@ -12,21 +12,20 @@ numbers of run time from the second call on.
 from __future__ import annotations
 
 import ast
-import itertools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from framework.frontend import join, names
-from framework.frontend.cells import CellKeys
+from framework.frontend.memo import Activation, Calls, Entry, Given, Piece, Value, calls_of
 from framework.frontend.runner import Runner
 from framework.frontend.scope import FLAGS, Ended, Unsettled
 from framework.frontend.source import CompileError
 from framework.frontend.values import (
     MISSING,
-    Closure,
     Known,
     Node,
     Run,
+    Site,
     Taker,
     Template,
     is_number,
@@ -35,127 +34,12 @@ from framework.frontend.values import (
 )
 from framework.ir.builder import Builder, Sym
 from framework.ir.control import Signature
-from framework.ir.nodes import CALL, Func, Rec
-from framework.ir.types import Type
+from framework.ir.nodes import CALL, Rec
 from framework.tensor import Parameter
 
 DEEPEST_CALL = 100
 LIMIT = 12
 """How often a function that calls itself is compiled before its results must have settled."""
-
-Body = Callable[[Builder, Any], Any]
-Value = tuple[Sequence[Any], dict[str, Any], Any]
-"""What goes into a call: arguments, keywords, the function."""
-
-
-class Piece(NamedTuple):
-    """A piece of source that becomes a Func: its name, what tells it from others, and what it does."""
-
-    name: str
-    key: Hashable
-    body: Body
-    arguments: Sequence[str] = ()
-
-
-class Entry(NamedTuple):
-    """A Func made for a template: its results' template, and which Parameters follow its arguments.
-
-    A number in `parameters` is the place of a Parameter in the Cells that go in. `within` are the calls under
-    way that the Func calls again, so that it has its meaning inside of them only.
-    """
-
-    func: Func
-    result: Template
-    parameters: tuple[int | Parameter, ...]
-    ends: bool
-    within: frozenset[Activation]
-
-
-class Given(NamedTuple):
-    """What goes into a call: a template, its leaves and their names, the Parameters of the Cells in it."""
-
-    template: Template
-    leaves: list[Any]
-    paths: list[str]
-    parameters: list[Parameter]
-
-
-class Activation:
-    """A Func that is being made; calls of it find it here."""
-
-    def __init__(self, piece: Piece, template: Template) -> None:
-        """Start without knowing a result."""
-        self.piece = piece
-        self.template = template
-        self.name = piece.name
-        self.is_recursive = False
-        self.result: Template | None = None
-        self.parameters: tuple[int | Parameter, ...] = ()
-        self.types: list[Type] = []
-        self.within: set[Activation] = set()
-        self.memo: dict[Hashable, Entry] = {}
-
-
-class Calls:
-    """The Funcs of one compilation."""
-
-    def __init__(self) -> None:
-        """Start without Funcs."""
-        self.memo: dict[Hashable, Entry] = {}
-        self.stack: list[Activation] = []
-        self.cells = CellKeys()
-        self.closures: dict[int, tuple[Any, Closure]] = {}
-        self.traced: dict[Hashable, Any] = {}
-        self.numbers = itertools.count(1)
-
-    def apart(self) -> Calls:
-        """Return the same Funcs without the calls under way: for what is transformed by itself."""
-        found = Calls()
-        found.memo, found.cells, found.closures = self.memo, self.cells, self.closures
-        found.traced, found.numbers = self.traced, self.numbers
-        return found
-
-    def found(self, key: Hashable) -> Entry | None:
-        """Return the Func for a key, also one that has its meaning inside of a call under way."""
-        for each in (self.memo, *(activation.memo for activation in reversed(self.stack))):
-            if key in each:
-                self.note(each[key].within)
-                return each[key]
-        return None
-
-    def keep(self, key: Hashable, entry: Entry) -> None:
-        """Remember a Func as long as it has its meaning."""
-        inside = [each for each in self.stack if each in entry.within]
-        (inside[-1].memo if inside else self.memo)[key] = entry
-
-    def note(self, within: frozenset[Activation]) -> None:
-        """Note in all calls under way inside of others that they call these again."""
-        for each in within:
-            at = self.stack.index(each)
-            for inner in self.stack[at + 1 :]:
-                inner.within.add(each)
-
-    def given(self, piece: Piece, value: Value) -> Given:
-        """Take apart what goes into a call."""
-        parameters: dict[int, tuple[int, Parameter]] = {}
-
-        def cell_key(cell: Any) -> Hashable:
-            key, own = self.cells.of(cell)
-            for each in own:
-                parameters.setdefault(id(each), (len(parameters), each))
-            return (key, tuple(parameters[id(each)][0] for each in own))
-
-        taker = Taker(True, cell_key)
-        template = taker.take_call(value[0], value[1], value[2], piece.arguments)
-        return Given(template, taker.leaves, taker.paths, [each for _, each in parameters.values()])
-
-
-def calls_of(builder: Builder) -> Calls:
-    """Return the Funcs of the compilation that a builder belongs to."""
-    if builder.calls is None:
-        builder.calls = Calls()
-    found: Calls = builder.calls
-    return found
 
 
 def call(builder: Builder, piece: Piece, value: Value) -> Any:
@@ -178,7 +62,7 @@ def call(builder: Builder, piece: Piece, value: Value) -> Any:
 
 
 def _known(within: frozenset[Activation]) -> dict[str, Signature]:
-    return {each.name: _signature(each) for each in within if each.result is not None}
+    return {each.name: each.signature() for each in within if each.result is not None}
 
 
 def _parameters(places: Sequence[int | Parameter], given: Given) -> list[Parameter]:
@@ -193,7 +77,8 @@ def _recurring(calls: Calls, builder: Builder, piece: Piece, given: Given) -> tu
         if active.template == given.template:
             return given, active
         try:
-            wider = _widened(active.template, given.template)
+            site = calls.site((piece.key, "argument"))
+            wider = _widened_call(active.template, given.template, site)
         except join.Mismatch:
             continue
         if wider != given.template:
@@ -203,18 +88,39 @@ def _recurring(calls: Calls, builder: Builder, piece: Piece, given: Given) -> tu
     return given, None
 
 
-def _widened(before: Template, now: Template) -> Template:
+def _widened_call(before: Template, now: Template, site: Site) -> Template:
+    """Return the template of a call, as `_widened` does; the function that is called stays itself."""
+    if not isinstance(before, Node) or not isinstance(now, Node):
+        raise join.Mismatch(before, now)
+    *inputs, inner = (_Pair(a, b) for a, b in zip(before.children, now.children, strict=True))
+    found = [_widened(each.before, each.now, site) for each in inputs]
+    function = inner.now
+    if inner.before != inner.now:
+        function = _widened_parts(inner.before, inner.now, site)
+    return Node(now.kind, now.static, (*found, function))
+
+
+class _Pair(NamedTuple):
+    before: Template
+    now: Template
+
+
+def _widened(before: Template, now: Template, site: Site) -> Template:
     """Return the template of a call whose numbers differ from one under way: they are known at run time.
 
+    Functions that hold one another, one more with every call, become functions of run time.
+
     Raises:
-        Mismatch: more than numbers differs.
+        Mismatch: more than this differs.
     """
     if before == now:
         return now
-    if isinstance(before, Node) and isinstance(now, Node):
-        if (before.kind, before.static, len(before.children)) != (now.kind, now.static, len(now.children)):
-            raise join.Mismatch(before, now)
-        return Node(now.kind, now.static, tuple(map(_widened, before.children, now.children)))
+    if join.is_function(before) and join.is_function(now):
+        joined = join.join(before, now, site)
+        if isinstance(joined, Node) and joined.kind == "function":
+            return joined
+    if isinstance(before, Node):
+        return _widened_parts(before, now, site)
     for each in (before, now):
         if not isinstance(each, Run) and not (isinstance(each, Known) and is_number(each.value)):
             raise join.Mismatch(before, now)
@@ -223,10 +129,22 @@ def _widened(before: Template, now: Template) -> Template:
     return join.join(before, now)
 
 
+def _widened_parts(before: Template, now: Template, site: Site) -> Template:
+    if not isinstance(before, Node) or not isinstance(now, Node):
+        raise join.Mismatch(before, now)
+    if (before.kind, before.static, len(before.children)) != (now.kind, now.static, len(now.children)):
+        raise join.Mismatch(before, now)
+    pairs = zip(before.children, now.children, strict=True)
+    return Node(now.kind, now.static, tuple(_widened(a, b, site) for a, b in pairs))
+
+
 def _lowered(builder: Builder, given: Given, wider: Template) -> Given:
     leaves: list[Sym] = []
     join.lower(
-        builder, put_together(given.template, [builder.value(each) for each in given.leaves]), wider, leaves
+        builder,
+        put_together(given.template, [builder.value(each) for each in given.leaves]),
+        wider,
+        leaves,
     )
     paths = given.paths if len(given.paths) == len(leaves) else [""] * len(leaves)
     return Given(wider, list(leaves), paths, given.parameters)
@@ -242,13 +160,9 @@ def _call_again(calls: Calls, builder: Builder, active: Activation, given: Given
     if active.result is None:
         raise Unsettled(active)
     operands = [*given.leaves, *_parameters(active.parameters, given)]
-    known = {active.name: _signature(active)}
+    known = {active.name: active.signature()}
     outputs = builder.bind(CALL, operands, {"func": Rec(active.name)}, known)
     return put_together(active.result, outputs)
-
-
-def _signature(active: Activation) -> Signature:
-    return tuple(active.types), tuple(leaf.type for leaf in leaves_of(active.result or ()))  # type: ignore[arg-type]
 
 
 def _made(calls: Calls, builder: Builder, piece: Piece, given: Given) -> Entry:
@@ -283,11 +197,11 @@ def _attempt(calls: Calls, builder: Builder, active: Activation, given: Given) -
     for parameter in _parameters(active.parameters, given):
         inner.parameter(parameter)
     active.types = [param.type for param in inner.params]
-    template, leaves, ends = _run(active, inner, put_together(given.template, params))
+    template, leaves, ends = _run(calls, active, inner, put_together(given.template, params))
     places = {id(each): at for at, each in enumerate(given.parameters)}
     parameters = tuple(places.get(id(each), each) for each in inner.parameters.values())
     if active.is_recursive:
-        joined = template if active.result is None else _join_results(active, template)
+        joined = template if active.result is None else _join_results(calls, active, template)
         if (joined, parameters) != (active.result, active.parameters):
             active.result, active.parameters = joined, parameters
             return None
@@ -295,7 +209,7 @@ def _attempt(calls: Calls, builder: Builder, active: Activation, given: Given) -
     return Entry(inner.finish(active.name, leaves), template, parameters, ends, within)
 
 
-def _run(active: Activation, inner: Builder, value: Any) -> tuple[Template, list[Sym], bool]:
+def _run(calls: Calls, active: Activation, inner: Builder, value: Any) -> tuple[Template, list[Sym], bool]:
     """Return the template and the leaves of a result, and whether the body always raises."""
     try:
         result = active.piece.body(inner, value)
@@ -308,20 +222,23 @@ def _run(active: Activation, inner: Builder, value: Any) -> tuple[Template, list
         ) from None
     except Ended:
         return Node("tuple", None, ()), [], True
-    taker = Taker(True)
-    template = taker.take(result)
+    outward = Taker(True)
+    crossed = outward.take(result)
+    value = put_together(crossed, [inner.value(each) for each in outward.leaves])
+    taker = Taker(False)
+    template = taker.take(value)
     if active.result is None or not active.is_recursive:
-        return template, [inner.value(each) for each in taker.leaves], False
-    joined = _join_results(active, template)
+        return template, taker.leaves, False
+    joined = _join_results(calls, active, template)
     leaves: list[Sym] = []
-    join.lower(inner, result, joined, leaves)
+    join.lower(inner, value, joined, leaves)
     return joined, leaves, False
 
 
-def _join_results(active: Activation, template: Template) -> Template:
+def _join_results(calls: Calls, active: Activation, template: Template) -> Template:
     assert active.result is not None
     try:
-        return join.join(active.result, template)
+        return join.join(active.result, template, calls.site((active.piece.key, "result")))
     except join.Mismatch as mismatch:
         raise CompileError(
             f"{active.piece.name} returns {mismatch}: a function that calls itself returns one type"
@@ -342,7 +259,8 @@ def call_block(run: Runner, node: ast.For, value: Any, turn: Callable[[Runner, A
     frame = run.frame
     read = set().union(*(names.reads(each) for each in node.body)) | names.assigned(node.body)
     inward = {name: frame.find(name) for name in sorted(read)}
-    inward = {name: each for name, each in inward.items() if each is not MISSING}
+    own = names.names_in(node.target) - names.exposed(node.body)
+    inward = {name: each for name, each in inward.items() if each is not MISSING and name not in own}
     outward = sorted(names.assigned(node.body) | names.names_in(node.target))
 
     def body(builder: Builder, given: Any) -> Any:

@@ -9,10 +9,10 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from framework.frontend import branches, builtin, calls
+from framework.frontend import branches, builtin, calls, functions, memo
 from framework.frontend.scope import Frame, Signature, cells_of
 from framework.frontend.source import CompileError, find_source
-from framework.frontend.values import Choice, Closure, Code, Scope, is_cell, symbolic
+from framework.frontend.values import Choice, Closure, Code, Function, Scope, is_cell, symbolic
 from framework.ir.builder import Builder, innermost
 from framework.tensor import Tensor
 from framework.tree import flatten
@@ -34,6 +34,8 @@ def apply(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str
         return function.emit_call(builder, args, kwargs)
     if isinstance(function, Choice):
         return _chosen(builder, function, args, kwargs)
+    if isinstance(function, Function):
+        return functions.apply_function(builder, function, args, kwargs)
     user = user_function(builder, function, args, kwargs)
     if user is not None:
         closure, args, kwargs, name = user
@@ -79,7 +81,7 @@ def user_function(
 
 def as_closure(builder: Builder, function: types.FunctionType) -> Closure:
     """Return a function of Python's as compiled code sees it."""
-    known = calls.calls_of(builder).closures
+    known = memo.calls_of(builder).closures
     if id(function) not in known:
         source, node = find_source(function)
         code = Code(name_of(function), source, node, function.__globals__)
@@ -90,7 +92,7 @@ def as_closure(builder: Builder, function: types.FunctionType) -> Closure:
     return found
 
 
-def piece_of(closure: Closure, name: str) -> calls.Piece:
+def piece_of(closure: Closure, name: str) -> memo.Piece:
     """Return the piece of source that a call of a closure compiles."""
 
     def body(builder: Builder, given: Any) -> Any:
@@ -99,7 +101,7 @@ def piece_of(closure: Closure, name: str) -> calls.Piece:
 
     spec = closure.code.node.args
     names = [each.arg for each in (*spec.posonlyargs, *spec.args)]
-    return calls.Piece(name, closure.code.node, body, names)
+    return memo.Piece(name, closure.code.node, body, names)
 
 
 def run_closure(builder: Builder, closure: Closure, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

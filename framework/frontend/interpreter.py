@@ -38,7 +38,9 @@ class Interpreter(Expressions):
         if returned is not True:
             if isinstance(value, Maybe) and value.value is None:
                 return None
-            end = branches.joined(RESULT, (value, self.frame.lines.get(RESULT)), (None, None), "returns give")
+            end = branches.joined(
+                RESULT, (value, self.frame.lines.get(RESULT)), (None, None), what="returns give"
+            )
             return self.resolve(RESULT, put_together(end, []))
         return self.resolve(RESULT, value.value if isinstance(value, Maybe) else value)
 

@@ -28,8 +28,10 @@ from framework.frontend.values import (
     Maybe,
     Node,
     Run,
+    Site,
     Taker,
     Template,
+    code_of,
     is_cell,
     is_number,
     leaves_of,
@@ -46,8 +48,6 @@ from framework.tensor import Tensor
 
 TRUTH = Run(number_type(True), True)
 TAG = Run(number_type(0), True)
-DEEPEST_FUNCTION = 4
-"""How many functions of one source may hold one another in a value before that counts as without end."""
 
 
 class Mismatch(Exception):  # caught by who joins: a name is then in conflict
@@ -59,8 +59,10 @@ class Mismatch(Exception):  # caught by who joins: a name is then in conflict
         self.one, self.other = one, other
 
 
-def join(one: Template, other: Template) -> Template:
+def join(one: Template, other: Template, site: Site | None = None) -> Template:
     """Return the template of a value that comes from one of two paths.
+
+    Functions that hold one another without end become functions of run time, which come from the site.
 
     Raises:
         Mismatch: there is none.
@@ -76,18 +78,19 @@ def join(one: Template, other: Template) -> Template:
             each.children[0] if isinstance(each, Node) and is_maybe(each) else each for each in (one, other)
         ]
         where = next(each.children[2] for each in (one, other) if isinstance(each, Node) and is_maybe(each))
-        return _maybe(join(*inner), where)
+        return _maybe(join(inner[0], inner[1], site), where)
     if is_function(one) and is_function(other):
-        return _join_functions(one, other)
+        return _join_functions(one, other, site)
     if isinstance(one, Node) and isinstance(other, Node):
-        return _join_nodes(one, other)
+        return _join_nodes(one, other, site)
     return _join_numbers(one, other)
 
 
-def _join_nodes(one: Node, other: Node) -> Template:
+def _join_nodes(one: Node, other: Node, site: Site | None) -> Template:
     if one.kind != other.kind or one.static != other.static or len(one.children) != len(other.children):
         raise Mismatch(one, other)
-    return Node(one.kind, one.static, tuple(map(join, one.children, other.children)))
+    pairs = zip(one.children, other.children, strict=True)
+    return Node(one.kind, one.static, tuple(join(a, b, site) for a, b in pairs))
 
 
 def _join_numbers(one: Template, other: Template) -> Template:
@@ -135,10 +138,17 @@ def is_conflict(template: Template) -> bool:
     return isinstance(template, Node) and template.static == CONFLICT
 
 
+def _is_again(template: Template) -> bool:
+    return isinstance(template, Node) and template.kind == "again"
+
+
 def is_function(template: Template) -> bool:
     """Tell whether a template is that of something that can be called."""
     if isinstance(template, Node):
-        return template.kind in ("closure", "partial", "method", "transform") or template.static == CHOICE
+        return (
+            template.kind in ("closure", "partial", "method", "transform", "function")
+            or template.static == CHOICE
+        )
     return isinstance(template, Known) and (callable(template.value) or is_cell(template.value))
 
 
@@ -152,31 +162,51 @@ def conflict(message: str) -> Template:
     return template_of(Conflict(message))
 
 
-def _join_functions(one: Template, other: Template) -> Template:
+def _join_functions(one: Template, other: Template, site: Site | None) -> Template:
+    for each in (one, other):
+        if isinstance(each, Node) and each.kind == "function":
+            return _join_function(each, other if each is one else one)
     alternatives = _alternatives(one)
     for each in _alternatives(other):
         for at, found in enumerate(alternatives):
-            joined = _same_function(found, each)
+            joined = _same_function(found, each, site)
             if joined is not None:
                 alternatives[at] = joined
                 break
         else:
             alternatives.append(each)
+    if any(map(_repeats, alternatives)):
+        if site is None:
+            raise Mismatch(one, other)
+        return function_of(site)
     if len(alternatives) == 1:
         return alternatives[0]
-    found = Node("object", CHOICE, (TAG, Node("tuple", None, tuple(alternatives))))
-    if _depth(found) > DEEPEST_FUNCTION:
-        raise Mismatch(one, other)
-    return found
+    return Node("object", CHOICE, (TAG, Node("tuple", None, tuple(alternatives))))
 
 
-def _same_function(one: Template, other: Template) -> Template | None:
+def _join_function(one: Node, other: Template) -> Template:
+    """Return the template of a function of run time that meets another function."""
+    if isinstance(other, Node) and other.kind == "function":
+        a, b = one.static, other.static
+        if not (isinstance(a, Site) and isinstance(b, Site)):
+            raise InternalError(f"{one} is not made from a site")
+        if a != b and (a.result is None or (a.arguments, a.result) != (b.arguments, b.result)):
+            raise Mismatch(one, other)
+    return one
+
+
+def function_of(site: Site) -> Template:
+    """Return the template of the functions of run time that come from a site."""
+    from framework.frontend.functions import function_type
+
+    return Node("function", site, (Run(function_type(site), False),))
+
+
+def _same_function(one: Template, other: Template, site: Site | None = None) -> Template | None:
+    if one == other:
+        return one
     try:
-        return (
-            _join_nodes(one, other)
-            if isinstance(one, Node) and isinstance(other, Node)
-            else (one if one == other else None)
-        )
+        return _join_nodes(one, other, site) if isinstance(one, Node) and isinstance(other, Node) else None
     except Mismatch:
         return None
 
@@ -187,12 +217,16 @@ def _alternatives(template: Template) -> list[Template]:
     return [template]
 
 
-def _depth(template: Template) -> int:
-    """Return how many functions hold one another."""
+def _repeats(template: Template, around: tuple[Any, ...] = ()) -> bool:
+    """Tell whether a function holds one that is written in the same place."""
     if not isinstance(template, Node):
-        return 0
-    inner = max((_depth(each) for each in template.children), default=0)
-    return inner + (template.kind in ("closure", "partial"))
+        return False
+    if template.kind == "closure":
+        node = code_of(template)
+        if node in around:
+            return True
+        around = (*around, node)
+    return any(_repeats(each, around) for each in template.children)
 
 
 def lower(builder: Builder, value: Any, template: Template, leaves: list[Sym]) -> None:
@@ -201,14 +235,18 @@ def lower(builder: Builder, value: Any, template: Template, leaves: list[Sym]) -
     Where the value has no part (`MISSING`: a path that assigns nothing, or does not get there), the leaves
     are values that nobody looks at.
     """
-    if isinstance(template, Known):
+    if isinstance(template, Known) or is_conflict(template) or _is_again(template):
         return
     if value is MISSING and not is_maybe(template):
-        leaves.extend(_nothing(builder, each) for each in leaves_of(template))
+        leaves.extend(nothing(builder, each) for each in leaves_of(template))
     elif isinstance(template, Run):
         leaves.append(_leaf(builder, value, template))
     elif is_maybe(template):
         _lower_maybe(builder, value, template, leaves)
+    elif isinstance(template.static, Site):
+        from framework.frontend.functions import lower_function
+
+        leaves.append(lower_function(builder, value, template.static))
     elif template.static == CHOICE:
         _lower_choice(builder, value, template, leaves)
     else:
@@ -216,7 +254,8 @@ def lower(builder: Builder, value: Any, template: Template, leaves: list[Sym]) -
             lower(builder, each, child, leaves)
 
 
-def _nothing(builder: Builder, leaf: Run) -> Sym:
+def nothing(builder: Builder, leaf: Run) -> Sym:
+    """Return a value that nobody looks at."""
     return builder.bind(NOTHING, [], {"type": str(leaf.type)})[0]
 
 

@@ -313,7 +313,7 @@ def _settled(run: Runner, turn: Turn, entry: dict[str, Any]) -> tuple[Side, Temp
         frame.pending, outer = frame.pending | pending, frame.pending
         body.run(frame, turn.run)
         frame.pending = outer
-        after = _after(body, templates, frame.lines)
+        after = _after(run, body, templates, frame.lines)
         is_provisional = bool(pending) and isinstance(body.ended, Unsettled)
         pending = frozenset()
         if after == templates and not is_provisional:
@@ -325,7 +325,7 @@ def _settled(run: Runner, turn: Turn, entry: dict[str, Any]) -> tuple[Side, Temp
     )
 
 
-def _after(body: Side, templates: Templates, lines: Any) -> Templates:
+def _after(run: Runner, body: Side, templates: Templates, lines: Any) -> Templates:
     """Return the templates of the state before the loop or after a turn."""
     if body.ended is not None:
         return templates
@@ -334,7 +334,8 @@ def _after(body: Side, templates: Templates, lines: Any) -> Templates:
         value = body.names.get(name, False if name in FLAGS else MISSING)
         places = (lines.get(name), body.lines.get(name))
         what = "the turns of a loop give"
-        found[name] = joined_templates(name, (template, template_of(value)), places, what)
+        both_ways = (template, template_of(value))
+        found[name] = joined_templates(name, both_ways, places, what, run.site(name))
     return found
 
 

@@ -6,8 +6,9 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
+from framework.frontend.memo import calls_of
 from framework.frontend.scope import Frame
-from framework.frontend.values import Closure
+from framework.frontend.values import Closure, Site
 from framework.ir.builder import Builder, Sym
 
 
@@ -38,6 +39,10 @@ class Runner:
             CompileError: the paths that lead here give it different types.
         """
         raise NotImplementedError
+
+    def site(self, name: str) -> Site:
+        """Return where functions of run time that a variable holds come from."""
+        return calls_of(self.frame.builder).site((self.frame.code.node, name))
 
     def closure(self, name: str, node: ast.FunctionDef | ast.Lambda) -> Closure:
         """Return the function that a `def` or a lambda means."""

@@ -5,20 +5,24 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from framework.frontend.calls import Activation, calls_of, func_builder
+from framework.frontend.calls import func_builder
 from framework.frontend.dispatch import apply, find_builder, name_of, piece_of, run_closure, user_function
+from framework.frontend.functions import Again
+from framework.frontend.memo import Activation, Calls, calls_of
 from framework.frontend.scope import Ended, Unsettled
 from framework.frontend.source import CompileError
 from framework.frontend.values import (
     Choice,
     Closure,
     Conflict,
+    Function,
+    Site,
     Taker,
     is_cell,
     is_number,
@@ -36,6 +40,8 @@ FRAMES = 20_000
 """How deep Python may call itself while compiling: a condition or a call is some calls of Python's."""
 
 DEEPEST_TRANSFORM = 60
+ATTEMPTS = 40
+"""How often a program that builds functions is compiled before their types must have settled."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +90,26 @@ def trace(
     inner = taker.take((structure, function))
     given = [*leaves, *taker.leaves]
     names = _leaf_names(function, structure) | {len(leaves) + at: path for at, path in enumerate(taker.paths)}
-    for is_called in (False, True):
-        builder = _builder(outer, function)
+    sites: dict[Hashable, Site] = {}
+    run = _inline
+    for _ in range(ATTEMPTS):
+        builder = _builder(outer, function, sites)
         params = [_param(builder, leaf, names.get(at, "")) for at, leaf in enumerate(given)]
         placed, called = put_together(inner, params[len(leaves) :])
         inner_args, inner_kwargs = unflatten(placed, params[: len(leaves)])
-        run = apply if is_called else _inline
-        result = run(builder, called, list(inner_args), inner_kwargs)
+        try:
+            result = run(builder, called, list(inner_args), inner_kwargs)
+        except Again as again:
+            if outer is not None:
+                raise
+            sites[again.key] = Site(again.key, again.arguments, again.result)
+            continue
         if result is not _CALLS_ITSELF:
-            break
-    return _finished(builder, function, result, given, weights)
+            return _finished(builder, function, result, given, weights)
+        run = apply
+    raise CompileError(
+        f"{name_of(function)} builds functions from functions whose types do not settle; give all one type"
+    )
 
 
 def _finished(
@@ -108,9 +124,12 @@ def _finished(
     return Traced(builder.finish(name, found), given, structure, builder, is_weak)
 
 
-def _builder(outer: Builder | None, function: Any) -> Builder:
+def _builder(outer: Builder | None, function: Any, sites: dict[Hashable, Site]) -> Builder:
     if outer is None:
-        return Builder()
+        builder = Builder()
+        builder.calls = Calls()
+        builder.calls.sites = sites
+        return builder
     if outer.depth > DEEPEST_TRANSFORM:
         raise CompileError(
             f"gradients are nested more than {DEEPEST_TRANSFORM} deep at {name_of(function)}: a function "
@@ -161,7 +180,7 @@ def _inline(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[s
 
 
 def _refuse_functions(name: str, value: Any) -> None:
-    if isinstance(value, (Closure, Choice)):
+    if isinstance(value, (Closure, Choice, Function)):
         called = value.name if isinstance(value, Closure) else "one of several"
         raise CompileError(f"{name} returns a function, {called}; return what it computes")
     if isinstance(value, Conflict):

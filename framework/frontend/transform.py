@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from framework.frontend.calls import calls_of
+from framework.frontend.memo import calls_of
 from framework.frontend.trace import Traced, find_builder
 from framework.frontend.values import Known, Taker, is_number, known
 from framework.host import compile_host

@@ -20,7 +20,8 @@ from davinci_sim.errors import DavinciError
 from framework import dtypes
 from framework.dtypes import DType
 from framework.frontend.names import free_names
-from framework.frontend.source import Function, Source
+from framework.frontend.source import Function as Syntax
+from framework.frontend.source import Source
 from framework.ir.builder import Builder, Sym
 from framework.ir.types import TensorType, Type
 from framework.tensor import Parameter
@@ -59,6 +60,23 @@ class Choice(Structure):
 
 
 @dataclass(frozen=True)
+class Site:
+    """Where functions of run time come from, and what is known of them: templates of arguments and result."""
+
+    key: Hashable
+    arguments: Template | None = None
+    result: Template | None = None
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function that is a value of run time."""
+
+    value: Any
+    site: Site
+
+
+@dataclass(frozen=True)
 class Text(Structure):
     """An f-string with values known at run time: a format and what it shows."""
 
@@ -72,7 +90,7 @@ class Code:
 
     name: str
     source: Source
-    node: Function
+    node: Syntax
     around: Mapping[str, Any]
     """The globals of its module."""
 
@@ -257,7 +275,7 @@ class Taker:
         self.paths: list[str] = []
         self._crosses = crosses
         self._cell_key = cell_key
-        self._closures: dict[tuple[int, int], int] = {}
+        self._around: list[Closure] = []
 
     def take(self, value: Any, path: str = "") -> Template:
         """Return the template of a value, and keep its leaves under names made from a path."""
@@ -289,10 +307,8 @@ class Taker:
         return Node("tuple", None, parts)
 
     def _closure(self, closure: Closure) -> Template:
-        key = (id(closure.code.node), id(closure.scope))
-        if key in self._closures:
-            return Node("again", self._closures[key], ())
-        self._closures[key] = len(self._closures)
+        if closure in self._around:
+            return Node("again", self._around[::-1].index(closure), ())
         names: tuple[str, ...] = ()
         values: list[Any] = []
         if self._crosses or not closure.scope.is_live:
@@ -302,10 +318,11 @@ class Taker:
         scope = None if values or self._crosses or not closure.scope.is_live else Held(closure.scope)
         keywords = tuple(closure.keyword_defaults)
         static = (closure.code.node, len(closure.defaults), keywords, names, scope, Held(closure.code))
-        children = [*closure.defaults, *closure.keyword_defaults.values(), *values]
-        labels = [""] * (len(children) - len(names)) + list(names)
-        pairs = zip(children, labels, strict=True)
-        return Node("closure", _Static(static), tuple(self.take(each, name) for each, name in pairs))
+        own = [self.take(each) for each in (*closure.defaults, *closure.keyword_defaults.values())]
+        self._around.append(closure)
+        around = [self.take(each, name) for name, each in zip(names, values, strict=True)]
+        self._around.pop()
+        return Node("closure", _Static(static), (*own, *around))
 
 
 class _Static:
@@ -321,6 +338,12 @@ class _Static:
 
     def __hash__(self) -> int:
         return hash(self.parts[:-1])
+
+
+def code_of(template: Node) -> Syntax:
+    """Return the syntax of the function that a template of a closure means."""
+    found: Syntax = template.static.parts[0]  # type: ignore[attr-defined]
+    return found
 
 
 Parts = tuple[str, Hashable, Sequence[Any]]
@@ -339,6 +362,8 @@ def parts_of(value: Any) -> Parts | None:
         return ("slice", None, (value.start, value.stop, value.step))
     if kind is functools.partial:
         return ("partial", tuple(value.keywords), (value.func, *value.args, *value.keywords.values()))
+    if kind is Function:
+        return ("function", value.site, (value.value,))
     if kind is types.MethodType:
         return ("method", value.__func__, (value.__self__,))
     if hasattr(value, "emit_call") and hasattr(value, "with_function"):
@@ -385,6 +410,7 @@ _MAKE: dict[str, Callable[[Any, list[Any]], Any]] = {
         *parts[1 : len(parts) - len(static)],
         **dict(zip(static, parts[len(parts) - len(static) :], strict=True)),
     ),
+    "function": lambda static, parts: Function(parts[0], static),
     "method": lambda static, parts: types.MethodType(static, parts[0]),
     "transform": lambda static, parts: static.value.with_function(parts[0]),
     "object": _object,
@@ -397,7 +423,7 @@ class Putter:
     def __init__(self, leaves: Sequence[Any]) -> None:
         """Take the leaves in order."""
         self._leaves = iter(leaves)
-        self._closures: list[Closure] = []
+        self._around: list[Closure] = []
 
     def put(self, template: Template) -> Any:
         """Return the value of a template."""
@@ -409,15 +435,13 @@ class Putter:
         if template.kind == "closure":
             return self._closure(template)
         if template.kind == "again":
-            return self._closures[template.static]  # type: ignore[call-overload]
+            return self._around[-1 - template.static]  # type: ignore[operator]
         return _MAKE[template.kind](template.static, [self.put(each) for each in template.children])
 
     def _closure(self, template: Node) -> Closure:
         _, count, keywords, names, scope, code = template.static.parts  # type: ignore[attr-defined]
         names_of: dict[str, Any] = {}
-        at = len(self._closures)
         scope = Scope(names_of) if scope is None else scope.value
-        self._closures.append(Closure(code.value, scope, (), {}))
         children = template.children
         defaults = tuple(self.put(each) for each in children[:count])
         by_name = {
@@ -425,11 +449,10 @@ class Putter:
             for name, each in zip(keywords, children[count : count + len(keywords)], strict=True)
         }
         closure = Closure(code.value, scope, defaults, by_name)
-        if defaults or by_name:
-            self._closures[at] = closure
+        self._around.append(closure)
         for name, each in zip(names, children[count + len(keywords) :], strict=True):
             names_of[name] = self.put(each)
-        return self._closures[at]
+        return self._around.pop()
 
 
 def template_of(value: Any) -> Template:
@@ -456,7 +479,8 @@ def symbolic(builder: Builder, value: Any) -> Any:
     if isinstance(value, (Sym, Parameter)):
         return builder.value(value)
     if type(value) in (tuple, list) and any(_may_hold(each) for each in value):
-        return type(value)(symbolic(builder, each) for each in value)
+        found = type(value)(symbolic(builder, each) for each in value)
+        return value if all(a is b for a, b in zip(value, found, strict=True)) else found
     return value
 
 
