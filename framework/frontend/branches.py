@@ -30,6 +30,8 @@ from framework.ir.nodes import SourceLine
 from framework.ir.registry import operator
 from framework.tensor import Parameter
 
+TURNS = "the turns of a loop give"
+ADVICE = "let a turn leave the type as it was, or write the turns out: for i in ops.unroll(range(3))"
 VALUE = "value"
 """Name of the value of a conditional expression while its branches are compiled."""
 
@@ -235,7 +237,8 @@ def joined_templates(
     except join.Mismatch as mismatch:
         called = f"{name!r}: " if name.isidentifier() and name not in (VALUE, RESULT) else ""
         places = [shown(line) for line in dict.fromkeys(each for each in lines if each is not None)]
-        return join.conflict("\n".join([f"{called}{what} {mismatch}", *places]))
+        advice = [f"  next: {ADVICE}"] if what == TURNS else []
+        return join.conflict("\n".join([f"{called}{what} {mismatch}", *places, *advice]))
     if join.is_maybe(found) and isinstance(found, Node) and name != RESULT:
         line = next((each for each in lines if each is not None), None)
         inner, flag, where = found.children

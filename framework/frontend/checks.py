@@ -8,7 +8,6 @@ from typing import Any
 
 from framework.frontend.runner import Runner
 from framework.frontend.scope import Ended
-from framework.frontend.source import shown
 from framework.frontend.values import Text, weak_constant
 from framework.ir.builder import Sym
 from framework.ir.control import CHECK
@@ -30,7 +29,7 @@ def assert_statement(run: Runner, node: ast.Assert) -> None:
     message = "AssertionError" if node.msg is None else _prefixed("AssertionError", run.evaluate(node.msg))
     demand(run, condition, message)
     if condition is False:
-        raise Ended
+        raise Ended(run.source.place(node))
 
 
 def raise_statement(run: Runner, node: ast.Raise) -> None:
@@ -42,7 +41,7 @@ def raise_unless(run: Runner, condition: Any, node: ast.Raise) -> None:
     """Compile a `raise` that is run when a condition is false."""
     demand(run, condition, _message(run, node))
     if condition is False:
-        raise Ended
+        raise Ended(run.source.place(node))
 
 
 def _message(run: Runner, node: ast.Raise) -> Any:
@@ -98,11 +97,9 @@ def _escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def unassigned(run: Runner, name: str, where: str) -> str:
-    """Return the message of a variable that is read on a path that did not assign it."""
-    line = run.frame.builder.source
-    here = f"\n  it is read here\n{shown(line)}" if line is not None else ""
+def unassigned(name: str, where: str) -> str:
+    """Return the message of a variable that is read on a path that did not assign it; the line follows."""
     return (
         f"UnboundLocalError: cannot access local variable {name!r} where it is not associated with a value\n"
-        f"  it is assigned on some paths only\n{where}{here}"
+        f"  it is assigned on another path\n{where}\n  and read here"
     )

@@ -48,6 +48,8 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: python.ge,
 }
 TENSORS = (Sym, Tensor)
+VIEWS = (type({}.items()), type({}.keys()), type({}.values()))
+"""What methods of a dict return; a list of it is what compiled code goes over."""
 
 
 class Expressions(Runner):
@@ -95,7 +97,7 @@ class Expressions(Runner):
         if isinstance(value, Conflict):
             raise located(value.message)
         if isinstance(value, Maybe):
-            checks.demand(self, value.is_assigned, checks.unassigned(self, name, value.where))
+            checks.demand(self, value.is_assigned, checks.unassigned(name, value.where))
             return value.value
         return value
 
@@ -143,7 +145,8 @@ class Expressions(Runner):
             value = self.evaluate(keyword.value)
             kwargs.update(value if keyword.arg is None else {keyword.arg: value})
         self.frame.builder.source = self.source.line(node)
-        return self.call(function, args, kwargs)
+        found = self.call(function, args, kwargs)
+        return list(found) if isinstance(found, VIEWS) else found
 
     def _super(self) -> Any:
         owner = self.frame.lookup("__class__")

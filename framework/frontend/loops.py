@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 
 from davinci_sim.errors import DavinciError
 from framework.frontend import calls, items, join, names
-from framework.frontend.branches import Side, as_truth, both, choose, joined_templates, left, negated, unless
+from framework.frontend.branches import (
+    TURNS,
+    Side,
+    as_truth,
+    both,
+    choose,
+    joined_templates,
+    left,
+    negated,
+    unless,
+)
 from framework.frontend.runner import Runner
 from framework.frontend.scope import BROKEN, FLAGS, RESULT, RETURNED, SKIPPED, Ended, Unsettled
 from framework.frontend.source import CompileError, located
@@ -333,9 +343,8 @@ def _after(run: Runner, body: Side, templates: Templates, lines: Any) -> Templat
     for name, template in templates.items():
         value = body.names.get(name, False if name in FLAGS else MISSING)
         places = (lines.get(name), body.lines.get(name))
-        what = "the turns of a loop give"
         both_ways = (template, template_of(value))
-        found[name] = joined_templates(name, both_ways, places, what, run.site(name))
+        found[name] = joined_templates(name, both_ways, places, TURNS, run.site(name))
     return found
 
 

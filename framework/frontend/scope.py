@@ -74,7 +74,12 @@ class Frame(Scope):
 
 
 class Ended(Exception):
-    """The path that is being compiled goes no further: it raises."""
+    """The path that is being compiled goes no further: it raises, at a place."""
+
+    def __init__(self, place: str = "") -> None:
+        """Hold the place."""
+        super().__init__(place)
+        self.place = place
 
 
 class Unsettled(Ended):

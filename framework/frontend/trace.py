@@ -173,9 +173,10 @@ def _inline(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[s
         finally:
             calls.stack.pop()
         return _CALLS_ITSELF if active.is_recursive else result
-    except Ended:
+    except Ended as ended:
+        place = f"\n{ended.place}" if ended.place else ""
         raise CompileError(
-            f"{name_of(function)} raises on every path, so there is nothing to compile"
+            f"{name_of(function)} raises on every path, so there is nothing to compile{place}"
         ) from None
 
 
