@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -186,9 +187,10 @@ _MATH: dict[Any, str] = {
     }.items()
 }  # fmt: skip
 
-_NATIVE: frozenset[Any] = frozenset(
-    {callable, dict, getattr, hasattr, id, issubclass, repr, set, slice, sorted, str}
-)
+_NATIVE: frozenset[Any] = frozenset({
+    callable, dict, getattr, hasattr, id, issubclass, repr, set, slice, sorted, str,
+    dataclasses.fields, dataclasses.is_dataclass, dataclasses.replace,
+})  # fmt: skip
 
 _RULES: dict[Any, Rule] = {
     abs: lambda builder, value: abs(value),

@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import functools
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from framework.frontend import branches, builtin, calls, functions, memo
@@ -33,7 +33,7 @@ def apply(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str
     if hasattr(function, "emit_call"):  # grad, jit: transforms of functions
         return function.emit_call(builder, args, kwargs)
     if isinstance(function, Choice):
-        return _chosen(builder, function, args, kwargs)
+        return of_choice(builder, function, lambda inner, each: apply(inner, each, args, kwargs))
     if isinstance(function, Function):
         return functions.apply_function(builder, function, args, kwargs)
     user = user_function(builder, function, args, kwargs)
@@ -115,23 +115,20 @@ def run_closure(builder: Builder, closure: Closure, args: Sequence[Any], kwargs:
     return run.evaluate(node.body) if isinstance(node, ast.Lambda) else run.run(node.body)
 
 
-def _chosen(builder: Builder, choice: Choice, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Call the one of several functions that a number known at run time means."""
+def of_choice(builder: Builder, choice: Choice, act: Callable[[Builder, Any], Any]) -> Any:
+    """Return what an act gives for the one of several functions that a number known at run time means."""
     from framework.frontend.interpreter import Interpreter
 
     functions = choice.functions
-    if len(functions) == 1:
-        return apply(builder, functions[0], args, kwargs)
     run = Interpreter(Frame(_CHOICE, builder, {}))
-
-    def one(function: Any) -> Any:
-        return apply(run.frame.builder, function, args, kwargs)
 
     def among(at: int) -> Any:
         if at == len(functions) - 1:
-            return one(functions[at])
+            return act(run.frame.builder, functions[at])
         is_this = run.frame.builder.value(choice.tag) == at
-        return branches.choose(run, is_this, lambda: one(functions[at]), lambda: among(at + 1))
+        return branches.choose(
+            run, is_this, lambda: act(run.frame.builder, functions[at]), lambda: among(at + 1)
+        )
 
     return among(0)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from davinci_sim.errors import DavinciError, nearest
-from framework.frontend import branches, checks, dispatch, items
+from framework.frontend import branches, checks, dispatch, items, names
 from framework.frontend.hints import EXPRESSION_HINTS
 from framework.frontend.runner import Runner
 from framework.frontend.scope import Ended, Unsettled
-from framework.frontend.source import CompileError, located
-from framework.frontend.values import MISSING, Closure, Code, Conflict, Maybe, Text, symbolic
+from framework.frontend.source import CompileError, located, shown
+from framework.frontend.values import MISSING, Choice, Closure, Code, Conflict, Maybe, Text, symbolic
 from framework.ir.builder import Sym
 from framework.ir.control import is_control
 from framework.ir.registry import operator
@@ -48,7 +48,7 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: python.ge,
 }
 TENSORS = (Sym, Tensor)
-VIEWS = (type({}.items()), type({}.keys()), type({}.values()))
+VIEWS: Any = (type({}.items()), type({}.keys()), type({}.values()))
 """What methods of a dict return; a list of it is what compiled code goes over."""
 
 
@@ -115,20 +115,38 @@ class Expressions(Runner):
         return node.value
 
     def _name(self, node: ast.Name) -> Any:
-        value = self.frame.lookup(node.id)
+        name = node.id
+        is_own = name in names.own_names(self.frame.code.node)
+        value = MISSING if is_own and name not in self.frame.names else self.frame.lookup(name)
         if value is MISSING:
-            if node.id in self.frame.pending:
+            if name in self.frame.pending:
                 raise Unsettled
-            close = nearest(node.id, self.frame.known())
-            guess = f"; did you mean {' or '.join(close)}?" if close else "; assign it before it is used"
-            raise CompileError(f"name {node.id!r} is not defined{guess}")
-        resolved = self.resolve(node.id, value)
-        if resolved is not value and node.id in self.frame.names:
-            self.frame.names[node.id] = resolved
+            raise CompileError(self._undefined(name, is_own))
+        resolved = self.resolve(name, value)
+        if resolved is not value and name in self.frame.names:
+            self.frame.names[name] = resolved
         return resolved
 
+    def _undefined(self, name: str, is_own: bool) -> str:
+        """Return the message for a name without a value."""
+        later = names.assignment_of(self.frame.code.node, name) if is_own else None
+        if later is not None:
+            where = shown(self.source.line(later))
+            return f"{name!r} is used before it is assigned\n  it is assigned here\n{where}\n  and used here"
+        close = nearest(name, self.frame.known())
+        guess = f"; did you mean {' or '.join(close)}?" if close else "; assign it before it is used"
+        return f"name {name!r} is not defined{guess}"
+
     def _attribute(self, node: ast.Attribute) -> Any:
-        owner = self.evaluate(node.value)
+        return self._attribute_of(self.evaluate(node.value), node)
+
+    def _attribute_of(self, owner: Any, node: ast.Attribute) -> Any:
+        if isinstance(owner, Choice):
+            return dispatch.of_choice(
+                self.frame.builder,
+                owner,
+                lambda builder, each: symbolic(builder, self._attribute_of(each, node)),
+            )
         if not hasattr(owner, node.attr):
             close = nearest(node.attr, [each for each in dir(owner) if not each.startswith("_")])
             guess = f"; did you mean {' or '.join(close)}?" if close else "; it must be set in __init__"

@@ -100,6 +100,19 @@ def free_names(node: Function) -> frozenset[str]:
     return frozenset(loaded - own - assigned(body))
 
 
+@lru_cache(maxsize=4096)
+def own_names(node: Function) -> frozenset[str]:
+    """Return the names that the body of a function assigns: they are its own from its start."""
+    return frozenset(assigned(node.body)) if isinstance(node, ast.FunctionDef) else frozenset()
+
+
+def assignment_of(node: Function, name: str) -> ast.AST | None:
+    """Return the first place in a function that assigns a name."""
+    stores = [each for each in ast.walk(node) if isinstance(each, ast.Name) and each.id == name]
+    found = [each for each in stores if isinstance(each.ctx, ast.Store)]
+    return min(found, key=lambda each: (each.lineno, each.col_offset), default=None)
+
+
 def holds(statement: ast.stmt, kind: type[ast.stmt]) -> bool:
     """Tell whether a break or continue of the loop around, or a return, stands in a statement."""
     if isinstance(statement, kind):

@@ -1,0 +1,230 @@
+"""What is wrong is told with the user's lines. Messages are compared exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from davinci_sim.errors import DavinciError
+from framework import Tensor, jit, ops
+from framework.ir.evaluate import CheckFailed
+
+# ruff: noqa: F821, F841, PERF401, SIM108, PLW0108, T201 - the mistakes are what is tested
+
+X = Tensor(np.array([1.0, -2.0, 3.0], np.float64))
+
+
+def refused(function, *args):
+    with pytest.raises(DavinciError) as caught:
+        jit(function)(*(args or (X,)))
+    return str(caught.value)
+
+
+def place(function, offset, text):
+    return f"  {__file__}:{function.__code__.co_firstlineno + offset}\n    {text}"
+
+
+def test_branches_of_different_types_are_told_with_both_lines():
+    """The variable, both types, both assignments."""
+
+    def f(x, n):
+        if n > 0:
+            y = x
+        else:
+            y = x.sum()
+        return y
+
+    assert refused(f, X, 1) == (
+        f"'y': branches give float64[3] and float64[]\n{place(f, 2, 'y = x')}\n{place(f, 4, 'y = x.sum()')}"
+    )
+
+
+def test_types_that_nobody_reads_may_differ():
+    """A variable in conflict is a mistake only where it is read."""
+
+    def f(x, n):
+        if n > 0:
+            y = x
+        else:
+            y = "text"
+        return x
+
+    np.testing.assert_array_equal(jit(f)(X, 1).numpy(), X.numpy())
+
+
+def test_returns_of_different_types_are_told_with_both_lines():
+    """Also a return on one path only."""
+
+    def f(x, n):
+        if n > 0:
+            return x
+        return x.sum()
+
+    def g(x, n):
+        if n > 0:
+            return x
+
+    assert refused(f, X, 1) == (
+        f"branches give float64[3] and float64[]\n{place(f, 2, 'return x')}\n{place(f, 3, 'return x.sum()')}"
+    )
+    assert refused(g, X, 1) == f"returns give float64[3] and None\n{place(g, 2, 'return x')}"
+
+
+def test_a_loop_keeps_the_types_of_its_variables():
+    """Both lines, and the way out."""
+
+    def f(x, n):
+        ys = []
+        for i in range(3):
+            ys.append(x * i)
+        return ys
+
+    assert refused(f, X, 1) == (
+        "'ys': the turns of a loop give a list of 0 and a list of 1\n"
+        f"{place(f, 1, 'ys = []')}\n{place(f, 3, 'ys.append(x * i)')}\n"
+        "  next: let a turn leave the type as it was, or write the turns out: for i in ops.unroll(range(3))"
+    )
+
+
+def test_a_variable_that_only_other_paths_assign_stops_the_program():
+    """Python's message, the line of the assignment, the line of the use."""
+
+    def f(x, n):
+        if n > 3:
+            z = x
+        return z
+
+    with pytest.raises(CheckFailed) as caught:
+        jit(f)(X, 1)
+    assert str(caught.value) == (
+        "UnboundLocalError: cannot access local variable 'z' where it is not associated with a value\n"
+        f"  it is assigned on another path\n{place(f, 2, 'z = x')}\n"
+        f"  and read here\n{place(f, 3, 'return z')}"
+    )
+    np.testing.assert_array_equal(jit(f)(X, 4).numpy(), X.numpy())
+
+
+def test_a_name_that_is_never_assigned_before_is_told_when_compiling():
+    """Use before assignment."""
+
+    def f(x):
+        y = later
+        later = x
+        return y
+
+    assert refused(f) == (
+        f"'later' is used before it is assigned\n  it is assigned here\n{place(f, 2, 'later = x')}\n"
+        f"  and used here\n{place(f, 1, 'y = later')}\n        ^"
+    )
+
+
+def test_assert_and_raise_stop_the_program_with_their_message():
+    """Values of run time are shown in it."""
+
+    def f(x, n):
+        assert n > 3, f"n = {n} of {x[0]:.2f} and {{}}"
+        return x
+
+    def g(x, n):
+        if n < 5:
+            raise ValueError(f"bad {n}")
+        return x
+
+    with pytest.raises(CheckFailed) as caught:
+        jit(f)(X, 3)
+    line = place(f, 1, 'assert n > 3, f"n = {n} of {x[0]:.2f} and {{}}"')
+    assert str(caught.value) == f"AssertionError: n = 3 of 1.00 and {{}}\n{line}"
+    with pytest.raises(CheckFailed) as caught:
+        jit(g)(X, 3)
+    line = place(g, 2, 'raise ValueError(f"bad {n}")')
+    assert str(caught.value) == f"ValueError: bad 3\n{line}"
+    np.testing.assert_array_equal(jit(g)(X, 5).numpy(), X.numpy())
+
+
+def test_a_function_that_always_raises_has_nothing_to_compile():
+    """It is told when compiling."""
+
+    def f(x):
+        raise ValueError("no")
+
+    line = place(f, 1, 'raise ValueError("no")')
+    assert refused(f) == f"f raises on every path, so there is nothing to compile\n{line}\n    ^"
+
+
+def test_loops_without_end_are_refused():
+    """`while True` needs a way out."""
+
+    def f(x):
+        while True:
+            x = x + 1
+        return x
+
+    assert refused(f) == (
+        f"a loop without an end: its condition is always true\n{place(f, 1, 'while True:')}\n    ^\n"
+        "  next: add a break"
+    )
+
+
+def grows(x):
+    return grows(ops.concat([x, x]))
+
+
+def test_recursion_with_ever_new_types_is_refused():
+    """It cannot be a recursion of one Func."""
+    assert refused(grows).startswith(
+        "calls are nested more than 100 deep at grows: a function that calls itself with arguments of other "
+        "types each time does not end here\n"
+        "  next: let the arguments of the inner call have the types of the outer one's\n"
+    )
+
+
+def test_a_comprehension_needs_a_known_length():
+    """Its result is a list."""
+    assert refused(lambda x, n: [x * i for i in range(n)], X, 3).startswith(
+        "a comprehension goes over a number of items that is known at run time only\n"
+        "  rule: its length must be known when compiling\n"
+        "  next: write a `for` that updates a tensor: y[i] = ..., or give range known bounds\n"
+    )
+
+
+def test_a_list_with_two_names_is_not_changed_in_place():
+    """The other name would keep the old list."""
+
+    def f(x):
+        a = [x]
+        b = a
+        a.append(x)
+        return b
+
+    assert refused(f) == (
+        "changing a list in place: 'b' means it, too is not supported in compiled code\n"
+        f"{place(f, 3, 'a.append(x)')}\n    ^\n  instead: copy it first"
+    )
+
+
+def test_attributes_of_objects_are_not_assigned():
+    """Return the new value instead."""
+
+    def f(x):
+        x.scale = 3
+        return x
+
+    assert refused(f) == (
+        f"changing an attribute is not supported in compiled code\n{place(f, 1, 'x.scale = 3')}\n    ^\n"
+        "  instead: return the new value"
+    )
+
+
+def test_print_is_refused():
+    """It would run when compiling."""
+    assert refused(lambda x: print(x)).startswith(
+        "print runs while compiling, not with every call; return the value, or use assert\n"
+    )
+
+
+def test_an_index_outside_of_a_tuple_stops_the_program():
+    """The index is known at run time only."""
+    f = jit(lambda x, n: (x, x * 2)[n])
+    np.testing.assert_array_equal(f(X, -1).numpy(), X.numpy() * 2)
+    with pytest.raises(CheckFailed, match="IndexError: index 2 is outside of 2\n"):
+        f(X, 2)
