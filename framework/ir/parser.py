@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import math
 import re
 from collections.abc import Iterator
 
@@ -68,15 +69,28 @@ def _binding(number: int, line: str, scope: dict[str, Var], known: dict[str, Fun
         attr = _ATTR.match(operand)
         if attr is None:
             inputs.append(_atom(number, operand, scope))
-        elif attr["value"].startswith("@"):
-            attrs[attr["key"]] = _func(attr["value"][1:], known)
         else:
-            attrs[attr["key"]] = ast.literal_eval(attr["value"])
+            attrs[attr["key"]] = _attr(number, attr["value"], known)
     if found["callee"]:
         attrs["func"] = _func(found["callee"], known)
     outputs = tuple(_typed(number, each) for each in split_commas(found["outputs"] or ""))
     scope.update({var.name: var for var in outputs})
     return Binding(outputs, found["op"], tuple(inputs), attrs)
+
+
+def _attr(number: int, text: str, known: dict[str, Func]) -> Attr:
+    """Return what the text of an attribute means: a Func, a literal, a type, or a tuple of them."""
+    if text.startswith("@"):
+        return _func(text[1:], known)
+    if text.startswith("("):
+        return tuple(_attr(number, each, known) for each in split_commas(text[1:-1]))
+    if text == "nan":
+        return math.nan
+    try:
+        found: Attr = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return _type(number, text)
+    return found
 
 
 def _func(name: str, known: dict[str, Func]) -> Func | Rec:

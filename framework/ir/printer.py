@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from framework.ir.control import AHEAD, BACK
 from framework.ir.nodes import Atom, Attr, Binding, Const, Func, Rec
+from framework.ir.recursion import Recursion
+from framework.ir.types import EnvType, FnType, StackType, TensorType
 
 INLINE_ELEMENTS = 16
 """Constants up to this many elements are printed as numbers, larger ones as base64."""
@@ -39,9 +43,15 @@ def print_const(const: Const) -> str:
 
 
 def print_attr(value: Attr) -> str:
-    """Return an attribute as a Python literal; infinity becomes a literal that overflows to it."""
-    if isinstance(value, float) and math.isinf(value):
-        return "1e999" if value > 0 else "-1e999"
+    """Return an attribute as a Python literal, a type as its text; infinity overflows to it.
+
+    >>> print_attr((1, -math.inf, StackType(EnvType())))
+    '(1, -1e999, stack<env>)'
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("1e999" if value > 0 else "-1e999")
+    if isinstance(value, TensorType | FnType | StackType | EnvType):
+        return str(value)
     if isinstance(value, tuple):
         return f"({', '.join(map(print_attr, value))}{',' if len(value) == 1 else ''})"
     return repr(value)
@@ -58,41 +68,56 @@ def in_order(binding: Binding) -> list[tuple[str, Attr]]:
     return sorted(binding.attrs.items(), key=lambda each: (_PARTS.get(each[0], len(_PARTS)), each[0]))
 
 
-def _collect(func: Func, around: dict[str, Func], found: dict[int, tuple[Func, dict[str, Func]]]) -> None:
-    """Enter every Func below a Func and then itself, each once, with those that stand around it by name."""
-    inside = {**around, func.name: func}
-    for binding in func.bindings:
-        for _, each in in_order(binding):
-            if isinstance(each, Func) and id(each) not in found:
-                _collect(each, inside, found)
-    found[id(func)] = (func, inside)
+Key = tuple[Any, ...]
+Around = Mapping[str, Key]
 
 
 class _Printer:
-    """Prints the Funcs below one, under names of their own; the outermost keeps its own."""
+    """Prints the Funcs below one, under names of their own; the outermost keeps its own.
+
+    A Func that stands at several places is printed once, unless it means different Funcs around it there.
+    """
 
     def __init__(self, func: Func, sources: bool) -> None:
         self.sources = sources
-        self.found: dict[int, tuple[Func, dict[str, Func]]] = {}
-        _collect(func, {}, self.found)
-        self.names, taken = {id(func): func.name}, {func.name: 1}
-        for each, _ in list(self.found.values())[:-1]:
+        self.recursion = Recursion()
+        self.found: dict[Key, tuple[Func, Around]] = {}
+        self.collect(func, self.key(func, {}), {})
+        self.names, taken = {self.key(func, {}): func.name}, {func.name: 1}
+        for key, (each, _) in list(self.found.items())[:-1]:
             count = taken.get(each.name, 0)
             taken[each.name] = count + 1
-            self.names[id(each)] = each.name if count == 0 else f"{each.name}~{count}"
+            self.names[key] = each.name if count == 0 else f"{each.name}~{count}"
+
+    def key(self, func: Func, around: Around) -> Key:
+        """Return what tells a Func at its place from all others."""
+        meant = sorted(self.recursion.free(func)) if around else ()
+        return (id(func), *(around[name] for name in meant if name in around))
+
+    def collect(self, func: Func, key: Key, around: Around) -> None:
+        """Enter every Func below a Func and then itself, each once, with those that its bindings stand in."""
+        inside = {**around, func.name: key}
+        for binding in func.bindings:
+            for _, each in in_order(binding):
+                if isinstance(each, Func) and self.key(each, inside) not in self.found:
+                    self.collect(each, self.key(each, inside), inside)
+        self.found[key] = (func, inside)
 
     def text(self) -> str:
-        return "\n".join(self.func(each, around) for each, around in self.found.values())
+        """Return the text of all Funcs."""
+        return "\n".join(self.func(key, *found) for key, found in self.found.items())
 
-    def func(self, func: Func, around: dict[str, Func]) -> str:
+    def func(self, key: Key, func: Func, inside: Around) -> str:
+        """Return the text of one Func, given those that its bindings stand in."""
         params = ", ".join(f"%{param.name}: {param.type}" for param in func.params)
         updates = f" updates {dict(func.updates)!r}" if func.updates else ""
-        lines = [self.binding(binding, around) for binding in func.bindings]
+        lines = [self.binding(binding, inside) for binding in func.bindings]
         results = ", ".join(_print_atom(atom) for atom in func.results)
-        head = f"func @{self.names[id(func)]}({params}){updates} {{"
+        head = f"func @{self.names[key]}({params}){updates} {{"
         return "\n".join([head, *lines, f"  return {results}".rstrip(), "}"])
 
-    def binding(self, binding: Binding, around: dict[str, Func]) -> str:
+    def binding(self, binding: Binding, around: Around) -> str:
+        """Return the line of a binding."""
         outputs = ", ".join(f"%{var.name}: {var.type}" for var in binding.outputs)
         operands = [_print_atom(atom) for atom in binding.inputs]
         operands += [f"{key}={self.attr(value, around)}" for key, value in in_order(binding) if key != "func"]
@@ -101,11 +126,12 @@ class _Printer:
         comment = f"  // {binding.source}" if self.sources and binding.source is not None else ""
         return f"  {outputs}{' = ' if outputs else ''}{target}({', '.join(operands)}){comment}"
 
-    def attr(self, value: Attr, around: dict[str, Func]) -> str:
+    def attr(self, value: Attr, around: Around) -> str:
+        """Return the text of an attribute: of a Func its name."""
         if isinstance(value, Func):
-            return f"@{self.names[id(value)]}"
+            return f"@{self.names[self.key(value, around)]}"
         if isinstance(value, Rec):
-            return f"@{self.names[id(around[value.name])]}" if value.name in around else f"@{value.name}"
+            return f"@{self.names[around[value.name]] if value.name in around else value.name}"
         return print_attr(value)
 
 

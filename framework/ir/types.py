@@ -152,10 +152,11 @@ def split_commas(text: str) -> list[str]:
     >>> split_commas("float32[2, 3], 'a, b'")
     ['float32[2, 3]', "'a, b'"]
     """
-    parts, depth, start, quote = [], 0, 0, ""
+    parts, depth, start, quote, escaping = [], 0, 0, "", False
     for position, letter in enumerate(text):
         if quote:
-            quote = "" if letter == quote and text[position - 1] != "\\" else quote
+            is_escaped, escaping = escaping, letter == "\\" and not escaping
+            quote = "" if letter == quote and not is_escaped else quote
         elif letter in "'\"":
             quote = letter
         elif letter in "([{<":

@@ -9,7 +9,8 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from framework.ir.control import AHEAD, APPLY, BACK, CHECK, CLOSURE, IF, SCAN, WHILE
-from framework.ir.nodes import CALL, Atom, Attr, Binding, Func, Rec, Var
+from framework.ir.nodes import CALL, Atom, Attr, Binding, Func, Var
+from framework.ir.recursion import Recursion
 
 WITH_PARTS = frozenset({CALL, IF, WHILE, SCAN, CLOSURE})
 """The ops whose attributes hold Funcs."""
@@ -99,13 +100,13 @@ def distinct(func: Func) -> list[Func]:
     return list(found.values())
 
 
-class Facts:
+class Facts(Recursion):
     """What passes ask about Funcs; each answer is worked out once."""
 
     def __init__(self) -> None:
         """Start with nothing known."""
+        super().__init__()
         self._effects: dict[int, tuple[Func, bool]] = {}
-        self._mentions: dict[int, tuple[Func, frozenset[str]]] = {}
         self._sizes: dict[int, tuple[Func, int]] = {}
 
     def has_effect(self, binding: Binding) -> bool:
@@ -122,26 +123,6 @@ class Facts:
         if id(func) not in self._effects:
             self._effects[id(func)] = (func, any(map(self.has_effect, func.bindings)))
         return self._effects[id(func)][1]
-
-    def mentions(self, func: Func) -> frozenset[str]:
-        """Return the names of the Funcs around that are meant in a Func; its own is among them if it is."""
-        if id(func) not in self._mentions:
-            found: set[str] = set()
-            for binding in func.bindings:
-                if binding.op in WITH_PARTS:
-                    found.update(each.name for each in binding.attrs.values() if isinstance(each, Rec))
-                    for part in parts(binding):
-                        found |= self.free(part)
-            self._mentions[id(func)] = (func, frozenset(found))
-        return self._mentions[id(func)][1]
-
-    def free(self, func: Func) -> frozenset[str]:
-        """Return the names of the Funcs around, itself aside, that are meant in a Func."""
-        return self.mentions(func) - {func.name}
-
-    def is_recursive(self, func: Func) -> bool:
-        """Tell whether a Func is called, at whatever depth, inside of itself."""
-        return func.name in self.mentions(func)
 
     def size(self, func: Func) -> int:
         """Return the number of bindings, those of branches and loops included, those of callees not."""
