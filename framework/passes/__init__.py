@@ -9,6 +9,7 @@ from framework.passes.inline import flatten, inline
 from framework.passes.loop_invariants import loop_invariants
 from framework.passes.pipelines import FLAT, OPTIMIZE, run
 from framework.passes.share import share
+from framework.passes.spare_stacks import spare_stacks
 from framework.passes.switch import switch
 from framework.passes.tuple_elimination import tuple_elimination
 from framework.passes.zeros import write_zeros
@@ -26,6 +27,7 @@ __all__ = [
     "loop_invariants",
     "run",
     "share",
+    "spare_stacks",
     "switch",
     "tuple_elimination",
     "write_zeros",

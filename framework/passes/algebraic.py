@@ -78,6 +78,9 @@ def number_everywhere(atom: Atom, producers: Producers) -> float | None:
     """Return the number that all elements of a value are, None if they are not known to be one."""
     while isinstance(atom, Var):
         made = producers.get(atom.name)
+        if made is not None and made.op == "full":
+            value: Any = made.attrs["value"]
+            return float(value)
         if made is None or made.op not in SAME_EVERYWHERE:
             return None
         atom = made.inputs[0]
@@ -273,6 +276,8 @@ RULES: dict[str, Rule] = {
     "mul": _first(_neutral(1.0, 0, 1), _linear(0, 1), _product_of_integers),
     "div": _first(_neutral(1.0, 1), _linear(0)),
     "matmul": _linear(0, 1),
+    "index": _linear(0),
+    "cumsum": _linear(0),
     "relu_grad": _linear(0),
     "neg": _first(_linear(0), _inverse),
     "logical_not": _inverse,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
+import numpy as np
+
+from davinci_sim.errors import DavinciError
 from framework.ir.control import CLOSURE, IF, is_control
-from framework.ir.nodes import CALL, Binding, Const, Func, Rec
+from framework.ir.nodes import CALL, Atom, Binding, Const, Func, Rec
 from framework.ir.registry import operator
 from framework.passes.substitute import Substitution
 from framework.passes.walk import WITH_PARTS, Facts, brings_rule, distinct, parts, rebuilt
 
 LARGEST_GROWTH_BYTES = 1024
 """A result may be this much larger than its inputs; beyond it a constant costs more than computing it."""
+
+TRUE, FALSE = Const.of(np.asarray(True)), Const.of(np.asarray(False))
 
 Known = tuple[tuple[int, Const], ...]
 """The parameters of a Func that are known, by position."""
@@ -70,12 +75,10 @@ class _Folder:
     def _with_constants(self, binding: Binding, original: Binding) -> Binding:
         """Return the binding without the operands that are constants, which its parts have instead."""
         known = self._known(binding, original)
-        shift = _shift(binding)
         attrs: dict[str, Any] = dict(binding.attrs)
-        inside = tuple((at + shift, const) for at, const in known.items())
         for key, part in binding.attrs.items():
             if isinstance(part, Func):
-                attrs[key] = self.fold(part, inside)
+                attrs[key] = self.fold(part, _inside(binding, key, known))
         if "invariants" in attrs:
             attrs["invariants"] -= len(known)
         if not known and all(attrs[key] is value for key, value in binding.attrs.items()):
@@ -96,7 +99,24 @@ class _Folder:
             attrs: Any = binding.attrs
             first = len(binding.inputs) - attrs["invariants"]
         operands = enumerate(binding.inputs[first:], first)
-        return {at: atom for at, atom in operands if isinstance(atom, Const)}
+        condition = binding.inputs[0] if binding.op == IF else None
+        return {
+            at: TRUE if atom == condition else atom for at, atom in operands if _is_known(atom, condition)
+        }
+
+
+def _is_known(atom: Atom, condition: Atom | None) -> TypeGuard[Const]:
+    """Tell whether an operand is a constant, or the condition itself, which each branch knows."""
+    return isinstance(atom, Const) or atom == condition
+
+
+def _inside(binding: Binding, key: str, known: dict[int, Const]) -> Known:
+    """Return what a part knows of its parameters: the condition is false in the second branch."""
+    shift = _shift(binding)
+    return tuple(
+        (at + shift, FALSE if key == "orelse" and binding.inputs[at] == binding.inputs[0] else const)
+        for at, const in known.items()
+    )
 
 
 def _shift(binding: Binding) -> int:
@@ -135,11 +155,11 @@ def _is_foldable(binding: Binding) -> bool:
 
 
 def _fold(binding: Binding, values: Substitution) -> bool:
-    """Enter the results of a binding of constants; an index out of range is left to the run."""
+    """Enter the results of a binding of constants; what fails is left to the run, if it comes there."""
     arrays = [atom.value for atom in binding.inputs if isinstance(atom, Const)]
     try:
         results = operator(binding.op).run(arrays, binding.attrs)
-    except (IndexError, ZeroDivisionError):
+    except (ArithmeticError, LookupError, ValueError, DavinciError):
         return False
     for var, array in zip(binding.outputs, results, strict=True):
         values.replace(var, Const.of(array))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from framework.ir.control import CLOSURE, IF, SCAN, WHILE
 from framework.ir.nodes import CALL, Attr, Binding, Func, Rec, Var
+from framework.passes.spare_stacks import full_stacks
 from framework.passes.walk import WITH_PARTS, Facts, brings_rule, parts
 
 Mask = tuple[bool, ...]
@@ -90,7 +91,7 @@ class _Sweep:
                 continue
             if binding.op in WITH_PARTS:
                 if binding.op == SCAN and full is None:
-                    full = _full_stacks(func)
+                    full = full_stacks(func)
                 plan = self._plan(binding, needed, around, full or set())
                 inputs = masked(binding.inputs, plan.inputs)
                 if kept is not None:
@@ -238,23 +239,6 @@ def masked(values: tuple[Any, ...], mask: Mask) -> tuple[Any, ...]:
 
 def _is(a: object, b: object) -> bool:
     return a is b
-
-
-def _full_stacks(func: Func) -> set[str]:
-    """Return the names of the stacks that surely have an element per turn: what loops of this Func saved."""
-    full: set[str] = set()
-    for binding in func.bindings:
-        attrs: Any = binding.attrs
-        is_scan = binding.op == SCAN
-        if binding.op == WHILE or (
-            is_scan and any(_name(each) in full for each in binding.inputs[: attrs["stacks"]])
-        ):
-            full.update(var.name for var in binding.outputs[len(binding.outputs) - attrs["saves"] :])
-    return full
-
-
-def _name(atom: Any) -> str:
-    return atom.name if isinstance(atom, Var) else ""
 
 
 def _kept_stacks(full: list[bool], used: Mask) -> Mask:

@@ -10,8 +10,11 @@ from framework.ir.nodes import Binding, Const, Func, Rec, Var
 from framework.passes.substitute import Substitution
 from framework.passes.walk import WITH_PARTS, Facts, everywhere, fresh_names, fresh_vars, parts, rebuilt
 
-MAY_FAIL = frozenset({CHECK, APPLY, WHILE, "index", "index_update", "index_add"})
+MAY_FAIL = frozenset({CHECK, APPLY, WHILE, "pow"})
 """What may stop the program or not end: it stays in a loop that may have no turn."""
+
+STATIC_INPUTS = {"index": 1, "index_update": 2, "index_add": 2}
+"""How many inputs an index has if all its numbers are known; those of others may lie outside of an axis."""
 
 
 def loop_invariants(func: Func) -> Func:
@@ -80,7 +83,7 @@ def _is_fixed(binding: Binding, fixed: set[str]) -> bool:
 
 
 def _may_fail(binding: Binding, facts: Facts) -> bool:
-    if binding.op in MAY_FAIL:
+    if binding.op in MAY_FAIL or len(binding.inputs) > STATIC_INPUTS.get(binding.op, len(binding.inputs)):
         return True
     if binding.op not in WITH_PARTS:
         return False

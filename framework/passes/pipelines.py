@@ -14,6 +14,7 @@ from framework.passes.dead_code import dead_code
 from framework.passes.inline import flatten, inline
 from framework.passes.loop_invariants import loop_invariants
 from framework.passes.share import share
+from framework.passes.spare_stacks import spare_stacks
 from framework.passes.switch import switch
 from framework.passes.tuple_elimination import tuple_elimination
 from framework.passes.zeros import write_zeros
@@ -30,6 +31,7 @@ OPTIMIZE: tuple[Pass, ...] = (
     share,
     cse,
     loop_invariants,
+    spare_stacks,
     dead_code,
 )
 """Inline first, since the others see more then; sweep last. The round is repeated until nothing changes."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from framework.ir.control import IF, NOTHING, SCAN, WHILE
 from framework.ir.nodes import CALL, Atom, Binding, Const, Func, Rec, Var
-from framework.passes.constant_folding import specialized
+from framework.ir.registry import operator
+from framework.passes.constant_folding import FALSE, TRUE, specialized
 from framework.passes.substitute import Substitution
 from framework.passes.walk import everywhere, rebuilt
 
@@ -20,6 +21,9 @@ def switch(func: Func) -> Func:
     before  %0 = while(%x, float32[]{0.0}, cond=@positive, body=@body, invariants=1, saves=0); return %0
     after   return %x
 
+    before  %0 = if(%c, then={ return 0 }, orelse={ return 1 }); %1 = equal(%0, 1)
+    after   %1 = logical_not(%c)
+
     An `if` of two equal branches is a call, too. What a loop without a turn saves is `nothing`: empty stacks.
     """
     return everywhere(func, _switch)
@@ -30,17 +34,66 @@ def _switch(func: Func) -> Func:
         return func
     values = Substitution()
     empty: set[str] = set()
+    choices: dict[str, _Choice] = {}
     bindings: list[Binding] = []
     for binding in func.bindings:
         here = values.binding(binding)
         if here.op == NOTHING:
             empty.add(here.outputs[0].name)
+        if here.op in COMPARISONS and choices:
+            here = _compared(here, values, choices)
         rule = _RULES.get(here.op)
-        if rule is None:
-            bindings.append(here)
-        else:
-            bindings += rule(here, values, empty)
+        found = [here] if rule is None else rule(here, values, empty)
+        bindings += found
+        for each in found:
+            choices.update(_choices(each) if each.op == IF else {})
     return rebuilt(func, bindings, values.atoms(func.results))
+
+
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+
+
+class _Choice(NamedTuple):
+    """What is one constant if a condition holds, and another one if not."""
+
+    condition: Atom
+    then: Const
+    orelse: Const
+
+
+def _choices(binding: Binding) -> dict[str, _Choice]:
+    """Return the outputs of an `if` that are constants in both branches."""
+    then, orelse = binding.attrs["then"], binding.attrs["orelse"]
+    if not isinstance(then, Func) or not isinstance(orelse, Func):
+        return {}
+    triples = zip(binding.outputs, then.results, orelse.results, strict=True)
+    return {
+        var.name: _Choice(binding.inputs[0], a, b)
+        for var, a, b in triples
+        if isinstance(a, Const) and isinstance(b, Const)
+    }
+
+
+def _compared(binding: Binding, values: Substitution, choices: dict[str, _Choice]) -> Binding:
+    """Compare a choice of constants with a constant: the outcome is the condition, its contrary, or known."""
+    atoms = binding.inputs
+    chosen = [choices.get(atom.name) if isinstance(atom, Var) else None for atom in atoms]
+    choice = next((each for each in chosen if each is not None), None)
+    others = [atom for atom, each in zip(atoms, chosen, strict=True) if each is None]
+    if choice is None or not all(isinstance(atom, Const) for atom in others) or len(others) != 1:
+        return binding
+    outcomes = []
+    for number in (choice.then, choice.orelse):
+        arrays = [number.value if each is not None else atom.value  # type: ignore[union-attr]
+                  for atom, each in zip(atoms, chosen, strict=True)]  # fmt: skip
+        outcomes.append(Const.of(operator(binding.op).run(arrays, binding.attrs)[0]))
+    if outcomes[0] == outcomes[1]:
+        values.replace(binding.outputs[0], outcomes[0])
+    elif outcomes[0] == TRUE:
+        values.replace(binding.outputs[0], choice.condition)
+    elif outcomes[0] == FALSE:
+        return Binding(binding.outputs, "logical_not", (choice.condition,), {}, binding.source)
+    return binding
 
 
 def _decided(binding: Binding, *_: Any) -> list[Binding]:
