@@ -29,14 +29,15 @@ def tuple_elimination(func: Func) -> Func:
 
     An env that comes out of a call or a branch comes out as its parts. Dead code sweeps up after this pass.
     """
-    return everywhere(func, lambda each: _Eliminator(each).run())
+    plain: dict[int, bool] = {}
+    return everywhere(func, lambda each: _Eliminator(each, plain).run())
 
 
 class _Eliminator:
-    """Walks down one Func."""
+    """Walks down one Func; `plain` says of callees, by identity, that they give new values only."""
 
-    def __init__(self, func: Func) -> None:
-        self.func = func
+    def __init__(self, func: Func, plain: dict[int, bool]) -> None:
+        self.func, self.plain = func, plain
         self.values = Substitution()
         self.producers: Producers = {}
         self.bindings: list[Binding] = []
@@ -58,6 +59,12 @@ class _Eliminator:
         self.bindings.append(binding)
         for var in binding.outputs:
             self.producers[var.name] = binding
+
+    def is_plain(self, callee: Func) -> bool:
+        """Tell whether no result of a callee is known outside."""
+        if id(callee) not in self.plain:
+            self.plain[id(callee)] = _is_plain(callee)
+        return self.plain[id(callee)]
 
     def fresh(self, atoms: Sequence[Atom]) -> tuple[Var, ...]:
         """Return new Vars of the types of these atoms."""
@@ -99,8 +106,16 @@ def _accumulate(here: _Eliminator, binding: Binding) -> list[Binding]:
 
 def _call(here: _Eliminator, binding: Binding) -> list[Binding]:
     callee = binding.attrs["func"]
-    fixed = isinstance(callee, Rec) or brings_rule(binding)
-    return [binding] if fixed else _results(here, binding, [callee], binding.inputs)
+    if not isinstance(callee, Func) or brings_rule(binding) or here.is_plain(callee):
+        return [binding]
+    return _results(here, binding, [callee], binding.inputs)
+
+
+def _is_plain(func: Func) -> bool:
+    """Tell whether all results are different values that operators, loops and calls in the Func give."""
+    made = {var.name for each in func.bindings if each.op not in (ENV, NOTHING) for var in each.outputs}
+    names = [atom.name if isinstance(atom, Var) else "" for atom in func.results]
+    return made.issuperset(names) and len(set(names)) == len(names)
 
 
 def _if(here: _Eliminator, binding: Binding) -> list[Binding]:
