@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from framework.dtypes import DType
 from framework.host.writer import Module
 from framework.ir.nodes import Binding, Const
 from framework.ir.registry import operator
@@ -22,18 +23,35 @@ Array = np.ndarray[Any, Any]
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "equal": "==", "not_equal": "!=",
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=",
+    "logical_and": "&", "logical_or": "|", "logical_xor": "^",
 }  # fmt: skip
-PREFIX = {"neg": "-{}", "abs": "abs({})"}
+INTEGER_INFIX = {"floor_div": "//", "mod": "%"}
+TEMPLATES = {"neg": "-{0}", "abs": "abs({0})", "square": "{0} * {0}", "logical_not": "~{0}"}
 UFUNCS: dict[str, np.ufunc] = {
     "maximum": np.maximum, "minimum": np.minimum, "exp": np.exp, "log": np.log, "sqrt": np.sqrt,
-    "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh, "log1p": np.log1p, "expm1": np.expm1,
-    "floor": np.floor, "ceil": np.ceil, "logical_and": np.logical_and, "logical_or": np.logical_or,
-    "logical_xor": np.logical_xor, "logical_not": np.logical_not,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
+    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "log1p": np.log1p, "expm1": np.expm1,
+    "floor_div": np.floor_divide, "mod": np.mod,
 }  # fmt: skip
-"""Operators that are exactly a ufunc on inputs of one dtype."""
-IDENTITIES = {"stop_gradient"}
-SCALAR_IDENTITIES = {"reshape", "transpose", "broadcast_to", "reduce_sum", "reduce_mean", "reduce_max"}
+"""Operators that are a ufunc on inputs of one of `UFUNC_DTYPES`."""
+FLOAT_UFUNCS: dict[str, np.ufunc] = {
+    "pow": np.power, "floor": np.floor, "ceil": np.ceil, "round": np.rint, "sign": np.sign,
+}  # fmt: skip
+"""Operators that are a ufunc on floats; with integers they take care."""
+UFUNC_DTYPES = ("int32", "int64", "float32", "float64")
+SCALAR_IDENTITIES = {
+    "reshape", "transpose", "broadcast_to",
+    "reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_all", "reduce_any",
+}  # fmt: skip
 """What leaves a 0-d tensor as it is when its result is 0-d, too."""
+
+
+def ufunc_of(op: str, dtype: DType) -> np.ufunc | None:
+    """Return the ufunc that an operator is on inputs of a dtype, None if it is more than one."""
+    if dtype.name not in UFUNC_DTYPES:
+        return None
+    found = FLOAT_UFUNCS.get(op) if dtype.is_float else None
+    return UFUNCS.get(op, found)
 
 
 def types_of(binding: Binding) -> tuple[TensorType, ...]:
@@ -50,7 +68,7 @@ def is_scalar(binding: Binding) -> bool:
 
 def is_identity(binding: Binding) -> bool:
     """Tell whether an operator only hands its input on."""
-    if binding.op in IDENTITIES:
+    if binding.op == "stop_gradient":
         return True
     return binding.op in SCALAR_IDENTITIES and len(binding.inputs) == 1 and is_scalar(binding)
 
@@ -58,16 +76,16 @@ def is_identity(binding: Binding) -> bool:
 def expression(module: Module, binding: Binding, inputs: Sequence[str]) -> str:
     """Return the source of an operator's outputs: one value, or a tuple if there are several."""
     op, types = binding.op, types_of(binding)
+    infix = _infix(op, types)
     if is_identity(binding):
         return inputs[0]
-    if op in INFIX:
-        return f"{inputs[0]} {INFIX[op]} {inputs[1]}"
-    if op in PREFIX:
-        return PREFIX[op].format(inputs[0])
-    if op == "div" and types[0].dtype.is_float:
-        return f"{inputs[0]} / {inputs[1]}"
-    if op in UFUNCS:
-        return f"{module.name('U', op, UFUNCS[op])}({', '.join(inputs)})"
+    if infix:
+        return f"{inputs[0]} {infix} {inputs[1]}"
+    if op in TEMPLATES:
+        return TEMPLATES[op].format(inputs[0])
+    ufunc = ufunc_of(op, types[0].dtype) if types else None
+    if ufunc is not None:
+        return f"{module.name('U', op, ufunc)}({', '.join(inputs)})"
     if op == "select" and is_scalar(binding):
         return f"{inputs[1]} if {inputs[0]} else {inputs[2]}"
     if op == "zeros_like" and is_scalar(binding):
@@ -76,6 +94,15 @@ def expression(module: Module, binding: Binding, inputs: Sequence[str]) -> str:
         wanted = binding.outputs[0].tensor.dtype
         return f"{inputs[0]}.astype({module.name('D', wanted.name, wanted.numpy)})"
     return _call(module, binding, inputs)
+
+
+def _infix(op: str, types: Sequence[TensorType]) -> str:
+    """Return the sign that Python writes between two operands, if that means the operator."""
+    if op == "div" and types[0].dtype.is_float:
+        return "/"
+    if op in INTEGER_INFIX and types[0].dtype.name in UFUNC_DTYPES and not types[0].dtype.is_float:
+        return INTEGER_INFIX[op]
+    return INFIX.get(op, "")
 
 
 def _call(module: Module, binding: Binding, inputs: Sequence[str]) -> str:

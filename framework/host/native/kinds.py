@@ -29,10 +29,11 @@ class NotNative(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    """Scalars of a dtype (depth 0), stacks of them (1), stacks of stacks (2) ..."""
+    """Scalars of a dtype (depth 0), stacks of them (1), stacks of stacks (2) ...; tensors, to be indexed."""
 
     dtype: str
     depth: int
+    ndim: int = 0
 
     @staticmethod
     def of(type_: Type) -> Kind:
@@ -40,9 +41,9 @@ class Kind:
         depth = 0
         while isinstance(type_, StackType):
             type_, depth = type_.element, depth + 1
-        if not isinstance(type_, TensorType) or type_.shape or type_.dtype.name not in DTYPES:
+        if not isinstance(type_, TensorType) or type_.dtype.name not in DTYPES or (depth and type_.shape):
             raise NotNative(str(type_))
-        return Kind(type_.dtype.name, depth)
+        return Kind(type_.dtype.name, depth, type_.ndim)
 
     @property
     def element(self) -> Kind:
@@ -52,18 +53,24 @@ class Kind:
     @property
     def stacked(self) -> Kind:
         """Return the kind of a stack of such values."""
+        if self.ndim:
+            raise NotNative("a stack of tensors")
         return Kind(self.dtype, self.depth + 1)
 
     @property
     def signature(self) -> tuple[str, ...]:
         """Return the types of a value's parts, as Numba names them."""
         scalar = DTYPES[self.dtype]
+        if self.ndim:
+            return (f"{scalar}[{':, ' * (self.ndim - 1)}::1]",)
         if self.depth == 0:
             return (scalar,)
         return (f"{scalar}[::1]", *("int64[:, ::1]",) * (self.depth - 1), "int64", "int64")
 
     def packed(self, value: Any) -> tuple[Any, ...]:
         """Return the parts of a value: a scalar, or arrays and a range."""
+        if self.ndim:
+            return (np.require(value, requirements=["C", "W"]),)
         if self.depth == 0:
             return (value,)
         if isinstance(value, Ragged):
@@ -75,6 +82,8 @@ class Kind:
 
     def unpacked(self, parts: Sequence[Any]) -> Any:
         """Return the value of which these are the parts."""
+        if self.ndim:
+            return parts[0]
         if self.depth == 0:
             return np.dtype(self.dtype).type(parts[0])
         *arrays, start, stop = parts

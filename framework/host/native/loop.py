@@ -10,7 +10,7 @@ import numpy as np
 
 from framework.host.native.source import NativeSource
 from framework.host.native.ufuncs import loop_of
-from framework.host.operators import UFUNCS
+from framework.host.operators import FLOAT_UFUNCS, UFUNCS
 
 PATIENCE = 20_000
 """Turns that a loop may take in Python, over all its runs, before it is compiled, which takes a second."""
@@ -53,7 +53,7 @@ class HotLoop:
     @cached_property
     def loops(self) -> np.ndarray[Any, Any]:
         """Return the addresses of the ufuncs' loops that the machine code calls."""
-        found = [loop_of(UFUNCS[op], dtype) for op, dtype in self.source.ufuncs]
+        found = [loop_of({**UFUNCS, **FLOAT_UFUNCS}[op], dtype) for op, dtype in self.source.ufuncs]
         return np.array(found, np.int64).reshape(-1, 2)
 
     def _run(self, inputs: Sequence[Any]) -> list[Any] | None:
@@ -61,7 +61,7 @@ class HotLoop:
         parts = [
             part for kind, each in zip(self.source.inputs, inputs, strict=True) for part in kind.packed(each)
         ]
-        failed, *found = self.machine_code(self.loops, *parts)
+        failed, *found = self.machine_code(self.loops, *parts, *self.source.constants)
         if failed:
             return None
         results, at = [], 0

@@ -53,25 +53,23 @@ def summed(a: Array, a_start: int, a_stop: int, b: Array, b_start: int) -> Array
 def _called(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Write the call of a ufunc's inner loop for one element, its operands on the stack.
 
-    The loop is `void (char **operands, intp *counts, intp *steps, void *data)`.
+    The loop is `void (char **operands, intp *counts, intp *steps, void *data)`. All steps are zero, as NumPy
+    passes them for 0-d arrays: some loops (power) compute otherwise, to the last bit, when they are not.
     """
     address, data, *values = arguments
     pointer, size = ir.IntType(8).as_pointer(), ir.IntType(64)
     slots = [_on_stack(builder, each.type) for each in (*values, values[0])]
     operands = _on_stack(builder, pointer, size=len(slots))
-    numbers = _on_stack(builder, size, size=1 + len(slots))  # one element, and a step each
-    builder.store(size(1), numbers)
+    count, steps = _on_stack(builder, size), _on_stack(builder, size, size=len(slots))
+    builder.store(size(1), count)
     for at, slot in enumerate(slots):
-        place = builder.gep(operands, [size(at)])
-        builder.store(builder.bitcast(slot, pointer), place)
-        step = context.get_abi_sizeof(slot.type.pointee)
-        builder.store(size(step), builder.gep(numbers, [size(1 + at)]))
+        builder.store(builder.bitcast(slot, pointer), builder.gep(operands, [size(at)]))
+        builder.store(size(0), builder.gep(steps, [size(at)]))
     for value, slot in zip(values, slots, strict=False):
         builder.store(value, slot)
-    kind = ir.FunctionType(ir.VoidType(), [operands.type, numbers.type, numbers.type, pointer])
+    kind = ir.FunctionType(ir.VoidType(), [operands.type, count.type, steps.type, pointer])
     function = builder.inttoptr(address, kind.as_pointer())
-    steps = builder.gep(numbers, [size(1)])
-    builder.call(function, [operands, numbers, steps, builder.inttoptr(data, pointer)])
+    builder.call(function, [operands, count, steps, builder.inttoptr(data, pointer)])
     return builder.load(slots[-1])
 
 

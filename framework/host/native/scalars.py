@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from framework.dtypes import DType
 from framework.host.native.kinds import NotNative
 from framework.host.native.ufuncs import has_loop
-from framework.host.operators import INFIX, UFUNCS, is_identity, is_scalar
+from framework.host.operators import INFIX, is_identity, is_scalar, ufunc_of
 from framework.ir.nodes import Binding, Const
 
-ARITHMETIC = ("add", "sub", "mul")
 ANY = {"select": "{1} if {0} else {2}", "zeros_like": "{zero}"}
-SIGNED = {"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "neg": "-{0}", "abs": "abs({0})"}
+SIGNED = {
+    "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "square": "{0} * {0}",
+    "neg": "-{0}", "abs": "abs({0})",
+}  # fmt: skip
 LOGIC = {
     "logical_and": "{0} & {1}", "logical_or": "{0} | {1}",
     "logical_xor": "{0} ^ {1}", "logical_not": "not {0}",
@@ -26,10 +28,15 @@ FLOATS = {
     "sqrt": "np.sqrt({0})",
     "rsqrt": "{one} / np.sqrt({0})",
     "reciprocal": "{one} / {0}",
-    "square": "{0} * {0}",
     "relu_grad": "{0} if {1} > 0 else {zero}",
+    "isnan": "{0} != {0}",
+    "isfinite": "{0} - {0} == {0} - {0}",
 }
-INTEGERS = {"maximum": "{0} if {0} >= {1} else {1}", "minimum": "{0} if {0} <= {1} else {1}"}
+INTEGERS = {
+    "maximum": "{0} if {0} >= {1} else {1}", "minimum": "{0} if {0} <= {1} else {1}",
+    "sign": "({0} > 0) - ({0} < 0)", "floor": "{0}", "ceil": "{0}", "round": "{0}",
+}  # fmt: skip
+COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less", "less_equal")
 Ufunc = Callable[[str, str, Sequence[str]], str]
 """Returns the call of a ufunc, by name, for a dtype, of these values."""
 
@@ -44,14 +51,23 @@ def expression(binding: Binding, inputs: Sequence[str], ufunc: Ufunc) -> str:
         return inputs[0]
     if op == "cast":
         return cast(inputs[0], binding.outputs[0].tensor.dtype.name)
-    if op in INFIX and op not in ARITHMETIC:
+    if op in COMPARISONS:
         return f"{inputs[0]} {INFIX[op]} {inputs[1]}"
     template = _template(op, dtype)
     if template:
         return template.format(*inputs, one=cast("1", dtype.name), zero=cast("0", dtype.name))
+    return _by_ufunc(op, dtype, inputs, ufunc)
+
+
+def _by_ufunc(op: str, dtype: DType, inputs: Sequence[str], ufunc: Ufunc) -> str:
+    """Return the call of the ufunc that an operator is, or that it is made of."""
     if op == "relu":
-        op, inputs = "maximum", [inputs[0], cast("0", dtype.name)]
-    if dtype.name == "bool" or op not in UFUNCS or not has_loop(UFUNCS[op], dtype.name):
+        return _by_ufunc("maximum", dtype, [inputs[0], cast("0", dtype.name)], ufunc)
+    if op == "sigmoid":
+        one, power = cast("1", dtype.name), _by_ufunc("exp", dtype, [f"-{inputs[0]}"], ufunc)
+        return f"{one} / ({one} + {power})"
+    found = ufunc_of(op, dtype)
+    if found is None or not has_loop(found, dtype.name):
         raise NotNative(op)
     return ufunc(op, dtype.name, inputs)
 
@@ -62,9 +78,8 @@ def _template(op: str, dtype: DType) -> str:
         return ANY[op]
     if dtype.name == "bool":
         return LOGIC.get(op, "")
-    if op in SIGNED:  # Numba computes with narrow integers as with wide ones
-        return f"np.int32({SIGNED[op]})" if dtype.name == "int32" else SIGNED[op]
-    return (FLOATS if dtype.is_float else INTEGERS).get(op, "")
+    found = SIGNED.get(op) or (FLOATS if dtype.is_float else INTEGERS).get(op, "")
+    return f"np.int32({found})" if found and dtype.name == "int32" else found  # Numba widens int32
 
 
 def literal(const: Const) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from framework.host.native import scalars
 from framework.host.native.kinds import Kind, NotNative
 from framework.host.native.saved import Saved, Stack, Value, names, room
@@ -14,19 +16,23 @@ from framework.ir.control import ACCUMULATE, CHECK, IF, NOTHING, SCAN, WHILE
 from framework.ir.nodes import CALL, Atom, Binding, Const, Func, Rec
 from framework.ir.types import parse_type
 
+Array = np.ndarray[Any, Any]
+
 MOST_BINDINGS = 3000
 """A loop with more is left to Python: Numba would compile for minutes."""
 
 
 @dataclass(frozen=True)
 class NativeSource:
-    """A function for Numba: its text, signature, and the ufuncs whose loops it is given."""
+    """A function for Numba: its text, signature, and the ufuncs whose loops it is given first."""
 
     text: str
     signature: str
     ufuncs: tuple[tuple[str, str], ...]
     inputs: tuple[Kind, ...]
     outputs: tuple[Kind, ...]
+    constants: tuple[Array, ...]
+    """Tensors that the function is given after its inputs."""
 
 
 def native_source(binding: Binding) -> NativeSource:
@@ -38,11 +44,14 @@ def native_source(binding: Binding) -> NativeSource:
     writer.code.depth = 1
     writer.code.write("failed = False")
     results = writer.rules[binding.op](writer, binding, args)
-    given = ", ".join(["loops", *(name for arg in args for name in names(arg))])
+    given = ", ".join(["loops", *(name for arg in args for name in names(arg)), *writer.constants.values()])
     found = ", ".join(["failed", *(name for result in results for name in names(result))])
     lines = [f"def loop({given}):", *writer.code.lines, f"    return {found}"]
-    types = ", ".join(["int64[:, ::1]", *(name for kind in inputs for name in kind.signature)])
-    return NativeSource("\n".join(lines), f"({types},)", tuple(writer.ufuncs), inputs, outputs)
+    constants = tuple(writer.constants)
+    kinds = [*inputs, *(Kind.of(each.type) for each in constants)]
+    types = ", ".join(["int64[:, ::1]", *(name for kind in kinds for name in kind.signature)])
+    arrays = tuple(np.array(each.value) for each in constants)
+    return NativeSource("\n".join(lines), f"({types},)", tuple(writer.ufuncs), inputs, outputs, arrays)
 
 
 class NativeWriter:
@@ -52,6 +61,7 @@ class NativeWriter:
         """Write to this code."""
         self.code = code
         self.ufuncs: list[tuple[str, str]] = []
+        self.constants: dict[Const, str] = {}
         self.bindings = 0
 
     def fresh(self, kind: Kind) -> Value:
@@ -73,11 +83,20 @@ class NativeWriter:
         if self.bindings > MOST_BINDINGS:
             raise NotNative("too large")
         for binding in func.bindings:
-            inputs = [_value(scope, each) for each in binding.inputs]
+            inputs = [self.value(scope, each) for each in binding.inputs]
             rule = self.rules.get(binding.op, _operator)
             outputs = rule(self, binding, inputs)
             scope.update(zip((var.name for var in binding.outputs), outputs, strict=True))
-        return [_value(scope, each) for each in func.results]
+        return [self.value(scope, each) for each in func.results]
+
+    def value(self, scope: dict[str, Value], atom: Atom) -> Value:
+        """Return what an atom is called; tensors that are constants become arguments."""
+        if not isinstance(atom, Const):
+            return scope[atom.name]
+        if not atom.type.shape:
+            return scalars.literal(atom)
+        Kind.of(atom.type)
+        return self.constants.setdefault(atom, self.code.fresh("k"))
 
     def ufunc(self, op: str, dtype: str, inputs: Sequence[str]) -> str:
         """Return the call of a ufunc's loop."""
@@ -89,12 +108,19 @@ class NativeWriter:
 
     def empty(self, kind: Kind) -> Value:
         """Return zero, or a stack that stands for zeros."""
+        if kind.ndim:
+            raise NotNative("a tensor that stands for zero")
         if kind.depth == 0:
             return scalars.cast("0", kind.dtype)
         arrays = tuple(self.code.fresh("a") for _ in range(kind.depth))
         for at, array in enumerate(arrays):
             self.code.write(f"{array} = {room(kind, at, '0')}")
         return Stack(arrays, "0", "0")
+
+    def fail(self) -> None:
+        """Write that the loop fails: it runs again in Python, which tells how."""
+        self.code.write("failed = True")
+        self.code.write("break")
 
     def leave(self) -> None:
         """Write the way out of the loop around when a check inside of one has failed."""
@@ -104,21 +130,11 @@ class NativeWriter:
     rules: dict[str, Callable[[NativeWriter, Binding, list[Value]], list[Value]]] = {}
 
 
-def _value(scope: dict[str, Value], atom: Atom) -> Value:
-    return scalars.literal(atom) if isinstance(atom, Const) and not atom.type.shape else _var(scope, atom)
-
-
-def _var(scope: dict[str, Value], atom: Atom) -> Value:
-    if isinstance(atom, Const):
-        raise NotNative(str(atom.type))
-    return scope[atom.name]
-
-
 def _operator(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
     if binding.op in _OTHER_CONTROL:
         raise NotNative(binding.op)
-    for each in (*binding.inputs, *binding.outputs):
-        Kind.of(each.type)
+    if any(Kind.of(each.type).ndim for each in (*binding.inputs, *binding.outputs)):
+        raise NotNative("a tensor")
     plain = [each for each in inputs if isinstance(each, str)]
     value = scalars.expression(binding, plain, writer.ufunc)
     output = writer.code.fresh()
@@ -138,6 +154,26 @@ def part(binding: Binding, key: str) -> Func:
     return func
 
 
+def _index(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
+    """Write the choice of one element of a tensor; a place outside of an axis fails."""
+    x, *given = (each for each in inputs if isinstance(each, str))
+    lengths, spec = binding.inputs[0].tensor.shape, binding.attrs["spec"]
+    places: list[str] = []
+    if not isinstance(spec, tuple) or len(spec) != len(lengths) or binding.outputs[0].tensor.shape:
+        raise NotNative("a part of a tensor")
+    for item, length in zip(spec, lengths, strict=True):
+        if isinstance(item, int):
+            places.append(str(item))
+        elif isinstance(item, tuple) and item[0] == "at" and isinstance(item[1], int):
+            place = _written(writer, given[item[1]])
+            with writer.code.block(f"if not {-length} <= {place} < {length}:"):
+                writer.fail()
+            places.append(f"{place} % {length}")
+        else:
+            raise NotNative("a part of a tensor")
+    return [_written(writer, f"{x}[{', '.join(places)}]")]
+
+
 def _call(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
     return writer.region(part(binding, "func"), inputs)
 
@@ -152,8 +188,7 @@ def _if(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Val
 
 def _check(writer: NativeWriter, _: Binding, inputs: list[Value]) -> list[Value]:
     with writer.code.block(f"if not {inputs[0]}:"):
-        writer.code.write("failed = True")
-        writer.code.write("break")
+        writer.fail()
     return []
 
 
@@ -163,6 +198,8 @@ def _nothing(writer: NativeWriter, binding: Binding, _: list[Value]) -> list[Val
 
 def _accumulate(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[Value]:
     kind, (a, b) = Kind.of(binding.outputs[0].type), inputs
+    if kind.ndim:
+        raise NotNative("a sum of tensors")
     if isinstance(a, str):
         return [_written(writer, f"{a} + {b}")]
     if kind.depth > 1 or isinstance(b, str):
@@ -261,6 +298,7 @@ NativeWriter.rules.update(
         WHILE: _while,
         SCAN: _scan,
         CHECK: _check,
+        "index": _index,
         NOTHING: _nothing,
         ACCUMULATE: _accumulate,
     }

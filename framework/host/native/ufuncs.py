@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-LETTERS = {"bool": "?", "int32": "i", "int64": "l", "float32": "f", "float64": "d"}
-
 
 class _UFunc(ctypes.Structure):
     """The start of `PyUFuncObject`."""
@@ -43,7 +41,8 @@ def loop_of(ufunc: np.ufunc, dtype: str) -> tuple[int, int]:
 
 
 def _types(ufunc: np.ufunc, dtype: str) -> str:
-    return f"{LETTERS[dtype] * ufunc.nin}->{LETTERS[dtype]}"
+    letter = np.dtype(dtype).char
+    return f"{letter * ufunc.nin}->{letter}"
 
 
 def _address(pointer: Any) -> int:

@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from framework import ops
+from framework.dtypes import dtype
 from framework.host import compile_host
 from framework.host.native import files, loop, parts
 from framework.host.native.source import NativeSource
-from framework.host.operators import UFUNCS
-from framework.ir import evaluate
+from framework.host.operators import FLOAT_UFUNCS, UFUNCS
+from framework.ir import Builder, TensorType, evaluate
+from framework.ir.builder import Sym
+from framework.ir.flow import Part
+from framework.ir.flow import loop as while_loop
 from tests.framework.funcs import arguments, funcs
+
+_UFUNCS = {**UFUNCS, **FLOAT_UFUNCS}
 
 
 def interpreted(source: NativeSource) -> Callable[..., Any]:
@@ -24,7 +31,7 @@ def interpreted(source: NativeSource) -> Callable[..., Any]:
         names[name] = getattr(parts, name).py_func
     names["unary"] = names["binary"] = lambda ufunc, _, *values: ufunc(*values)
     exec(source.text, names)
-    called = {(at, side): UFUNCS[op] for at, (op, _) in enumerate(source.ufuncs) for side in (0, 1)}
+    called = {(at, side): _UFUNCS[op] for at, (op, _) in enumerate(source.ufuncs) for side in (0, 1)}
     return lambda _, *values: names["loop"](called, *values)
 
 
@@ -55,3 +62,72 @@ def test_python_and_machine_code_hand_stacks_to_each_other(at_once, func):
     """A loop over tensors reads what machine code has saved, and the other way round."""
     for found, expected in zip(compile_host(func)(arguments()), evaluate(func, arguments()), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+INT = TensorType((), dtype("int64"))
+Body = Callable[[Builder, Sym, list[Sym]], list[Any]]
+
+
+def turns(count: Any, state: list[Sym], body: Body) -> tuple[Sym, ...]:
+    """Append a loop of so many turns: body(builder, turn, state) gives the next state and what is saved."""
+    outer = state[0].builder
+    test, inside = Builder(outer), Builder(outer)
+    types = [INT, *(each.type for each in state)]
+    tested = [test.param(each) for each in types]
+    turn, *values = (inside.param(each) for each in types)
+    results = [turn + 1, *body(inside, turn, values)]
+    cond = Part(test, [tested[0] < test.value(count)], "cond")
+    init = [outer.constant(np.int64(0)), *state]
+    saves = len(results) - len(init)
+    return while_loop(outer, init, cond, Part(inside, results, "body"), saves)[1:]
+
+
+BINARY = (ops.add, ops.sub, ops.mul, ops.maximum, ops.minimum, ops.floor_div, ops.mod, ops.less, ops.equal)
+UNARY = (ops.neg, ops.abs, ops.square, ops.sign, ops.relu, ops.floor)
+FLOAT_BINARY = (ops.div, ops.pow)
+FLOAT_UNARY = (
+    ops.exp, ops.log, ops.sqrt, ops.rsqrt, ops.reciprocal, ops.sin, ops.cos, ops.tanh, ops.sigmoid,
+    ops.isnan, ops.isfinite, ops.log1p, ops.ceil, ops.round, ops.atan,
+)  # fmt: skip
+
+
+def all_results(x: Any, y: Any) -> list[Any]:
+    """Return what each operator that machine code has gives."""
+    binary, unary = BINARY, UNARY
+    if x.dtype.is_float:
+        binary, unary = binary + FLOAT_BINARY, unary + FLOAT_UNARY
+    casts = [x.astype(each) for each in ("bool", "int32", "float32", "float64")]
+    casts = casts if not x.dtype.is_float else [casts[0], *casts[2:]]  # infinity is no integer
+    return [*(op(x, y) for op in binary), *(op(x) for op in unary), ops.select(x < y, x, y), *casts]
+
+
+HARD = {
+    "float64": [0.0, -0.0, 1.0, -1.0, 0.3, -2.7, 5.5, 1e30, -1e300, np.inf, -np.inf, np.nan, 1e-310],
+    "float32": [0.0, -0.0, 1.0, -1.0, 0.3, -2.7, 5.5, 1e30, np.inf, -np.inf, np.nan, 1e-40],
+    "int64": [0, 1, -1, 2, -3, 7, 2**62, 2**63 - 1, -(2**63)],
+    "int32": [0, 1, -1, 2, -3, 7, 2**31 - 1, -(2**31)],
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_operators_in_machine_code_have_the_bits_of_numpy(monkeypatch, name):
+    """Infinities, signed zeros, overflow, division by zero: all that machine code computes."""
+    monkeypatch.setattr(loop, "PATIENCE", 0)
+    values = np.array(HARD[name], name)
+    arrays = [np.repeat(values, len(values)), np.tile(values, len(values))]
+    builder = Builder()
+    a, b = (builder.param(TensorType.of(each)) for each in arrays)
+
+    def body(inside: Builder, turn: Sym, state: list[Sym]) -> list[Any]:
+        x, y = (ops.index(inside.lift(each), turn, spec=(("at", 0),)) for each in (a, b))
+        return [state[0], *all_results(x, y)]
+
+    found = turns(len(arrays[0]), [builder.constant(np.float64(0))], body)
+    func = builder.finish("operators", found[1:])
+    for result, expected in zip(compile_host(func)(arrays), evaluate(func, arrays), strict=True):
+        wanted = np.array(expected)
+        assert result.dtype == wanted.dtype
+        np.testing.assert_array_equal(result, wanted)
+        if wanted.dtype.kind == "f":
+            is_number = ~np.isnan(wanted)
+            np.testing.assert_array_equal(np.signbit(result)[is_number], np.signbit(wanted)[is_number])
