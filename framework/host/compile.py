@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from davinci_sim.errors import ShapeMismatch
-from framework.host.depth import deep, endless
+from davinci_sim.errors import DavinciError, ShapeMismatch
+from framework.host.depth import deep
+from framework.host.errors import endless, located
 from framework.host.python import Program
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
@@ -57,20 +58,25 @@ class HostFunction:
                     f"@{self.name}: argument %{param.name} is {TensorType.of(array)}, it must be {param.type}"
                 )
             values.append(array if shape else array[()])
-        with np.errstate(all="ignore"):
-            found = self._deep(values) if self.may_nest else self.run(*values)
+        found = self._run(values)
         several = found if len(self.results) > 1 else (found,) * len(self.results)
         return tuple(
             np.asarray(each) if is_tensor else each
             for each, is_tensor in zip(several, self.results, strict=True)
         )
 
-    def _deep(self, values: Sequence[Any]) -> Any:
-        with deep():
-            try:
-                return self.run(*values)
-            except RecursionError as error:
-                raise endless(error, {self.file: self.places}) from None
+    def _run(self, values: Sequence[Any]) -> Any:
+        """Return what the source computes; errors name the user's line."""
+        try:
+            with np.errstate(all="ignore"):
+                if not self.may_nest:
+                    return self.run(*values)
+                with deep():
+                    return self.run(*values)
+        except RecursionError as error:
+            raise endless(error, self.file, self.places) from None
+        except DavinciError as error:
+            raise located(error, self.file, self.places) from None
 
     def get_source(self, _: str) -> str:
         """Return the source, which tracebacks show lines of: they ask the loader of a module."""
