@@ -34,7 +34,7 @@ def located(error: DavinciError, file: str, places: Sequence[Place]) -> DavinciE
 
 
 def endless(error: RecursionError, file: str, places: Sequence[Place]) -> EndlessRecursion:
-    """Return the error for a recursion that does not end: how deep it went, and the chain of calls, folded."""
+    """Return the error for a recursion without end: how deep it went, and the chain of calls, folded."""
     calls = list(_calls(error.__traceback__, file, places))
     start, period = _repeated([each.func for each in calls])
     lines = [f"  {each}" for each in _described(calls[:start])]

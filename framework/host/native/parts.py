@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 _on_stack: Any = cgutils.alloca_once
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def grown(array: Array) -> Array:
     """Return a longer array that starts as this one does."""
     longer = np.empty(2 * array.size + 16, array.dtype)
@@ -22,7 +22,7 @@ def grown(array: Array) -> Array:
     return longer
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def grown_ranges(ranges: Array) -> Array:
     """Return more ranges that start as these do."""
     longer = np.empty((2 * ranges.shape[0] + 16, 2), np.int64)
@@ -30,7 +30,7 @@ def grown_ranges(ranges: Array) -> Array:
     return longer
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def extended(array: Array, used: int, source: Array, start: int, stop: int) -> Array:
     """Return the array, or a longer one, with a part of another after what is used."""
     count = stop - start
@@ -41,7 +41,7 @@ def extended(array: Array, used: int, source: Array, start: int, stop: int) -> A
     return array
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def summed(a: Array, a_start: int, a_stop: int, b: Array, b_start: int) -> Array:
     """Return the sums of two parts of one length."""
     total = np.empty(a_stop - a_start, a.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -35,7 +36,7 @@ def call_of(builder: Builder, name: str, *args: Any) -> Any:
 
 
 def halves() -> Func:
-    """halves(n, x) = x + halves(n - 1, x) / 2 while n > 0, else x."""
+    """Return x + halves(n - 1, x) / 2 while n > 0, else x."""
     builder = Builder()
     n, x = builder.param(N, "n"), builder.param(X, "x")
     then, orelse = Builder(builder), Builder(builder)
@@ -76,9 +77,9 @@ def test_endless_recursion_shows_its_chain_of_calls():
         compile_host(endless())([np.int64(3), np.float64(2)])
     text = str(caught.value)
     head, *lines = text.splitlines()
-    assert head.startswith("@odd calls itself without an end: 9") and head.endswith(" calls are nested")
+    assert re.fullmatch("@odd calls itself without an end: 99,9.. calls are nested", head)
     assert lines[0] == "  @main  /home/me/model.py:12  odd(3, x)"
-    assert lines[1].startswith("  then, 4") and lines[1].endswith(" times over:")
+    assert re.fullmatch("  then, 49,9.. times over:", lines[1])
     assert lines[2:] == [
         "    @odd  /home/me/model.py:4  return even(n - 1, x)",
         "    @even  /home/me/model.py:8  return odd(n - 1, x)",
