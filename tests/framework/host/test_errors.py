@@ -36,7 +36,7 @@ def call_of(builder: Builder, name: str, *args: Any) -> Any:
 
 
 def halves() -> Func:
-    """Return x + halves(n - 1, x) / 2 while n > 0, else x."""
+    """Return the Func that adds to x half of itself for n - 1 while n > 0."""
     builder = Builder()
     n, x = builder.param(N, "n"), builder.param(X, "x")
     then, orelse = Builder(builder), Builder(builder)
