@@ -43,24 +43,19 @@ def kind(value: Any) -> int:
     return BOOL if isinstance(value, bool) else INT if isinstance(value, int) else FLOAT
 
 
-def meeting_dtype(values: Sequence[Any], *, floats: bool, counts: bool) -> DType:
-    """Return the dtype in which values meet.
-
-    With `floats` integers become floats. With `counts` truths among numbers count as integers, as in Python.
-    """
+def meeting_dtype(values: Sequence[Any], least: int = BOOL, least_number: int = BOOL) -> DType:
+    """Return the dtype in which values meet, of the kind `least` or above, if all are numbers `least_number`."""
     known = [strong_dtype(each) for each in values]
     strong = [each for each in known if each is not None]
-    widest = max(
-        (kind(each) for each, found in zip(values, known, strict=True) if found is None), default=BOOL
-    )
+    numbers = (kind(each) for each, found in zip(values, known, strict=True) if found is None)
+    widest = max(least, max(numbers, default=BOOL))
     if not strong:
-        weakest = FLOAT if floats else INT if counts else BOOL
         is_symbolic = any(isinstance(each, Sym) for each in values)
-        return (WEAK if is_symbolic else EAGER)[max(widest, weakest)]
+        return (WEAK if is_symbolic else EAGER)[max(widest, least_number)]
     found = reduce(promote, strong)
-    if not found.is_float and (floats or widest == FLOAT):
-        return float32
-    return int32 if found == bool_ and widest == INT else found
+    if found.is_float or widest == BOOL or (widest == INT and found != bool_):
+        return found
+    return EAGER[widest]
 
 
 def is_weak(values: Sequence[Any]) -> bool:

@@ -17,7 +17,7 @@ from framework.ir.nodes import Attr, Attrs
 from framework.ir.registry import OPERATORS
 from framework.ir.types import TensorType
 from framework.ops.lowering import Lowering
-from framework.ops.matching import WEAK, is_weak, meeting_dtype
+from framework.ops.matching import BOOL, FLOAT, INT, WEAK, is_weak, meeting_dtype
 from framework.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -85,8 +85,9 @@ class Op:
 
     The signature of `infer` is the operator's: inputs stand before the slash, or behind a star when there may
     be any number of them, attributes after it. `normalize` turns attributes into their one spelling.
-    `promotes` lets inputs (all, or those at some positions) of different dtypes meet in the wider one, with
-    `floats` integers become floats, and with `counts` numbers that are truths count as integers.
+    `promotes` lets inputs (all, or those at some positions) of different dtypes meet in the wider one. With
+    `floats` integers become floats, with `integers` truths become integers, with `counts` only those of them
+    that are numbers.
     `vjp(call, *cotangents)` returns one cotangent, or None, per input; it may be wider. `batch` applies the
     operator to every item of batches at once; it returns None for inputs that it knows no way for.
     Inputs from the position `checked` on are looked at when the operator runs, and may be refused; 0 is not.
@@ -103,6 +104,7 @@ class Op:
     normalize: Callable[[tuple[TensorType, ...], dict[str, Any]], dict[str, Any]] | None = None
     promotes: bool | tuple[int, ...] = False
     floats: bool = False
+    integers: bool = False
     counts: bool = False
     batch: Batch | None = None
     checked: int | None = None
@@ -173,7 +175,7 @@ class Op:
             if type(each) is not Sym or each.weak or each.type.dtype is not (dtype or each.type.dtype):
                 return False
             dtype = each.type.dtype
-        return dtype is None or dtype.is_float or not self.floats
+        return dtype is None or dtype.is_float or not (self.floats or self.integers)
 
     def infer_types(self, types: Sequence[TensorType], attrs: Attrs) -> tuple[TensorType, ...]:
         """Return the types of the outputs."""
@@ -251,12 +253,13 @@ class Op:
             wanted = self._met([inputs[position] for position in positions])
             for position in positions:
                 found[position] = wanted
-        elif self.floats or self.counts:
+        elif self.floats or self.integers or self.counts:
             found = [self._met([each]) for each in inputs]
         return found
 
     def _met(self, values: Sequence[Any]) -> DType:
-        return meeting_dtype(values, floats=self.floats, counts=self.counts)
+        least = FLOAT if self.floats else INT if self.integers else BOOL
+        return meeting_dtype(values, least, max(least, INT if self.counts else BOOL))
 
 
 _MISSING = inspect.Parameter.empty

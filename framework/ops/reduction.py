@@ -29,7 +29,9 @@ def _infer(x: TensorType, /, axes: tuple[int, ...] | None = None, keepdims: bool
     return x.with_shape(tuple(size for axis, size in enumerate(x.shape) if axis not in dropped))
 
 
-def _reduction(name: str, function: Callable[..., Any], vjp: Rule) -> Op:
+def _reduction(name: str, function: Callable[..., Any], vjp: Rule, **kinds: bool) -> Op:
+    """Return a reduction; `kinds` says what becomes of integers and of truths."""
+
     def evaluate(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
         wide = x.astype(accumulator(x.dtype), copy=False)
         return np.asarray(function(wide, axis=axes, keepdims=keepdims)).astype(x.dtype, copy=False)
@@ -44,6 +46,7 @@ def _reduction(name: str, function: Callable[..., Any], vjp: Rule) -> Op:
         lowering=lowering.reduction(name),
         samples=_SAMPLES,
         batch=together(name, next_axes),
+        **kinds,
     )
 
 
@@ -68,8 +71,8 @@ def _max_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
     return (is_max * _spread(call, dy / reduce_sum(is_max, call.attrs["axes"], call.attrs["keepdims"])),)
 
 
-reduce_sum = _reduction("reduce_sum", np.sum, lambda call, dy: (_spread(call, dy),))
-reduce_mean = _reduction("reduce_mean", np.mean, _mean_vjp)
+reduce_sum = _reduction("reduce_sum", np.sum, lambda call, dy: (_spread(call, dy),), integers=True)
+reduce_mean = _reduction("reduce_mean", np.mean, _mean_vjp, floats=True)
 reduce_max = _reduction("reduce_max", np.max, _max_vjp)
 reduce_min = _reduction("reduce_min", np.min, _max_vjp)
 
@@ -98,7 +101,7 @@ def _others(x: Any) -> Any:
     return part(concat(others * b, others * a, axis=1), 1, 0, n)
 
 
-reduce_prod = _reduction("reduce_prod", np.prod, _prod_vjp)
+reduce_prod = _reduction("reduce_prod", np.prod, _prod_vjp, integers=True)
 
 
 def _cumsum_infer(x: TensorType, /, axis: int = -1, reverse: bool = False) -> TensorType:
@@ -122,6 +125,7 @@ cumsum: Op = Op(
     normalize=normalize_axis,
     samples=(sample((3, 4)), sample((3, 4), axis=0, reverse=True)),
     batch=together("cumsum", next_axis),
+    integers=True,
 )
 
 

@@ -129,6 +129,15 @@ def test_a_number_keeps_its_weakness_in_an_inner_function():
     assert inner.value(n).weak
 
 
+def test_truths_are_counted():
+    """The sum of a comparison says how often it holds, its mean how much of the time."""
+    x = Tensor([1.0, -2.0, 3.0])
+    assert [(x > 0).sum().item(), str((x > 0).sum().dtype)] == [2, "int32"]
+    assert (x > 0).mean().item() == pytest.approx(2 / 3)
+    assert (x > 0).cumsum().numpy().tolist() == [1, 1, 2]
+    assert ops.arange(4).mean().item() == 1.5
+
+
 def test_integers_divide_to_floats():
     """`/` is Python's: 1 / 2 is a half; `//` and `%` round down."""
     x = ops.arange(-3, 4, 3)
