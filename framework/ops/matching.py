@@ -44,7 +44,7 @@ def kind(value: Any) -> int:
 
 
 def meeting_dtype(values: Sequence[Any], least: int = BOOL, least_number: int = BOOL) -> DType:
-    """Return the dtype in which values meet, of the kind `least` or above, if all are numbers `least_number`."""
+    """Return the dtype in which values meet: of kind `least` at least, for numbers of kind `least_number`."""
     known = [strong_dtype(each) for each in values]
     strong = [each for each in known if each is not None]
     numbers = (kind(each) for each, found in zip(values, known, strict=True) if found is None)

@@ -1,4 +1,4 @@
-"""Every operator with a lowering gives on the device what it gives on the host, drawn from the operator table."""
+"""Every operator with a lowering gives on the device what it gives on the host, from the operator table."""
 
 from __future__ import annotations
 
