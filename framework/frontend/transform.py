@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from framework.frontend.memo import calls_of
+from framework.frontend.signature import NUMBERS, Unusual, are_leaves, arrangement, signature
 from framework.frontend.trace import Traced, find_builder
 from framework.frontend.values import Known, Taker, is_number, known
 from framework.host import compile_host
@@ -19,12 +21,12 @@ from framework.ir.nodes import Func
 from framework.passes import run as run_passes
 from framework.passes.save import save_stages
 from framework.tensor import Parameter, Tensor
-from framework.tree import flatten, hashable, unflatten
+from framework.tree import flatten, hashable
 
 Array = np.ndarray[Any, Any]
 Executable = Callable[[Sequence[Array]], Sequence[Array]]
 
-_OWN = ("function", "_compiled", "_keys", "_on_device")
+_OWN = ("function", "_compiled", "_quick", "_keys", "_on_device")
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,22 @@ class Compiled:
     execute: Executable
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
-        """Run on the tensors among the arguments."""
-        arrays = [leaf.numpy() if isinstance(leaf, Tensor) else np.asarray(leaf) for leaf in leaves]
+        """Run on the tensors and numbers among the arguments."""
+        arrays = [
+            np.asarray(leaf, dtype) if type(leaf) in NUMBERS else _array(leaf)
+            for leaf, dtype in zip(leaves, self._dtypes, strict=False)
+        ]
         outputs = self.execute([*arrays, *(parameter.numpy() for parameter in self.parameters)])
-        return unflatten(self.structure, [Tensor.wrap(np.asarray(each)) for each in outputs])
+        return self._arrange([Tensor.wrap(np.asarray(each)) for each in outputs])
+
+    @cached_property
+    def _dtypes(self) -> list[np.dtype[Any]]:
+        """Return the dtype that a number becomes, by parameter."""
+        return [param.tensor.dtype.numpy for param in self.func.params]
+
+    @cached_property
+    def _arrange(self) -> Callable[[Sequence[Any]], Any]:
+        return arrangement(self.structure)
 
     def texts(self) -> dict[str, str]:
         """Return the IR text of every stage, in order; a repeated stage gets a number."""
@@ -50,6 +64,10 @@ class Compiled:
             same = sum(1 for key in found if key.split("#")[0] == name)
             found[name if same == 0 else f"{name}#{same + 1}"] = str(func)
         return found
+
+
+def _array(leaf: Any) -> Array:
+    return leaf.numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
 
 
 class Transform:
@@ -63,6 +81,7 @@ class Transform:
         self.function = function
         self.save_ir: str | Path | None = None
         self._compiled: dict[Any, Compiled] = {}
+        self._quick: dict[Any, Compiled] = {}
         self._keys: list[Any] = []  # keeps objects of keys alive: keys name them by identity
 
     def trace(self, outer: Builder | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Traced:
@@ -85,7 +104,7 @@ class Transform:
     def with_function(self, function: Any) -> Transform:
         """Return the same transform of another function."""
         found = copy.copy(self)
-        found.function, found._compiled, found._keys = function, {}, []
+        found.function, found._compiled, found._quick, found._keys = function, {}, {}, []
         return found
 
     def emit_call(self, builder: Builder, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -117,10 +136,28 @@ class Transform:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run on tensors, or emit IR when called in compiled code."""
+        leaves: list[Any] = []
+        try:
+            key = signature((args, kwargs) if kwargs else args, leaves)
+        except Unusual:
+            return self._call_unusual(args, kwargs)
+        found = self._quick.get(key)
+        if found is not None:
+            return found(leaves)
+        compiled = self.compiled(*args, **kwargs)
+        given = self._leaves(args, kwargs)
+        if are_leaves(leaves, given):
+            self._quick[key] = compiled
+        return compiled(given)
+
+    def _call_unusual(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         builder = find_builder((args, kwargs))
         if builder is not None:
             return self.emit_call(builder, args, kwargs)
-        return self.compiled(*args, **kwargs)(flatten((tuple(self.prepare(args)), kwargs), numbers=True)[0])
+        return self.compiled(*args, **kwargs)(self._leaves(args, kwargs))
+
+    def _leaves(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+        return flatten((tuple(self.prepare(args)), kwargs), numbers=True)[0]
 
     def _compile(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:
         traced = self.trace(None, args, kwargs)

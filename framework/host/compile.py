@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from davinci_sim.errors import DavinciError, ShapeMismatch
 from framework.host.depth import deep
 from framework.host.errors import endless, located
 from framework.host.python import Program
+from framework.host.structure import is_light
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
 
@@ -32,7 +33,8 @@ class HostFunction:
         self.file = f"<host {func.name} {next(_numbers)}>"
         self.names = {"__name__": self.file, "__loader__": self, **program.module.names}
         exec(compile(self.source, self.file, "exec"), self.names)
-        self.run = self.names[label]
+        self.run: Callable[..., Any] = self.names[label]
+        self.quiet: Callable[..., Any] = np.errstate(all="ignore")(self.run)
         for loop in program.hot:
             loop.python = self.names[loop.label]
         self.may_nest = program.may_nest
@@ -41,38 +43,44 @@ class HostFunction:
             (param.type.shape, param.type.dtype.numpy) if isinstance(param.type, TensorType) else None
             for param in func.params
         ]
-        self.results = [isinstance(atom.type, TensorType) for atom in func.results]
+        self.results = [is_light(atom.type) for atom in func.results]
 
     def __call__(self, arrays: Sequence[Any]) -> tuple[Array, ...]:
         """Return the results for these arguments, whose types must be those of the parameters."""
         if len(arrays) != len(self.params):
             raise ShapeMismatch(f"@{self.name} takes {len(self.params)} arguments, {len(arrays)} were given")
         values = []
-        for given, param, wanted in zip(arrays, self.params, self.expected, strict=True):
+        for given, wanted in zip(arrays, self.expected, strict=True):
             if wanted is None:  # a stack, a function: what another Func gave
                 values.append(given)
                 continue
-            array, (shape, dtype) = np.asarray(given), wanted
+            array, (shape, dtype) = given if type(given) is np.ndarray else np.asarray(given), wanted
             if array.shape != shape or array.dtype != dtype:
-                raise ShapeMismatch(
-                    f"@{self.name}: argument %{param.name} is {TensorType.of(array)}, it must be {param.type}"
-                )
+                raise self._unexpected(arrays)
             values.append(array if shape else array[()])
         found = self._run(values)
         several = found if len(self.results) > 1 else (found,) * len(self.results)
         return tuple(
-            np.asarray(each) if is_tensor else each
-            for each, is_tensor in zip(several, self.results, strict=True)
+            np.asarray(each) if is_scalar else each
+            for each, is_scalar in zip(several, self.results, strict=True)
         )
+
+    def _unexpected(self, arrays: Sequence[Any]) -> ShapeMismatch:
+        """Return the error for arguments one of which has not the type of its parameter."""
+        given, param = next(
+            (TensorType.of(np.asarray(array)), param)
+            for array, param in zip(arrays, self.params, strict=True)
+            if isinstance(param.type, TensorType) and TensorType.of(np.asarray(array)) != param.type
+        )
+        return ShapeMismatch(f"@{self.name}: argument %{param.name} is {given}, it must be {param.type}")
 
     def _run(self, values: Sequence[Any]) -> Any:
         """Return what the source computes; errors name the user's line."""
         try:
-            with np.errstate(all="ignore"):
-                if not self.may_nest:
-                    return self.run(*values)
-                with deep():
-                    return self.run(*values)
+            if not self.may_nest:
+                return self.quiet(*values)
+            with deep():
+                return self.quiet(*values)
         except RecursionError as error:
             raise endless(error, self.file, self.places) from None
         except DavinciError as error:
