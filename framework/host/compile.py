@@ -82,6 +82,8 @@ class HostFunction:
             with deep():
                 return self.quiet(*values)
         except RecursionError as error:
+            if not self.may_nest:
+                raise
             raise endless(error, self.file, self.places) from None
         except DavinciError as error:
             raise located(error, self.file, self.places) from None

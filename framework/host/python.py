@@ -84,7 +84,7 @@ class Program:
     def _define(self, label: str, func: Func, around: Around, captured: int | None) -> None:
         recurs = self.recursion.is_recursive(func)
         whole = self.label(func, around) if recurs else label
-        self.may_nest |= captured is not None or recurs
+        self.may_nest |= recurs
         inside = {**around, func.name: Target(func, around, whole)}
         writer = Writer(self, Code(func.name))
         code = writer.code
@@ -313,6 +313,7 @@ def _closure(self: Writer, binding: Binding, inputs: list[str], around: Around) 
 
 
 def _apply(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    self.program.may_nest = True
     return self.define(binding, f"{inputs[0]}({', '.join(inputs[1:])})")
 
 
