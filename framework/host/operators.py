@@ -111,8 +111,13 @@ def _call(module: Module, binding: Binding, inputs: Sequence[str]) -> str:
         name if each.shape else f"{module.name('A', 'asarray', np.asarray)}({name})"
         for name, each in zip(inputs, types_of(binding), strict=True)
     ]
+    return f"{evaluator_name(module, binding)}({', '.join(arrays)})"
+
+
+def evaluator_name(module: Module, binding: Binding) -> str:
+    """Return the name of what evaluates an operator, of arrays."""
     key = (binding.op, repr(sorted(binding.attrs.items())))
-    return f"{module.name('E', key, _evaluator(binding))}({', '.join(arrays)})"
+    return module.name("E", key, _evaluator(binding))
 
 
 def _evaluator(binding: Binding) -> Callable[..., Any]:

@@ -9,7 +9,8 @@ from framework.host import runtime
 from framework.host.native.kinds import NotNative
 from framework.host.native.loop import HotLoop
 from framework.host.native.source import native_source
-from framework.host.operators import expression, is_identity
+from framework.host.operators import evaluator_name, expression, is_identity
+from framework.host.places import arranged, is_zero
 from framework.host.structure import Around, Recursion, Target, is_light, last_uses, resolve
 from framework.host.writer import Code, Module, spelled
 from framework.ir.control import (
@@ -111,6 +112,8 @@ class Writer:
         self.module = program.module
         self.code = code
         self.dying: set[str] = set()
+        self.consumed: set[str] = set()
+        self.zeros: set[str] = set()
 
     def returned(self, func: Func, params: Sequence[str], around: Around, owned: Sequence[str]) -> None:
         """Write a whole body; `owned` are the parameters that it may drop."""
@@ -119,17 +122,29 @@ class Writer:
         self.code.write(f"return {', '.join(results)}".rstrip())
 
     def region(
-        self, func: Func, args: Sequence[str], around: Around, owned: set[str] | None = None
-    ) -> tuple[list[str], set[str]]:
-        """Write the bindings of a Func in place; return its results and the names that are its own."""
+        self, func: Func, args: Sequence[str], around: Around,
+        owned: set[str] | None = None, consumed: set[str] | None = None,
+    ) -> tuple[list[str], set[str]]:  # fmt: skip
+        """Write the bindings of a Func in place; return its results and the names that are its own.
+
+        `consumed` are further names that nothing uses after the Func.
+        """
         scope = {param.name: arg for param, arg in zip(func.params, args, strict=True)}
         owned = set() if owned is None else owned
-        for binding, ending in zip(func.bindings, last_uses(func), strict=True):
+        consumed = set() if consumed is None else consumed
+        zeros = {name for name, arg in scope.items() if arg in self.zeros}
+        bindings = arranged(func, zeros)
+        for binding, ending in zip(bindings, last_uses(bindings, func.results), strict=True):
             inputs = [self.atom(scope, each) for each in binding.inputs]
             self.code.source = binding.source or self.code.source
-            dying = {scope[name] for name in ending if name in scope} & owned
+            ended = {scope[name] for name in ending if name in scope}
+            dying = ended & owned
             self.dying = dying
+            self.consumed = {name for name in ended & (owned | consumed) if inputs.count(name) == 1}
             outputs = self.binding(binding, inputs, around)
+            if is_zero(binding, zeros):
+                zeros.add(binding.outputs[0].name)
+                self.zeros.add(outputs[0])
             for var, name in zip(binding.outputs, outputs, strict=True):
                 scope[var.name] = name
                 if not is_light(var.type):
@@ -163,12 +178,14 @@ class Writer:
         self.code.write(f"{', '.join(outputs)} = {value}" if outputs else value)
         return outputs
 
-    def part(self, attr: Attr, args: Sequence[str], around: Around) -> tuple[list[str], set[str]]:
+    def part(
+        self, attr: Attr, args: Sequence[str], around: Around, consumed: set[str] | None = None
+    ) -> tuple[list[str], set[str]]:
         """Write a branch, or a part of a loop: in place if that can be, else as a call."""
         func, inside = resolve(attr, around)
         is_called = isinstance(attr, Rec) or self.program.recursion.is_recursive(func)
         if not is_called and self.code.depth < DEEPEST_BLOCK:
-            return self.region(func, args, inside)
+            return self.region(func, args, inside, consumed=consumed)
         results = [self.code.fresh() for _ in func.results]
         call = f"{self.program.label(func, inside)}({', '.join(args)})"
         self.code.write(f"{', '.join(results)} = {call}" if results else call)
@@ -215,10 +232,10 @@ def _call(self: Writer, binding: Binding, inputs: list[str], around: Around) -> 
 
 
 def _if(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
-    outputs = [self.code.fresh() for _ in binding.outputs]
+    outputs, consumed = [self.code.fresh() for _ in binding.outputs], self.consumed
     for head, key in ((f"if {inputs[0]}:", "then"), ("else:", "orelse")):
         with self.code.block(head):
-            self.hand_over(outputs, self.part(binding.attrs[key], inputs[1:], around))
+            self.hand_over(outputs, self.part(binding.attrs[key], inputs[1:], around, consumed))
     return outputs
 
 
@@ -232,7 +249,8 @@ def _while(self: Writer, binding: Binding, inputs: list[str], around: Around) ->
         (condition,), _ = self.part(binding.attrs["cond"], [*state, *invariants], around)
         self.code.write(f"if not {condition}: break")
         self.count_turn()
-        _turn(self, self.part(binding.attrs["body"], [*state, *invariants], around), state, stacks)
+        part = self.part(binding.attrs["body"], [*state, *invariants], around, set(state))
+        _turn(self, part, state, stacks)
     self.leave()
     return [*state, *stacks]
 
@@ -252,7 +270,7 @@ def _scan(self: Writer, binding: Binding, inputs: list[str], around: Around) -> 
     over = sources[0] if count == 1 else f"zip({', '.join(sources)})"
     with self.code.block(f"for {', '.join(elements)} in {over}:"):
         self.count_turn()
-        part = self.part(binding.attrs["body"], [*elements, *state, *invariants], around)
+        part = self.part(binding.attrs["body"], [*elements, *state, *invariants], around, set(state))
         _turn(self, part, state, stacks)
     if binding.attrs["reverse"]:
         for stack in stacks:
@@ -341,6 +359,49 @@ def _accumulate(self: Writer, binding: Binding, inputs: list[str], _: Around) ->
     return self.define(binding, f"{self.run_time('accumulated')}({inputs[0]}, {inputs[1]})")
 
 
+def _index(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    key = _key(binding, inputs[1:])
+    if key is None or not key:
+        return self.define(binding, expression(self.module, binding, inputs))
+    return self.define(binding, f"{self.run_time('chosen')}({_place(self, binding, key, inputs, 1)})")
+
+
+def _write(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    key = _key(binding, inputs[2:])
+    if key is None or inputs[0] not in self.consumed:
+        return self.define(binding, expression(self.module, binding, inputs))
+    how = self.run_time("index_added" if binding.op == "index_add" else "index_updated")
+    return self.define(binding, f"{how}({_place(self, binding, key, inputs, 2)})")
+
+
+def _key(binding: Binding, indices: Sequence[str]) -> list[str] | None:
+    """Return the items of an index of whole numbers, `slice` for whole axes behind them; None for others."""
+    spec: Any = binding.attrs["spec"]
+    at = len(binding.inputs) - len(indices)
+    if any(atom.tensor.shape for atom in binding.inputs[at:]):
+        return None
+    key = []
+    for item in spec:
+        if isinstance(item, int):
+            key.append(str(item))
+        elif isinstance(item, tuple) and item[0] == "at":
+            key.append(indices[item[1]])
+        elif item == ("slice", None, None, None):
+            key.append("slice")
+        else:
+            return None
+    return None if "slice" in key[: -key.count("slice") or None] else key
+
+
+def _place(self: Writer, binding: Binding, key: list[str], inputs: list[str], values: int) -> str:
+    """Return the arguments of what reads or writes a part: how to do it with care, values, place, indices."""
+    items = [item for item in key if item != "slice"]
+    careful = evaluator_name(self.module, binding)
+    indices = inputs[values:]
+    place = f"({', '.join(items)},)" if len(items) != 1 else items[0]
+    return ", ".join([careful, *inputs[:values], place, *indices])
+
+
 def _check(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
     what = self.module.name("C", id(binding), binding)
     self.code.write(f"if not {inputs[0]}: raise {self.run_time('failed')}({', '.join([what, *inputs[1:]])})")
@@ -359,4 +420,7 @@ _RULES: dict[str, Callable[[Writer, Binding, list[str], Around], list[str]]] = {
     NOTHING: _nothing,
     ACCUMULATE: _accumulate,
     CHECK: _check,
+    "index": _index,
+    "index_add": _write,
+    "index_update": _write,
 }

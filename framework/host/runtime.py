@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from framework.ir.evaluate import CheckFailed, placed
 from framework.ir.nodes import Binding, Const
 from framework.ir.types import TensorType
 
+Array = np.ndarray[Any, Any]
+Evaluate = Callable[..., Array]
 Value = Any
 """An array or NumPy scalar; a sequence (a stack), a tuple (an env, or None, which is zero), a function."""
 
@@ -43,6 +46,61 @@ def accumulated(a: Value, b: Value) -> Value:
         return a if len(b) == 0 else b
     found = [accumulated(x, y) for x, y in zip(a, b, strict=True)]
     return tuple(found) if isinstance(a, tuple) else found
+
+
+def chosen(careful: Evaluate, x: Array, place: Any, *indices: Value) -> Value:
+    """Return x[place]; what is outside of x is told with care."""
+    try:
+        return x[place]
+    except IndexError:
+        return careful(x, *map(np.asarray, indices))
+
+
+def index_added(careful: Evaluate, x: Array, y: Value, place: Any, *indices: Value) -> Array:
+    """Return x with y added at a place: x itself if nobody else has it."""
+    if _is_shared(x) or x.dtype != y.dtype:
+        return careful(x, *map(np.asarray, (y, *indices)))
+    try:
+        x[place] += y
+    except IndexError:
+        return careful(x, *map(np.asarray, (y, *indices)))
+    return x
+
+
+def index_updated(careful: Evaluate, x: Array, y: Value, place: Any, *indices: Value) -> Array:
+    """Return x with y at a place: x itself if nobody else has it."""
+    if _is_shared(x) or x.dtype != y.dtype:
+        return careful(x, *map(np.asarray, (y, *indices)))
+    try:
+        x[place] = y
+    except IndexError:
+        return careful(x, *map(np.asarray, (y, *indices)))
+    return x
+
+
+def _is_shared(x: Array) -> bool:
+    """Tell whether anything but the variable that a caller of our caller has it in holds an array.
+
+    Views hold what they show, constants and arguments are held by whoever gave them. The variable is one that
+    nothing reads again.
+    """
+    return sys.getrefcount(x) > _REFERENCES or not x.flags.owndata or not x.flags.writeable
+
+
+def _references_of_one_variable() -> int:
+    """Return what `_is_shared` counts for an array that one variable has: it depends on Python's version."""
+
+    def counted(x: Array) -> int:
+        return _count(x)
+
+    def _count(x: Array) -> int:
+        return sys.getrefcount(x)
+
+    variable = np.zeros(1)
+    return counted(variable)
+
+
+_REFERENCES = _references_of_one_variable()
 
 
 def failed(binding: Binding, *shown: Value) -> CheckFailed:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from framework.ir.nodes import Attr, Binding, Func, Rec, Var
+from framework.ir.nodes import Atom, Attr, Binding, Func, Rec, Var
 from framework.ir.types import TensorType, Type
 
 Around = Mapping[str, "Target"]
@@ -70,11 +70,11 @@ def is_light(type_: Type) -> bool:
     return isinstance(type_, TensorType) and not type_.shape
 
 
-def last_uses(func: Func) -> list[list[str]]:
+def last_uses(bindings: Sequence[Binding], results: Sequence[Atom]) -> list[list[str]]:
     """Return for each binding the names of the values that nothing after it uses; results are used."""
-    alive = {atom.name for atom in func.results if isinstance(atom, Var)}
+    alive = {atom.name for atom in results if isinstance(atom, Var)}
     dying: list[list[str]] = []
-    for binding in reversed(func.bindings):
+    for binding in reversed(bindings):
         names = {
             var.name
             for var in (*binding.inputs, *binding.outputs)

@@ -12,8 +12,8 @@ from framework.host.native.source import NativeSource
 from framework.host.native.ufuncs import loop_of
 from framework.host.operators import FLOAT_UFUNCS, UFUNCS
 
-PATIENCE = 20_000
-"""Turns that a loop may take in Python, over all its runs, before it is compiled, which takes a second."""
+PATIENCE = 1_000_000
+"""Operators that a loop may apply in Python, all runs together, before it is compiled, which takes seconds."""
 WITHOUT_END = -1
 
 
@@ -28,7 +28,7 @@ class HotLoop:
         """Take the name of the loop in Python's source, and its source for Numba."""
         self.label = label
         self.source = source
-        self.turns_left = PATIENCE
+        self.turns_left = PATIENCE // max(1, source.size)
         self.python: Callable[..., Any] = _unbound
 
     def __call__(self, *inputs: Any) -> Any:

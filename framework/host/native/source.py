@@ -33,6 +33,8 @@ class NativeSource:
     outputs: tuple[Kind, ...]
     constants: tuple[Array, ...]
     """Tensors that the function is given after its inputs."""
+    size: int
+    """Operators in the text: a turn has about as many."""
 
 
 def native_source(binding: Binding) -> NativeSource:
@@ -51,7 +53,9 @@ def native_source(binding: Binding) -> NativeSource:
     kinds = [*inputs, *(Kind.of(each.type) for each in constants)]
     types = ", ".join(["int64[:, ::1]", *(name for kind in kinds for name in kind.signature)])
     arrays = tuple(np.array(each.value) for each in constants)
-    return NativeSource("\n".join(lines), f"({types},)", tuple(writer.ufuncs), inputs, outputs, arrays)
+    return NativeSource(
+        "\n".join(lines), f"({types},)", tuple(writer.ufuncs), inputs, outputs, arrays, writer.bindings
+    )
 
 
 class NativeWriter:

@@ -1,0 +1,142 @@
+"""Parts of tensors are written in place where nobody can see it, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from framework import Tensor, grad, jit, ops
+from framework.dtypes import dtype
+from framework.host import compile_host
+from framework.host.places import arranged
+from framework.ir import Builder, TensorType, evaluate, parse_func
+
+BEFORE = """
+func @back(%x: float64[4], %v: float64[], %i: int64[]) {
+  %a: float64[4] = index_update(%x, %v, %i, spec=(('at', 0),))
+  %b: float64[] = index(%x, %i, spec=(('at', 0),))
+  %c: float64[4] = index_add(float64[4]{all 0.0}, %b, %i, spec=(('at', 0),))
+  %d: float64[4] = index_add(float64[4]{all 0.0}, %v, spec=(2,))
+  %e: float64[4] = add(%c, %d)
+  %f: float64[4] = add(%a, %e)
+  return %f
+}
+"""
+
+
+def test_parts_are_added_alone_and_tensors_read_before_they_are_changed():
+    """No tensor of zeros is left, and the update is the last to look at x."""
+    func = parse_func(BEFORE)
+    bindings = arranged(func)
+    assert [(each.outputs[0].name, each.op) for each in bindings] == [
+        ("b", "index"),
+        ("a", "index_update"),
+        ("c", "index_add"),
+        ("f", "index_add"),
+    ]
+    x, i = np.arange(4.0), np.int64(1)
+    for found in (compile_host(func)([x, np.float64(7), i]), evaluate(func, [x, np.float64(7), i])):
+        np.testing.assert_array_equal(found[0], [0, 8, 9, 3])
+
+
+def scaled(x):
+    for i in range(x.shape[0]):
+        x[i] = x[i] * 2
+    return x
+
+
+def history(x):
+    """Return the sum of all that x has been."""
+    total = x
+    for i in range(x.shape[0]):
+        x[i] = x[i] + 1
+        total = total + x
+    return total
+
+
+def swapped(x, y, n):
+    """Change x and y in turns, each under the other's name."""
+    for i in range(n):
+        x[i] = y[i] + 10
+        x, y = y, x
+    return x, y
+
+
+def shared(x, n):
+    """Keep a value under two names and change one of them."""
+    y = x
+    for i in range(n):
+        y = x
+        x[i] = -1.0
+    return x, y
+
+
+def either(x, n):
+    for i in range(n):
+        if x[i] > 1:
+            x[i] = 0.0
+        elif x[i] < 1:
+            x[i + 1] = x[i] + x[i + 1]
+    return x
+
+
+def rows(x, n):
+    """Keep a row, which is a view, while its tensor changes."""
+    row = x[0]
+    for i in range(n):
+        row = x[i]
+        x[i] = row * 0.0
+    return x, row
+
+
+CASES = [
+    (scaled, (3.0 * np.arange(4),)),
+    (history, (np.zeros(3),)),
+    (swapped, (np.zeros(3), np.ones(3), 3)),
+    (shared, (np.arange(3.0), 2)),
+    (either, (np.array([0.5, 1.0, 2.0, 0.0]), 3)),
+    (rows, (np.arange(6.0).reshape(3, 2), 2)),
+]
+
+
+@pytest.mark.parametrize(("function", "args"), CASES, ids=[case[0].__name__ for case in CASES])
+def test_what_is_written_in_place_is_seen_by_nobody_else(function, args):
+    """Arguments, values kept under other names, rows and histories stay what they were."""
+    compiled = jit(function)
+    before = [np.copy(each) for each in args]
+    tensors = [Tensor(each) if isinstance(each, np.ndarray) else each for each in args]
+    for _ in range(2):
+        found = compiled(*tensors)
+        plain = evaluate(compiled.compiled(*tensors).func, [np.asarray(each) for each in args])
+        several = found if isinstance(found, tuple) else (found,)
+        for each, wanted in zip(several, plain, strict=True):
+            np.testing.assert_array_equal(each.numpy(), wanted)
+        for each, wanted in zip(args, before, strict=True):
+            np.testing.assert_array_equal(each, wanted)
+
+
+def test_the_gradient_of_a_loop_over_a_long_tensor_takes_one_step_per_element():
+    """A hundred thousand elements: copies of the tensor in each turn would take minutes."""
+
+    def squares(x):
+        total = x[0] * 0
+        for each in x:
+            total = total + each * each
+        return total
+
+    x = np.linspace(-1, 1, 100_000)
+    np.testing.assert_array_equal(grad(squares)(Tensor(x)).numpy(), 2 * x)
+
+
+def test_a_place_outside_of_a_tensor_is_told():
+    """In the words of the operator, for reading and for writing."""
+    builder = Builder()
+    x, i = (
+        builder.param(TensorType((3,), dtype("float64")), "x"),
+        builder.param(TensorType((), dtype("int64"))),
+    )
+    func = builder.finish("outside", [ops.index_update(x + 1, ops.reduce_sum(x), i, spec=(("at", 0),))])
+    for place in (3, -4):
+        with pytest.raises(Exception, match=f"index_update: position {place} is outside axis 0 of"):
+            compile_host(func)([np.zeros(3), np.int64(place)])
+    assert compile_host(func)([np.zeros(3), np.int64(-1)])[0].tolist() == [1, 1, 0]
