@@ -13,7 +13,7 @@ from framework.host.native.ufuncs import loop_of
 from framework.host.operators import FLOAT_UFUNCS, UFUNCS
 
 PATIENCE = 1_000_000
-"""Operators that a loop may apply in Python, all runs together, before it is compiled, which takes seconds."""
+"""Operators that a loop may apply in Python, over all runs, before it is compiled, which takes seconds."""
 WITHOUT_END = -1
 
 
