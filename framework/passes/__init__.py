@@ -1,5 +1,6 @@
 """Passes over the IR: each a function from Func to Func in a file of its own."""
 
+from framework.passes.add_parts import add_parts
 from framework.passes.algebraic import algebraic
 from framework.passes.closure_conversion import closure_conversion
 from framework.passes.constant_folding import constant_folding
@@ -17,6 +18,7 @@ from framework.passes.zeros import write_zeros
 __all__ = [
     "FLAT",
     "OPTIMIZE",
+    "add_parts",
     "algebraic",
     "closure_conversion",
     "constant_folding",

@@ -147,18 +147,6 @@ def _sum(binding: Binding, producers: Producers) -> Atom | Binding:
     return binding
 
 
-def _sum_with_part(binding: Binding, producers: Producers) -> Atom | Binding:
-    """Add a part that stands alone among zeros directly to where it belongs."""
-    for at, atom in enumerate(binding.inputs):
-        made, other = producer(atom, producers, "index_add"), binding.inputs[1 - at]
-        if made is None or other.type != atom.type:
-            continue
-        whole = made.inputs[0]
-        if producer(whole, producers, NOTHING) is not None or number_everywhere(whole, producers) == 0:
-            return changed(binding, (other, *made.inputs[1:]), made.attrs, "index_add")
-    return binding
-
-
 def _difference(binding: Binding, producers: Producers) -> Atom | Binding:
     a, b = binding.inputs
     if producer(b, producers, NOTHING) is not None and a.type == binding.outputs[0].type:
@@ -282,7 +270,7 @@ def _first(*rules: Rule) -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "add": _first(_neutral(0.0, 0, 1), _sum, _sum_with_part),
+    "add": _first(_neutral(0.0, 0, 1), _sum),
     "accumulate": _sum,
     "sub": _first(_neutral(0.0, 1), _difference),
     "mul": _first(_neutral(1.0, 0, 1), _linear(0, 1), _product_of_integers),

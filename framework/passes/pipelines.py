@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from framework.ir.nodes import Func
 from framework.ir.verify import Verifier
+from framework.passes.add_parts import add_parts
 from framework.passes.algebraic import algebraic
 from framework.passes.closure_conversion import closure_conversion
 from framework.passes.constant_folding import constant_folding
@@ -28,6 +29,7 @@ OPTIMIZE: tuple[Pass, ...] = (
     switch,
     tuple_elimination,
     algebraic,
+    add_parts,
     share,
     cse,
     loop_invariants,
