@@ -11,6 +11,7 @@ from typing import Any
 
 from framework.ir.builder import Sym
 from framework.ir.registry import operator
+from framework.ir.types import TensorType
 from framework.ops.op import Batch
 
 Change = Callable[[dict[str, Any], int], dict[str, Any]]
@@ -42,9 +43,14 @@ def all_batched(inputs: Sequence[Sym], is_batched: Sequence[bool], size: int) ->
     return [batched(x, has_axis, size) for x, has_axis in zip(inputs, is_batched, strict=True)]
 
 
+def item_type(x: Sym, has_axis: bool) -> TensorType:
+    """Return the type of the items of an input."""
+    return x.type.with_shape(x.shape[1:]) if has_axis else x.type
+
+
 def rank_of_items(inputs: Sequence[Sym], is_batched: Sequence[bool]) -> int:
     """Return the largest number of axes that the items of an input have."""
-    return max(x.ndim - has_axis for x, has_axis in zip(inputs, is_batched, strict=True))
+    return max(item_type(x, has_axis).ndim for x, has_axis in zip(inputs, is_batched, strict=True))
 
 
 def folded(x: Sym) -> Sym:

@@ -16,7 +16,7 @@ from framework.dtypes import accumulator
 from framework.ir.builder import Sym
 from framework.ir.types import TensorType
 from framework.ops.array import broadcast_to, reshape, transpose
-from framework.ops.batching import batched
+from framework.ops.batching import batched, item_type
 from framework.ops.creation import filled
 from framework.ops.elementwise import equal, select
 from framework.ops.op import Arg, Array, Call, Op, Sample, sample
@@ -228,10 +228,7 @@ def _batched_index(
     x: TensorType, spec: Spec, indices: list[Sym], is_batched: list[bool], size: int
 ) -> _Batched:
     """Return the index of x[size, ...] that does with each item what `spec` does."""
-    items = [
-        each.type.with_shape(each.shape[has_axis:])
-        for each, has_axis in zip(indices, is_batched, strict=True)
-    ]
+    items = list(map(item_type, indices, is_batched))
     one = layout(spec, x, items)
     if any(is_batched):
         rank = len(one.chosen)
@@ -253,7 +250,7 @@ def _batched_index(
 
 def _index_batch(inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int) -> list[Sym]:
     x, *indices = inputs
-    item = x.type.with_shape(x.shape[is_batched[0] :])
+    item = item_type(x, is_batched[0])
     plan = _batched_index(item, attrs["spec"], indices, is_batched[1:], size)
     found = index(batched(x, is_batched[0], size), *plan.indices, spec=plan.spec)
     return [found if plan.perm == tuple(range(found.ndim)) else transpose(found, plan.perm)]
@@ -264,12 +261,9 @@ def _changed_batch(op: Any) -> Any:
 
     def rule(inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int) -> list[Sym]:
         x, y, *indices = inputs
-        item = x.type.with_shape(x.shape[is_batched[0] :])
+        item = item_type(x, is_batched[0])
         plan = _batched_index(item, attrs["spec"], indices, is_batched[2:], size)
-        items = [
-            each.type.with_shape(each.shape[has:]) for each, has in zip(indices, is_batched[2:], strict=True)
-        ]
-        shape = layout(attrs["spec"], item, items).shape
+        shape = layout(attrs["spec"], item, list(map(item_type, indices, is_batched[2:]))).shape
         y = batched(y, is_batched[1], size)
         y = broadcast_to(reshape(y, (size, *(1,) * (len(shape) + 1 - y.ndim), *y.shape[1:])), (size, *shape))
         back = tuple(plan.perm.index(axis) for axis in range(y.ndim))
