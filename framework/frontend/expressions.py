@@ -407,8 +407,8 @@ def _is_run_time(index: Any) -> bool:
 
 def _text(error: Exception) -> str:
     text = str(error)
-    for inner, shown in (("'Sym'", "a tensor"), ("Sym", "tensor")):
-        text = text.replace(inner, shown)
+    for inner, outside in (("'Sym'", "a tensor"), ("Sym", "tensor")):
+        text = text.replace(inner, outside)
     return text
 
 

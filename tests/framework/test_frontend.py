@@ -29,7 +29,7 @@ def test_a_statement_that_is_not_compiled_is_refused_with_place_and_advice():
     """The message has file, line, source, caret, what and what instead."""
 
     def f(x):
-        with open("x"):
+        with open("x"):  # noqa: PTH123 - what is refused
             x = x + 1
         return x
 
@@ -46,7 +46,7 @@ def test_what_is_refused_is_refused_where_it_stands():
     """The caret stands below the statement, inside a function that another one calls."""
 
     def inner(x):
-        global SCALE
+        global SCALE  # noqa: PLW0602 - what is refused
         return x
 
     def f(x):
