@@ -1,7 +1,19 @@
 """A deep-learning framework in MindSpore's style: Python source becomes a functional IR."""
 
 from framework import data, dtypes, ir, models, nn, ops, optim, train
-from framework.autodiff import grad, hessian, jacfwd, jacrev, jvp, value_and_grad, vjp, vmap
+from framework.autodiff import (
+    custom_vjp,
+    grad,
+    hessian,
+    hook,
+    jacfwd,
+    jacrev,
+    jvp,
+    recompute,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 from framework.jit import jit
 from framework.tensor import Parameter, Tensor
 from framework.train import Model
@@ -10,10 +22,12 @@ __all__ = [
     "Model",
     "Parameter",
     "Tensor",
+    "custom_vjp",
     "data",
     "dtypes",
     "grad",
     "hessian",
+    "hook",
     "ir",
     "jacfwd",
     "jacrev",
@@ -23,6 +37,7 @@ __all__ = [
     "nn",
     "ops",
     "optim",
+    "recompute",
     "train",
     "value_and_grad",
     "vjp",

@@ -1,5 +1,6 @@
 """Differentiation as a program transformation, and vectorisation."""
 
+from framework.autodiff.custom import custom_vjp, hook, recompute
 from framework.autodiff.functional import hessian, jacfwd, jacrev, vmap
 from framework.autodiff.grad import Gradient, grad, value_and_grad
 from framework.autodiff.products import jvp, vjp
@@ -8,12 +9,15 @@ from framework.autodiff.reverse import GradientError, differentiate
 __all__ = [
     "Gradient",
     "GradientError",
+    "custom_vjp",
     "differentiate",
     "grad",
     "hessian",
+    "hook",
     "jacfwd",
     "jacrev",
     "jvp",
+    "recompute",
     "value_and_grad",
     "vjp",
     "vmap",

@@ -11,6 +11,7 @@ from typing import Any
 from framework.autodiff.reverse import GradientError, differentiate
 from framework.frontend.trace import Traced, name_of, trace
 from framework.frontend.transform import Transform
+from framework.frontend.values import weak_constant
 from framework.ir.builder import Builder, Sym
 from framework.tensor import Parameter
 from framework.tree import Leaf, flatten, numbered, places
@@ -70,7 +71,10 @@ class Gradient(Transform):
     def trace(self, outer: Builder | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Traced:
         """Return the Func of the gradients."""
         wanted = self.wanted
-        args = self.prepare(args)
+        args = list(self.prepare(args))
+        for position in wanted.positions:
+            if outer is not None and isinstance(args[position], float):
+                args[position] = weak_constant(outer, args[position])
         traced = trace(self.function, args, kwargs, outer=outer, weights=wanted.parameters)
         self._check_result(traced)
         placed = flatten((tuple(args), dict(kwargs)), numbers=outer is None)[1][0]

@@ -156,7 +156,8 @@ def _inline(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[s
             function = function.func
         else:
             function = function.function
-    user = user_function(builder, function, args, kwargs)
+    brings_rule = hasattr(function, "emit_call")
+    user = None if brings_rule else user_function(builder, function, args, kwargs)
     try:
         if user is None:
             return apply(builder, function, args, kwargs)
@@ -215,7 +216,7 @@ def _leaf_names(function: Any, structure: Any) -> dict[int, str]:
 
 
 def _argument_names(function: Any) -> list[str]:
-    if hasattr(function, "emit_call"):
+    if hasattr(function, "emit_call") and hasattr(function, "function"):
         return _argument_names(function.function)
     if isinstance(function, functools.partial):
         return _argument_names(function.func)[len(function.args) :]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from davinci_sim.errors import DavinciError
 from framework.dtypes import DType, dtype
 from framework.frontend.trace import apply, find_builder
+from framework.nn.bprop import with_bprop
 from framework.tensor import Parameter
 
 
@@ -24,6 +25,12 @@ class Cell:
 
     def __init__(self) -> None:
         """Start without Parameters and children."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a Cell with `bprop(self, *args, value, dy)` bring its own gradient rule along."""
+        super().__init_subclass__(**kwargs)
+        if "bprop" in vars(cls):
+            cls.emit_call = with_bprop  # type: ignore[attr-defined]
 
     def construct(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the result; every Cell defines it."""
