@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from framework.ir.control import APPLY, CHECK, CLOSURE, SCAN, WHILE
+from framework.ir.control import APPLY, CHECK, CLOSURE, SCAN, WHILE, is_control
 from framework.ir.nodes import Binding, Const, Func, Rec, Var
+from framework.ir.registry import operator
 from framework.passes.substitute import Substitution
 from framework.passes.walk import WITH_PARTS, Facts, everywhere, fresh_names, fresh_vars, parts, rebuilt
 
-MAY_FAIL = frozenset({CHECK, APPLY, WHILE, "pow"})
+MAY_FAIL = frozenset({CHECK, APPLY, WHILE})
 """What may stop the program or not end: it stays in a loop that may have no turn."""
-
-STATIC_INPUTS = {"index": 1, "index_update": 2, "index_add": 2}
-"""How many inputs an index has if all its numbers are known; those of others may lie outside of an axis."""
 
 
 def loop_invariants(func: Func) -> Func:
@@ -83,16 +81,22 @@ def _is_fixed(binding: Binding, fixed: set[str]) -> bool:
 
 
 def _may_fail(binding: Binding, facts: Facts) -> bool:
-    if binding.op in MAY_FAIL or len(binding.inputs) > STATIC_INPUTS.get(binding.op, len(binding.inputs)):
+    if binding.op in MAY_FAIL:
         return True
     if binding.op not in WITH_PARTS:
-        return False
+        return not is_control(binding.op) and _is_checked(binding)
     if any(isinstance(each, Rec) for each in binding.attrs.values()):
         return True
     inside = parts(binding)
     if any(facts.mentions(each) for each in inside):
         return True
     return binding.op != CLOSURE and any(_may_fail(each, facts) for part in inside for each in part.bindings)
+
+
+def _is_checked(binding: Binding) -> bool:
+    """Tell whether an operator looks at integers when it runs, and may refuse them: an index, an exponent."""
+    first = operator(binding.op).checked
+    return first is not None and any(not atom.tensor.dtype.is_float for atom in binding.inputs[first:])
 
 
 def _taking(func: Func, atoms: list[Var]) -> Func:
