@@ -10,7 +10,7 @@ from framework.host.native.kinds import NotNative
 from framework.host.native.loop import HotLoop
 from framework.host.native.source import native_source
 from framework.host.operators import evaluator_name, expression, is_identity
-from framework.host.places import arranged, is_zero
+from framework.host.places import ADD, UPDATE, arranged, is_zero
 from framework.host.structure import Around, Recursion, Target, is_light, last_uses, resolve
 from framework.host.writer import Code, Module, spelled
 from framework.ir.control import (
@@ -150,6 +150,9 @@ class Writer:
                 if not is_light(var.type):
                     owned.add(name)
             dying |= {scope[name] for name in ending if scope[name] in outputs}
+            if binding.op in (ADD, UPDATE):  # what writes to it next is to find that nobody else has it
+                spent = sorted(ended & consumed - dying)
+                self.code.assign(spent, ["None"] * len(spent))
             self.drop(dying)
             owned -= dying
         return [self.atom(scope, each) for each in func.results], owned

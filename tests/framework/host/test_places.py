@@ -89,7 +89,21 @@ def rows(x, n):
     return x, row
 
 
+def twice(x, n):
+    """Change two elements in a turn, or in a branch that is the last to look at the tensor."""
+    for i in range(n):
+        x[i] = x[i] + 1
+        x[i + 1] = x[i] * 2
+        if x[i] > 2:
+            y = x * 1
+            if x[0] > 1:
+                y[0] = x[1]
+            x = y
+    return x
+
+
 CASES = [
+    (twice, (np.arange(4.0), 3)),
     (scaled, (3.0 * np.arange(4),)),
     (history, (np.zeros(3),)),
     (swapped, (np.zeros(3), np.ones(3), 3)),
@@ -126,6 +140,19 @@ def test_the_gradient_of_a_loop_over_a_long_tensor_takes_one_step_per_element():
 
     x = np.linspace(-1, 1, 100_000)
     np.testing.assert_array_equal(grad(squares)(Tensor(x)).numpy(), 2 * x)
+
+
+def test_two_places_in_a_turn_take_two_steps():
+    """Writing the first leaves a tensor that nobody else has, for the second."""
+
+    def pairs(x):
+        total = 0.0
+        for i in range(x.shape[0]):
+            total += x[i, 0] * x[i, 1]
+        return total
+
+    x = np.linspace(-1, 1, 100_000).reshape(-1, 2)
+    np.testing.assert_array_equal(grad(pairs)(Tensor(x)).numpy(), x[:, ::-1])
 
 
 def test_a_place_outside_of_a_tensor_is_told():
