@@ -401,7 +401,7 @@ def _place(self: Writer, binding: Binding, key: list[str], inputs: list[str], va
     items = [item for item in key if item != "slice"]
     careful = evaluator_name(self.module, binding)
     indices = inputs[values:]
-    place = f"({', '.join(items)},)" if len(items) != 1 else items[0]
+    place = items[0] if len(items) == 1 else f"({', '.join(items)})"
     return ", ".join([careful, *inputs[:values], place, *indices])
 
 

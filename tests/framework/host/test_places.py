@@ -155,6 +155,17 @@ def test_two_places_in_a_turn_take_two_steps():
     np.testing.assert_array_equal(grad(pairs)(Tensor(x)).numpy(), x[:, ::-1])
 
 
+def test_a_whole_tensor_is_a_place():
+    """`x[...]` reads all of it, and writes all of it."""
+    builder = Builder()
+    x = builder.param(TensorType((2, 2), dtype("float64")), "x")
+    y = ops.index_add(x * 2, x, spec=("...",))
+    func = builder.finish("whole", [y[...], ops.index_update(y + 1, x, spec=("...",))])
+    array = np.arange(4.0).reshape(2, 2)
+    for found, wanted in zip(compile_host(func)([array]), evaluate(func, [array]), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_a_place_outside_of_a_tensor_is_told():
     """In the words of the operator, for reading and for writing."""
     builder = Builder()
