@@ -61,6 +61,6 @@ def _sum(binding: Binding, alone: dict[str, list[Binding]], names: Iterator[str]
     written: list[Binding] = []
     for count, part in enumerate(parts, 1):
         output = binding.outputs[0] if count == length else Var(next(names), total.type)
-        written.append(Binding((output,), PART, (total, *part.inputs[1:]), part.attrs, binding.source))
+        written.append(Binding((output,), PART, (total, *part.inputs[1:]), part.attrs, part.source))
         total = output
     return written

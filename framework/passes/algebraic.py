@@ -243,6 +243,13 @@ def _times(binding: Binding, atom: Atom, count: int) -> Binding:
     return changed(binding, (atom, factor), {}, "mul") if atom.type == binding.outputs[0].type else binding
 
 
+def _whole(binding: Binding, _: Producers) -> Atom | Binding:
+    """Choose all of a tensor by leaving it alone."""
+    spec: Any = binding.attrs["spec"]
+    x = binding.inputs[0]
+    return x if all(item == ("slice", None, None, None) for item in spec) else binding
+
+
 def _zeros_like(binding: Binding, _: Producers) -> Atom | Binding:
     return zeros(binding)
 
@@ -276,7 +283,7 @@ RULES: dict[str, Rule] = {
     "mul": _first(_neutral(1.0, 0, 1), _linear(0, 1), _product_of_integers),
     "div": _first(_neutral(1.0, 1), _linear(0)),
     "matmul": _linear(0, 1),
-    "index": _linear(0),
+    "index": _first(_linear(0), _whole),
     "cumsum": _linear(0),
     "relu_grad": _linear(0),
     "neg": _first(_linear(0), _inverse),
