@@ -81,9 +81,11 @@ def _prod_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
     """Return dy times the product of the other elements, which zeros do not disturb."""
     (x,) = call.inputs
     axes = call.attrs["axes"]
+    if x.size == 0:
+        return (_spread(call, dy),)
     order = (*(axis for axis in range(x.ndim) if axis not in axes), *axes)
     rows = transpose(x, order)
-    others = _others(reshape(rows, (-1, math.prod(x.shape[axis] for axis in axes))) if x.size else rows)
+    others = _others(reshape(rows, (-1, math.prod(x.shape[axis] for axis in axes))))
     back = transpose(reshape(others, rows.shape), tuple(order.index(axis) for axis in range(x.ndim)))
     return (back * _spread(call, dy),)
 

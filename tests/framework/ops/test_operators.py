@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from davinci_sim.errors import DavinciError
-from framework import Tensor, grad, ops
+from framework import Tensor, grad, ops, value_and_grad
 from framework.autodiff import differentiate
 from framework.ir import Builder, evaluate
 from framework.ir.types import parse_type
@@ -48,6 +48,16 @@ def test_the_gradient_of_a_product_with_a_zero_is_the_product_of_the_others():
     """Nothing is divided by what may be zero."""
     slopes = grad(ops.reduce_prod)(Tensor([2.0, 0.0, 3.0, 5.0, 1.0]))
     assert slopes.numpy().tolist() == [0.0, 30.0, 0.0, 0.0, 0.0]
+
+
+def test_what_is_empty_has_a_sum_a_product_and_gradients():
+    """Of no elements the sum is 0 and the product 1; neither moves."""
+
+    def f(x):
+        return ops.reduce_prod(x[2:]) + ops.reduce_sum(x[2:]) + x[0]
+
+    value, slopes = value_and_grad(f)(Tensor([5.0, 7.0]))
+    assert (value.item(), slopes.numpy().tolist()) == (6.0, [1.0, 0.0])
 
 
 def test_vectors_are_rows_on_the_left_and_columns_on_the_right():
