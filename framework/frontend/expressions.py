@@ -7,6 +7,8 @@ import operator as python
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from davinci_sim.errors import DavinciError, nearest
 from framework.frontend import branches, checks, dispatch, items, names
 from framework.frontend.hints import EXPRESSION_HINTS
@@ -315,7 +317,8 @@ class Expressions(Runner):
         builder = self.frame.builder
         if isinstance(owner, items.LAZY):
             return items.item(builder, owner, index)
-        if isinstance(owner, Tensor) and not isinstance(owner, Parameter) and _is_run_time(index):
+        is_constant = isinstance(owner, (Tensor, np.ndarray)) and not isinstance(owner, Parameter)
+        if is_constant and _is_run_time(index):
             return builder.value(owner)[index]
         if isinstance(index, Sym) and isinstance(owner, (tuple, list, range)):
             return self._chosen(owner, index)

@@ -63,6 +63,14 @@ class Sym(Arithmetic):
         spec, inputs = taken_apart(index)
         return operator("index")(self, *inputs, spec=spec)
 
+    def item(self) -> Sym:
+        """Return the only element as a number of the program."""
+        if self.size != 1:
+            raise DavinciError(f"a tensor {self.type} holds {self.size} elements; item() needs exactly one")
+        kind = "float64" if self.dtype.is_float else "bool" if self.dtype.name == "bool" else "int64"
+        number = operator("cast")(operator("reshape")(self, ()), kind)
+        return Sym(number.builder, number.atom, weak=True)
+
     def __bool__(self) -> bool:
         """Refuse: the value is not known while compiling."""
         raise DavinciError(f"the truth of a tensor {self.type} is not known while compiling; use ops.select")
