@@ -124,6 +124,25 @@ def test_a_constant_tensor_takes_an_index_of_the_program():
     assert jit(lambda i: table[i])(Tensor(1)).item() == 2.0
 
 
+def test_an_array_around_takes_an_index_of_the_program():
+    """NumPy arrays are constants."""
+    table = np.array([1.0, 2.0, 3.0])
+    assert jit(lambda i: table[i])(Tensor(1)).item() == 2.0
+
+
+def test_an_item_is_a_number():
+    """It takes on the dtype of what it meets, and has a gradient."""
+
+    def f(x):
+        return x[0].item() * x * 0.5
+
+    x = Tensor(np.float16([3.0, 2.0]))
+    assert str(jit(f)(x).dtype) == "float16"
+    assert grad(lambda x: f(x).sum())(x).numpy().tolist() == [4.0, 1.5]
+    with pytest.raises(DavinciError, match="holds 2 elements"):
+        jit(lambda x: x.item())(x)
+
+
 def test_a_slice_may_start_anywhere():
     """Its length is known, its start is not."""
     x = Tensor(np.arange(10.0))
