@@ -11,6 +11,7 @@ import numpy as np
 from framework import dtypes
 from framework.ir.builder import Sym
 from framework.ir.types import TensorType
+from framework.ops import moving
 from framework.ops.batching import aligned, longer, next_axis, together
 from framework.ops.op import Arg, Array, Call, NoGradient, Op, sample
 from framework.ops.shapes import broadcast, normalize_axis, require, sum_to
@@ -83,6 +84,7 @@ transpose = Op(
     _transpose_vjp,
     samples=(sample((2, 3, 4), perm=(2, 0, 1)),),
     batch=together("transpose", _next_perm),
+    lowering=moving.transpose,
 )
 
 
@@ -107,6 +109,7 @@ broadcast_to: Op = Op(
     lambda call, dy: (sum_to(dy, call.inputs[0].shape),),
     samples=(sample((3, 1), shape=(2, 3, 4)), sample((), shape=(2,))),
     batch=_broadcast_batch,
+    lowering=moving.broadcast_to,
 )
 
 

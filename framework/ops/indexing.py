@@ -15,6 +15,7 @@ from davinci_sim.errors import DavinciError, ShapeMismatch
 from framework.dtypes import accumulator
 from framework.ir.builder import Sym
 from framework.ir.types import TensorType
+from framework.ops import moving
 from framework.ops.array import broadcast_to, reshape, transpose
 from framework.ops.batching import batched, item_type
 from framework.ops.creation import filled
@@ -300,6 +301,7 @@ index: Op = Op(
     samples=_samples(False),
     batch=_index_batch,
     checked=1,
+    lowering=moving.index,
 )
 index_update: Op = Op(
     "index_update",

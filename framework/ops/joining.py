@@ -11,6 +11,7 @@ import numpy as np
 from davinci_sim.errors import DavinciError
 from framework.ir.builder import Sym
 from framework.ir.types import TensorType
+from framework.ops import moving
 from framework.ops.array import broadcast_to, reshape
 from framework.ops.batching import next_axis, together
 from framework.ops.indexing import FULL, index
@@ -65,6 +66,7 @@ concat = Op(
     promotes=True,
     samples=(sample((2, 3), (4, 3)), sample((2, 3), (2, 1), (2, 2), axis=-1)),
     batch=together("concat", next_axis),
+    lowering=moving.concat,
 )
 
 
@@ -181,6 +183,11 @@ pad = Op(
     _pad,
     _pad_vjp,
     normalize=_pad_normalize,
-    samples=(sample((2, 3), widths=((1, 0), (0, 2))), sample((3,), widths=2, value=1.0)),
+    samples=(
+        sample((2, 3), widths=((1, 0), (0, 2))),
+        sample((2, 3, 2), widths=((0, 0), (1, 2), (0, 0))),
+        sample((3,), widths=2, value=1.0),
+    ),
     batch=together("pad", _next_widths),
+    lowering=moving.pad,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from framework.dtypes import accumulator
 from framework.ir.types import TensorType
-from framework.ops import lowering
+from framework.ops import lowering, moving
 from framework.ops.array import broadcast_to, reshape, transpose
 from framework.ops.batching import next_axes, next_axis, together
 from framework.ops.creation import filled
@@ -158,4 +158,5 @@ softmax = Op(
     normalize=normalize_axis,
     samples=(sample((3, 4)), sample((3, 4), axis=0)),
     batch=together("softmax", next_axis),
+    lowering=moving.softmax,
 )
