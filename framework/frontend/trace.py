@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +85,28 @@ def trace(
     there is no Func around; all else is a constant of the Func. Then follow what a nested function uses of
     the Func around, and the Parameters of Cells that are used, `weights` among them.
     """
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES))
+    with _deep():
+        return _traced(function, args, kwargs, outer, weights)
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Let Python call itself deeper than it does by default."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _traced(
+    function: Any,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    outer: Builder | None,
+    weights: Sequence[Parameter],
+) -> Traced:
     leaves, structure = flatten((tuple(args), dict(kwargs)), numbers=outer is None)
     taker = Taker(True, keeps_parameters=True)
     inner = taker.take((structure, function))
