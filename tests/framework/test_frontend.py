@@ -1,5 +1,7 @@
 """What the front end compiles, and how it refuses the rest. Messages are compared exactly."""
 
+# ruff: noqa: PTH123, PLW0602, PLW0603, PLW0604 - lines of what is refused are compared as they stand
+
 from __future__ import annotations
 
 import functools
@@ -29,7 +31,7 @@ def test_a_statement_that_is_not_compiled_is_refused_with_place_and_advice():
     """The message has file, line, source, caret, what and what instead."""
 
     def f(x):
-        with open("x"):  # noqa: PTH123 - what is refused
+        with open("x"):
             x = x + 1
         return x
 
@@ -46,7 +48,7 @@ def test_what_is_refused_is_refused_where_it_stands():
     """The caret stands below the statement, inside a function that another one calls."""
 
     def inner(x):
-        global SCALE  # noqa: PLW0602 - what is refused
+        global SCALE
         return x
 
     def f(x):
