@@ -294,6 +294,13 @@ def _plain(value: Any) -> Attr:
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, Sym):
+        raise DavinciError(
+            f"an attribute is {value.type}, which is known at run time only\n"
+            "  rule: shapes, axes and the like are known when compiling\n"
+            "  next: close over the number or bind it with functools.partial instead of passing it, or write "
+            "a loop over it with ops.unroll"
+        )
     raise DavinciError(
         f"an attribute must be a number, a string or a tuple of them, not {type(value).__name__}"
     )
