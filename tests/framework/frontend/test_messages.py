@@ -228,3 +228,17 @@ def test_an_index_outside_of_a_tuple_stops_the_program():
     np.testing.assert_array_equal(f(X, -1).numpy(), X.numpy() * 2)
     with pytest.raises(CheckFailed, match="IndexError: index 2 is outside of 2\n"):
         f(X, 2)
+
+
+def test_a_shape_must_be_known():
+    """An axis or a shape is no value of run time."""
+
+    def f(x, n):
+        return ops.reshape(x, (n, 1))
+
+    assert refused(f, X, 3) == (
+        "an attribute is int64[], which is known at run time only\n"
+        "  rule: shapes, axes and the like are known when compiling\n"
+        "  next: close over the number or bind it with functools.partial instead of passing it, or write a "
+        f"loop over it with ops.unroll\n{place(f, 1, 'return ops.reshape(x, (n, 1))')}\n           ^"
+    )
