@@ -59,6 +59,8 @@ class Expressions(Runner):
 
     def evaluate(self, node: ast.expr) -> Any:
         """Return the value of an expression; Parameters come as symbols."""
+        if isinstance(node, ast.Constant):
+            return node.value
         rule = _EXPRESSIONS.get(type(node))
         if rule is None:
             word = type(node).__name__
@@ -112,9 +114,6 @@ class Expressions(Runner):
             if default is not None
         }
         return Closure(Code(name, self.source, node, self.frame.code.around), self.frame, defaults, keywords)
-
-    def _constant(self, node: ast.Constant) -> Any:
-        return node.value
 
     def _name(self, node: ast.Name) -> Any:
         name = node.id
@@ -422,7 +421,6 @@ def _describe(value: Any) -> str:
 
 
 _EXPRESSIONS: dict[type[ast.expr], Callable[[Expressions, Any], Any]] = {
-    ast.Constant: Expressions._constant,
     ast.Name: Expressions._name,
     ast.Attribute: Expressions._attribute,
     ast.Call: Expressions._call,

@@ -13,7 +13,7 @@ import numpy as np
 
 from davinci_sim.errors import InternalError
 from framework import dtypes
-from framework.dtypes import DType, promote
+from framework.dtypes import DType
 from framework.frontend.describe import describe
 from framework.frontend.values import (
     ABSENT,
@@ -105,14 +105,16 @@ def _join_numbers(one: Template, other: Template) -> Template:
     if a_weak == b_weak or a.shape != b.shape:
         raise Mismatch(one, other)
     strong, weak = (b, a) if a_weak else (a, b)
-    return Run(TensorType((), met(strong.dtype, weak.dtype)), False)
+    if not takes(strong.dtype, weak.dtype):
+        raise Mismatch(one, other)
+    return Run(strong, False)
 
 
-def met(strong: DType, weak: DType) -> DType:
-    """Return the dtype of a tensor's number that meets a number of Python's."""
-    if weak.is_float and not strong.is_float:
-        return dtypes.float32
-    return promote(strong, weak) if strong == dtypes.bool_ else strong
+def takes(strong: DType, weak: DType) -> bool:
+    """Tell whether a number of Python's takes on the dtype of a tensor that it meets."""
+    if weak.is_float:
+        return strong.is_float
+    return weak == dtypes.bool_ or strong != dtypes.bool_
 
 
 def _number_of(template: Template) -> tuple[TensorType, bool] | None:

@@ -72,7 +72,7 @@ def while_statement(run: Runner, node: ast.While) -> None:
         frame.names[SKIPPED] = False
 
     outer = _enter(frame.names)
-    _loop(run, Turn(lambda: run.truth(node.test), turn, {}, node))
+    _loop(run, Turn(lambda: run.truth(node.test), turn, {}, node), first is True)
     if first is True and _is_endless(node):
         _always_left(frame.names)
     _leave(run, node, outer)
@@ -270,7 +270,11 @@ def _loop(run: Runner, turn: Turn, runs_at_least_once: bool = False) -> None:
 def _without_doubt(names_now: dict[str, Any], body: Side) -> None:
     """Drop the doubt about what every turn assigns, for a loop that has a turn."""
     for name, value in names_now.items():
-        if isinstance(value, Maybe) and body.ended is None and not isinstance(body.names[name], Maybe):
+        if (
+            isinstance(value, Maybe)
+            and body.ended is None
+            and not isinstance(body.names.get(name, value), Maybe)
+        ):
             names_now[name] = value.value
 
 

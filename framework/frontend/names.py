@@ -17,12 +17,11 @@ IN_PLACE = ("append", "extend", "insert", "update")
 def walk_here(node: ast.AST) -> Iterator[ast.AST]:
     """Go over a node and all below it but what nested functions hold, and the targets of comprehensions."""
     yield node
+    if isinstance(node, SCOPES):
+        return
     inside = ast.iter_child_nodes(node) if not isinstance(node, ast.comprehension) else (node.iter, *node.ifs)
     for child in inside:
-        if isinstance(child, SCOPES):
-            yield child
-        else:
-            yield from walk_here(child)
+        yield from walk_here(child)
 
 
 @lru_cache(maxsize=4096)

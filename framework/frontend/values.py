@@ -211,7 +211,7 @@ class Held:
 MAYBE, CONFLICT, CHOICE = Held(Maybe), Held(Conflict), Held(Choice)
 """What is fixed of the templates of these."""
 
-PLAIN = (bool, int, str, bytes, type(None), type(Ellipsis), DType, TensorType)
+PLAIN = (bool, int, str, range, bytes, type(None), type(Ellipsis), DType, TensorType)
 
 
 def known(value: Any) -> Known:
@@ -476,6 +476,8 @@ def leaves_of(template: Template) -> Iterator[Run]:
 
 def symbolic(builder: Builder, value: Any) -> Any:
     """Return a value with its Parameters and the symbols of outer functions as symbols of this function."""
+    if type(value) is Sym and value.builder is builder:
+        return value
     if isinstance(value, (Sym, Parameter)):
         return builder.value(value)
     if type(value) in (tuple, list) and any(_may_hold(each) for each in value):

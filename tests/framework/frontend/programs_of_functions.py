@@ -325,3 +325,15 @@ def tree_recursion(x, n):
         return tree(y + 1, depth - 1) * tree(y - 0.5, depth - 1)
 
     return tree(x, n)
+
+
+scale = 3.0
+
+
+@case(X, 2)
+def names_of_nested_functions_are_theirs(x, n):
+    def inner(y):
+        scale = y * n
+        return scale
+
+    return inner(x) * scale
