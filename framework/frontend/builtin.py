@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -133,6 +134,30 @@ def _any(builder: Builder, value: Any) -> Any:
     )
 
 
+def _reduce(builder: Builder, function: Any, value: Any, *start: Any) -> Any:
+    from framework.frontend.dispatch import apply
+
+    found, *others = [*start, *laid_out(builder, value, "reduce")]
+    for each in others:
+        found = apply(builder, function, [found, each], {})
+    return found
+
+
+def _whole(name: str, function: Callable[[Any], Any]) -> Rule:
+    def whole(builder: Builder, value: Any) -> Any:
+        found = operator(name)(value) if isinstance(value, (Sym, Tensor)) else function(value)
+        return _number(int)(builder, found)
+
+    return whole
+
+
+def item(value: Sym) -> Sym:
+    """Return the only element of a tensor as a number of Python's."""
+    kind = bool if value.dtype == NUMBERS[bool] else float if value.dtype.is_float else int
+    found: Sym = _number(kind)(value.builder, value)
+    return found
+
+
 def _map(builder: Builder, function: Any, *values: Any) -> Any:
     from framework.frontend.dispatch import apply
 
@@ -211,6 +236,10 @@ _RULES: dict[Any, Rule] = {
     print: _print,
     range: items.make_range,
     reversed: _reversed,
+    functools.reduce: _reduce,
+    math.ceil: _whole("ceil", math.ceil),
+    math.floor: _whole("floor", math.floor),
+    math.trunc: _number(int),
     round: _round,
     sum: _sum,
     tuple: _tuple,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import operator as python
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from davinci_sim.errors import DavinciError, nearest
-from framework.frontend import branches, checks, dispatch, items, names
+from framework.frontend import branches, builtin, checks, dispatch, items, names
 from framework.frontend.hints import EXPRESSION_HINTS
 from framework.frontend.runner import Runner
 from framework.frontend.scope import Ended, Unsettled
@@ -148,6 +149,8 @@ class Expressions(Runner):
                 owner,
                 lambda builder, each: symbolic(builder, self._attribute_of(each, node)),
             )
+        if isinstance(owner, Sym) and node.attr == "item":
+            return functools.partial(builtin.item, owner)
         if not hasattr(owner, node.attr):
             close = nearest(node.attr, [each for each in dir(owner) if not each.startswith("_")])
             guess = f"; did you mean {' or '.join(close)}?" if close else "; it must be set in __init__"

@@ -42,6 +42,9 @@ from framework.ir.control import is_control
 LIMIT = 12
 """How often a body is compiled before its types must have settled."""
 
+SHOWN = {BROKEN: "broken", RETURNED: "returned"}
+"""What the truths that leave a loop are called in its Func; its counter is called `turn`."""
+
 Templates = dict[str, Template]
 
 
@@ -369,7 +372,7 @@ def _part(run: Runner, templates: Templates) -> tuple[Builder, dict[str, Any]]:
     """Return a part of the loop, whose parameters are the state, and the state by name."""
     builder = Builder(run.frame.builder)
     params = [
-        builder.param(leaf.type, name if name.isidentifier() else None)
+        builder.param(leaf.type, name if name.isidentifier() else SHOWN.get(name, "turn"))
         for name, template in templates.items()
         for leaf in leaves_of(template)
     ]
