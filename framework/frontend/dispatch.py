@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import inspect
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -70,6 +71,9 @@ def user_function(
             function = function.func
         while hasattr(function, "emit_call") and hasattr(function, "function") and function.is_transparent:
             function = function.function
+    called = inspect.getattr_static(type(function), "__call__", None)
+    if isinstance(called, types.FunctionType) and is_user_code(called):
+        function = types.MethodType(called, function)
     if isinstance(function, types.MethodType) and is_user_code(function):
         function, args = function.__func__, [function.__self__, *args]
     if isinstance(function, Closure):

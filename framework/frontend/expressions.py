@@ -151,6 +151,9 @@ class Expressions(Runner):
             )
         if isinstance(owner, Sym) and node.attr == "item":
             return functools.partial(builtin.item, owner)
+        found = getattr(type(owner), node.attr, None)
+        if isinstance(found, property) and dispatch.is_user_code(found.fget):
+            return self.call(found.fget, [owner], {})
         if not hasattr(owner, node.attr):
             close = nearest(node.attr, [each for each in dir(owner) if not each.startswith("_")])
             guess = f"; did you mean {' or '.join(close)}?" if close else "; it must be set in __init__"

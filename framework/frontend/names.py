@@ -96,6 +96,8 @@ def free_names(node: Function) -> frozenset[str]:
     own |= {each.arg for each in (spec.vararg, spec.kwarg) if each is not None}
     body = node.body if isinstance(node, ast.FunctionDef) else []
     loaded = set().union(*(reads(each) for each in body)) if body else set(reads(node.body))  # type: ignore[arg-type]
+    if "super" in loaded:
+        loaded.add("__class__")
     return frozenset(loaded - own - assigned(body))
 
 

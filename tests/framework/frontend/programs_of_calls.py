@@ -1,6 +1,6 @@
 """Programs that call: gradients, Cells, builtins, functions kept in structures."""
 
-# ruff: noqa: F841 - programs are written in all ways of users
+# ruff: noqa: B007, F841 - programs are written in all ways of users
 
 from __future__ import annotations
 
@@ -244,3 +244,68 @@ def builtins_of_numbers(x, n):
     k = math.floor(s * 1.7) + math.ceil(s / 3) + math.trunc(-s) + int(s) + round(s * 1.2)
     total = functools.reduce(lambda a, b: a * b + n, [x, x + 1, 2.0])
     return total * k + sum(map(lambda v: v * 2, [n, 1.5]))
+
+
+class Base(nn.Cell):
+    """A Cell that others build on."""
+
+    slope = 0.5
+
+    def __init__(self):
+        super().__init__()
+        self.w = Parameter(np.float64(1.5))
+
+    @property
+    def twice(self):
+        """Return the Parameter, doubled."""
+        return self.w * 2 if self.slope > 0 else self.w
+
+    def construct(self, x):
+        """Return x scaled."""
+        return x * self.twice
+
+    @staticmethod
+    def moved(x, by=1.0):
+        """Return x moved."""
+        return x + by
+
+
+class Derived(Base):
+    """A Cell that uses what it is built on."""
+
+    def construct(self, x):
+        """Return x scaled by the other Cell, and moved."""
+        y = super().construct(x)
+        return self.moved(y) * self.slope
+
+
+DERIVED = Derived()
+
+
+class Power:
+    """An object that is called."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, x):
+        """Return the power of x."""
+        y = x
+        for _ in range(self.n - 1):
+            y = y * x
+        return y
+
+
+CUBE = Power(3)
+
+
+@case(X, 2)
+def inheritance_and_objects_that_are_called(x, n):
+    return DERIVED(x) + CUBE(x) * n + DERIVED.twice
+
+
+@case(X, 3)
+def generator_arguments_and_unpacking(x, n):
+    pairs = {name: (x * at, n + at) for at, name in enumerate("ab")}
+    (first, k), (second, m) = pairs.values()
+    return first * m + second * k, [*pairs], {**pairs, "c": x}["c"]

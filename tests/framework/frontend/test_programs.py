@@ -37,6 +37,8 @@ def equal(found, expected):
         equal(list(found.values()), list(expected.values()))
     elif dataclasses.is_dataclass(expected):
         equal(vars(found), vars(expected))
+    elif expected is None or isinstance(expected, str):
+        assert found == expected
     else:
         np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-12, atol=1e-12)
 
