@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from davinci_sim.errors import DavinciError
 from framework.frontend import branches, builtin, calls, functions, memo
 from framework.frontend.scope import Frame, Signature, cells_of
 from framework.frontend.source import CompileError, find_source
@@ -17,6 +18,25 @@ from framework.frontend.values import Choice, Closure, Code, Function, Scope, is
 from framework.ir.builder import Builder, innermost
 from framework.tensor import Tensor
 from framework.tree import flatten
+
+CHANGES = frozenset(
+    [
+        "append",
+        "extend",
+        "insert",
+        "update",
+        "pop",
+        "popitem",
+        "remove",
+        "clear",
+        "sort",
+        "reverse",
+        "setdefault",
+        "add",
+        "discard",
+    ]
+)
+"""Methods that change a list, a dict or a set."""
 
 INTERPRETED = ("framework.nn", "framework.models")
 """Modules of ours that are compiled like user code: they hold Parameters."""
@@ -114,7 +134,9 @@ def run_closure(builder: Builder, closure: Closure, args: Sequence[Any], kwargs:
 
     node = closure.code.node
     signature = Signature(closure.name, node, closure.defaults, closure.keyword_defaults)
-    frame = Frame(closure.code, builder, signature.bind(args, kwargs), closure.scope)
+    names = signature.bind(args, kwargs)
+    frame = Frame(closure.code, builder, names, closure.scope)
+    frame.given = tuple(names.values())
     run = Interpreter(frame)
     return run.evaluate(node.body) if isinstance(node, ast.Lambda) else run.run(node.body)
 
@@ -174,8 +196,16 @@ def _runs_natively(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -
     root = module.split(".", maxsplit=1)[0]
     if root in ("framework", "davinci_sim"):
         return True
+    if isinstance(owner, (list, dict, set)) and function.__name__ in CHANGES:
+        raise DavinciError(
+            f"{function.__name__} changes a {type(owner).__name__} in place; compiled code knows the "
+            "statements xs.append(x), xs.extend(ys), xs.insert(i, x), d.update(e), and x[i] = y\n"
+            "  next: make a new one, for example xs = xs[:-1]"
+        )
     if isinstance(owner, (str, tuple, list, dict, int, float)):
         return True
+    if module.startswith("numpy.random"):
+        return False
     return root in COMPILE_TIME and find_builder((args, kwargs)) is None
 
 

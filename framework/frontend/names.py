@@ -98,13 +98,16 @@ def free_names(node: Function) -> frozenset[str]:
     loaded = set().union(*(reads(each) for each in body)) if body else set(reads(node.body))  # type: ignore[arg-type]
     if "super" in loaded:
         loaded.add("__class__")
-    return frozenset(loaded - own - assigned(body))
+    return frozenset(loaded - own - own_names(node))
 
 
 @lru_cache(maxsize=4096)
 def own_names(node: Function) -> frozenset[str]:
-    """Return the names that the body of a function assigns: they are its own from its start."""
-    return frozenset(assigned(node.body)) if isinstance(node, ast.FunctionDef) else frozenset()
+    """Return the names that the body of a function binds: they are its own from its start."""
+    body = node.body if isinstance(node, ast.FunctionDef) else []
+    inside = [each for statement in body for each in walk_here(statement)]
+    bound = {each.id for each in inside if isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)}
+    return frozenset(bound | {each.name for each in inside if isinstance(each, ast.FunctionDef)})
 
 
 def assignment_of(node: Function, name: str) -> ast.AST | None:

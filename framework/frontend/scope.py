@@ -32,6 +32,8 @@ class Frame(Scope):
     ) -> None:
         """Start with the arguments."""
         super().__init__(names, outer)
+        self.given: Sequence[Any] = ()
+        """What the caller has given: its lists and dicts are not changed here."""
         self.code = code
         self.source = code.source
         self.builder = builder

@@ -68,23 +68,24 @@ def updated(run: Runner, target: ast.expr, owner: Any, index: Any, value: Any) -
 
 
 def _alone(run: Runner, target: ast.expr, owner: Any) -> None:
-    """Refuse to change a list, dict or object that another name means, too: that one would keep its value."""
-    if isinstance(owner, (Sym, Tensor)):
-        return
+    """Refuse to change what another name means, too, or belongs to a caller: it would keep its value there.
+
+    Tensors may have other names in the function: an update of a tensor is functional, it makes a new one.
+    """
     own = base_name(target)
     if not own:
         return
     changed = run.frame.names.get(own[0])
-    others = [
-        name
-        for name, each in run.frame.names.items()
-        if each is changed and name.isidentifier() and name != own[0]
-    ]
-    if others or changed is None:
-        why = f"{others[0]!r} means it, too" if others else "it belongs to what is around"
-        raise run.source.unsupported(
-            target, f"changing a {type(owner).__name__} in place: {why}", "copy it first"
-        )
+    why = "" if changed is not None else "it belongs to what is around"
+    if not isinstance(owner, (Sym, Tensor)) and changed is not None:
+        named = {name: each for name, each in run.frame.names.items() if name.isidentifier()}
+        others = [name for name, each in named.items() if each is changed and name != own[0]]
+        why = f"{others[0]!r} means it, too" if others else ""
+        if any(each is changed for each in run.frame.given):
+            why = "it belongs to the caller"
+    if why:
+        what = "a tensor" if isinstance(owner, (Sym, Tensor)) else f"a {type(owner).__name__}"
+        raise run.source.unsupported(target, f"changing {what} in place: {why}", "copy it first")
 
 
 def augmented(run: Runner, node: ast.AugAssign) -> None:

@@ -242,3 +242,51 @@ def test_a_shape_must_be_known():
         "  next: close over the number or bind it with functools.partial instead of passing it, or write a "
         f"loop over it with ops.unroll\n{place(f, 1, 'return ops.reshape(x, (n, 1))')}\n           ^"
     )
+
+
+def test_what_a_caller_has_is_not_changed():
+    """A list of the caller's, and a tensor of the function around, would keep their values."""
+
+    def f(x):
+        def add(xs):
+            xs.append(x)
+            return xs
+
+        return add([x])
+
+    def g(x):
+        y = x + 0
+
+        def change():
+            y[0] = 1.0
+
+        change()
+        return y
+
+    assert refused(f).startswith(
+        "changing a list in place: it belongs to the caller is not supported in compiled code\n"
+        f"{place(f, 2, 'xs.append(x)')}\n    ^\n  instead: copy it first"
+    )
+    assert refused(g).startswith(
+        "changing a tensor in place: it belongs to what is around is not supported in compiled code\n"
+        f"{place(g, 4, 'y[0] = 1.0')}\n    ^\n  instead: copy it first"
+    )
+
+
+def test_methods_that_change_a_list_are_refused_but_as_statements():
+    """They would change what both branches of a condition see."""
+
+    def f(x):
+        xs = [x, x]
+        return xs.pop()
+
+    assert refused(f) == (
+        "pop changes a list in place; compiled code knows the statements xs.append(x), xs.extend(ys), "
+        "xs.insert(i, x), d.update(e), and x[i] = y\n"
+        f"  next: make a new one, for example xs = xs[:-1]\n{place(f, 2, 'return xs.pop()')}\n           ^"
+    )
+
+
+def test_random_numbers_are_not_drawn_while_compiling():
+    """They would be the same with every call."""
+    assert refused(lambda x: x * np.random.rand()).startswith("a call of rand cannot be compiled; ")
