@@ -11,7 +11,7 @@ from framework import Tensor, grad, jit, ops
 from tests.framework.frontend.generated import made, sources
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 ARGUMENTS = (st.sampled_from([0.3, -0.45, 1.2]), st.sampled_from([0.7, -0.15]), st.integers(0, 4))
 
 
