@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from framework.host.depth import deep
 from framework.ir.nodes import Func
 from framework.ir.verify import Verifier
 from framework.passes.add_parts import add_parts
@@ -54,15 +55,16 @@ def run(
     ones those that change something.
     """
     verifier = Verifier()
-    func = verifier.verify(func)
-    for count in range(MOST_ROUNDS):
-        before = func
-        for each in pipeline:
-            func = _step(func, each, verifier, watch, always=count == 0)
-        if func is before:
-            func = _step(func, write_zeros, verifier, watch, always=False)
-        if func is before:
-            break
+    with deep():  # passes call themselves for what is nested in a Func
+        func = verifier.verify(func)
+        for count in range(MOST_ROUNDS):
+            before = func
+            for each in pipeline:
+                func = _step(func, each, verifier, watch, always=count == 0)
+            if func is before:
+                func = _step(func, write_zeros, verifier, watch, always=False)
+            if func is before:
+                break
     return func
 
 

@@ -119,3 +119,17 @@ def test_stages_show_every_pass():
     compiled = jit(lambda x: x * 1 + 0).compiled(Tensor([1.0]))
     names = [name for name, _ in compiled.stages]
     assert names == ["traced", *(each.__name__ for each in passes.OPTIMIZE)]
+
+
+def test_branches_may_be_nested_deeply():
+    """A chain of 300 branches, each in the other one's second part, is no matter of Python's own limit."""
+    builder = Builder()
+    x = builder.param(TensorType((), float32), "x")
+    orelse = builder.finish("last", [ops.exp(x)])
+    for level in range(300):
+        builder, then = Builder(), Builder()
+        x, y = builder.param(TensorType((), float32), "x"), then.param(TensorType((), float32), "x")
+        attrs = {"then": then.finish("then", [y * float(level)]), "orelse": orelse}
+        orelse = builder.finish("orelse", builder.bind("if", [x > float(level), x], attrs))
+    found = passes.run(orelse)
+    assert len(distinct(found)) == 601
