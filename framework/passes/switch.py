@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from framework.ir.control import IF, NOTHING, SCAN, WHILE
+from framework.ir.control import CHECK, IF, NOTHING, SCAN, WHILE
 from framework.ir.nodes import CALL, Atom, Binding, Const, Func, Rec, Var
 from framework.ir.registry import operator
 from framework.passes.constant_folding import FALSE, TRUE, specialized
 from framework.passes.substitute import Substitution
-from framework.passes.walk import everywhere, rebuilt
+from framework.passes.walk import Facts, everywhere, rebuilt
 
 
 def switch(func: Func) -> Func:
@@ -24,7 +24,8 @@ def switch(func: Func) -> Func:
     before  %0 = if(%c, then={ return 0 }, orelse={ return 1 }); %1 = equal(%0, 1)
     after   %1 = logical_not(%c)
 
-    An `if` of two equal branches is a call, too. What a loop without a turn saves is `nothing`: empty stacks.
+    A check of what is true is gone. An `if` of two equal branches is a call, too. What a loop without a turn
+    saves is `nothing`: empty stacks.
     """
     return everywhere(func, _switch)
 
@@ -114,8 +115,9 @@ def _never_entered(binding: Binding, values: Substitution, _: set[str]) -> list[
     known = tuple((at, atom) for at, atom in enumerate(binding.inputs) if isinstance(atom, Const))
     if isinstance(cond, Rec) or not isinstance(cond, Func) or not known:
         return [binding]
-    holds = specialized(cond, known).results[0]
-    if not isinstance(holds, Const) or bool(holds.value):
+    first = specialized(cond, known)
+    holds = first.results[0]
+    if not isinstance(holds, Const) or bool(holds.value) or Facts().checks(first):
         return [binding]
     return _skipped(binding, binding.inputs, values)
 
@@ -127,6 +129,12 @@ def _without_elements(binding: Binding, values: Substitution, empty: set[str]) -
     if not all(isinstance(atom, Var) and atom.name in empty for atom in stacks):
         return [binding]
     return _skipped(binding, binding.inputs[len(stacks) :], values)
+
+
+def _checked(binding: Binding, *_: Any) -> list[Binding]:
+    """Drop a check whose condition is known to hold."""
+    condition = binding.inputs[0]
+    return [] if isinstance(condition, Const) and bool(condition.value) else [binding]
 
 
 def _skipped(binding: Binding, state: tuple[Atom, ...], values: Substitution) -> list[Binding]:
@@ -143,4 +151,4 @@ def nothing(var: Var) -> Binding:
     return Binding((var,), NOTHING, (), {"type": str(var.type)})
 
 
-_RULES = {IF: _decided, WHILE: _never_entered, SCAN: _without_elements}
+_RULES = {IF: _decided, WHILE: _never_entered, SCAN: _without_elements, CHECK: _checked}

@@ -25,7 +25,7 @@ def tuple_elimination(func: Func) -> Func:
     after   %0 = env(%x, %y); %3 = add(%x, %y)
 
     before  while whose body returns its parameter %k as the next %k
-    after   %k is an operand that does not change: an invariant
+    after   %k is an operand that does not change: an invariant; so is what becomes what it has been at first
 
     An env that comes out of a call or a branch comes out as its parts. Dead code sweeps up after this pass.
     """
@@ -205,8 +205,17 @@ def _loop(here: _Eliminator, binding: Binding) -> list[Binding]:
     kept = len(binding.outputs) - attrs["saves"]
     if isinstance(body, Rec) or isinstance(attrs.get("cond"), Rec):
         return [binding]
-    params = body.params[first : first + kept]
-    fixed = [at for at in range(kept) if body.results[at] == params[at]]
+    outer = _fixed_outside(binding, body)
+    fixed = [
+        at
+        for at in range(kept)
+        if body.results[at] == body.params[first + at]
+        or outer(body.results[at]) == binding.inputs[first + at]
+    ]
+    saved: dict[Atom, Var] = {}
+    for var, result in zip(binding.outputs[kept:], body.results[kept:], strict=True):
+        if saved.setdefault(result, var) is not var:
+            here.values.replace(var, saved[result])
     if not fixed:
         return [binding]
     for at in fixed:
@@ -220,6 +229,14 @@ def _loop(here: _Eliminator, binding: Binding) -> list[Binding]:
     outputs = tuple(var for at, var in enumerate(binding.outputs) if at not in fixed)
     inputs = tuple(binding.inputs[at] for at in order)
     return [Binding(outputs, binding.op, inputs, changed, binding.source)]
+
+
+def _fixed_outside(loop: Binding, body: Func) -> Callable[[Atom], Atom | None]:
+    """Return the function that says which value around a loop a value in its body is in every turn."""
+    invariants: Any = loop.attrs["invariants"]
+    first = len(loop.inputs) - invariants
+    names = dict(zip((param.name for param in body.params[first:]), loop.inputs[first:], strict=True))
+    return lambda atom: _outside(atom, names)
 
 
 def _reordered(func: Func, params: list[int], results: list[int]) -> Func:
