@@ -21,7 +21,15 @@ _HEAD = '''"""A loop of scalars, written by framework.host.native."""
 import numpy as np
 from numba import njit
 
-from framework.host.native.parts import binary, extended, grown, grown_ranges, summed, unary
+from framework.host.native.parts import (
+    binary,
+    extended,
+    grown,
+    grown_ranges,
+    is_interrupted,
+    summed,
+    unary,
+)
 
 
 @njit("{signature}", error_model="numpy", cache=True)

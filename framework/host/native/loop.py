@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import _thread
+import ctypes
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from framework.host.native.source import NativeSource
+from framework.host.native.source import INTERRUPTED, NativeSource
 from framework.host.native.ufuncs import loop_of
 from framework.host.operators import FLOAT_UFUNCS, UFUNCS
 
 PATIENCE = 1_000_000
 """Operators that a loop may apply in Python, over all runs, before it is compiled, which takes seconds."""
 WITHOUT_END = -1
+_SIGNALS = int(ctypes.cast(ctypes.pythonapi.PyOS_InterruptOccurred, ctypes.c_void_p).value or 0)
+"""The address of Python's function that tells whether the user has asked to stop."""
 
 
 class HotLoop:
@@ -38,14 +42,14 @@ class HotLoop:
             self.turns_left = 0 if found is None else found[0]
             if found is not None:
                 return self._given(found[1:])
-        results = self._run(inputs)
+        results = self._run(inputs) if self._is_compiled() else None
         if results is None:
             results = self.python(WITHOUT_END, *inputs)[1:]
         return self._given(results)
 
     @cached_property
     def machine_code(self) -> Callable[..., Any]:
-        """Return the compiled function."""
+        """Return the compiled function, or raise Numba's error."""
         from framework.host.native.files import compiled
 
         return compiled(self.source)
@@ -56,12 +60,27 @@ class HotLoop:
         found = [loop_of({**UFUNCS, **FLOAT_UFUNCS}[op], dtype) for op, dtype in self.source.ufuncs]
         return np.array(found, np.int64).reshape(-1, 2)
 
+    def _is_compiled(self) -> bool:
+        """Compile the loop; one that Numba refuses stays in Python for good."""
+        if self.turns_left == WITHOUT_END:
+            return False
+        from numba.core.errors import NumbaError
+
+        try:
+            return self.machine_code is not None
+        except NumbaError:
+            self.turns_left = WITHOUT_END
+            return False
+
     def _run(self, inputs: Sequence[Any]) -> list[Any] | None:
         """Return the results of the machine code, None when a check fails."""
         parts = [
             part for kind, each in zip(self.source.inputs, inputs, strict=True) for part in kind.packed(each)
         ]
-        failed, *found = self.machine_code(self.loops, *parts, *self.source.constants)
+        failed, *found = self.machine_code(_SIGNALS, self.loops, *parts, *self.source.constants)
+        while failed == INTERRUPTED:
+            _thread.interrupt_main()  # Python's handler raises KeyboardInterrupt, unless it is the user's own
+            failed, *found = self.machine_code(_SIGNALS, self.loops, *parts, *self.source.constants)
         if failed:
             return None
         results, at = [], 0

@@ -83,3 +83,14 @@ def unary(_: Any, address: Any, data: Any, x: Any) -> Any:
 def binary(_: Any, address: Any, data: Any, x: Any, y: Any) -> Any:
     """Return a ufunc of two values of one type."""
     return x(types.int64, types.int64, x, x), _called
+
+
+@intrinsic
+def is_interrupted(_: Any, address: Any) -> Any:
+    """Call `int PyOS_InterruptOccurred(void)` by its address: whether the user has asked to stop."""
+
+    def called(__: Any, builder: Any, ___: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(32), [])
+        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [])
+
+    return types.int32(types.int64), called

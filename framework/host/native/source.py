@@ -18,13 +18,19 @@ from framework.ir.types import parse_type
 
 Array = np.ndarray[Any, Any]
 
+CHECK_FAILED, INTERRUPTED = 1, 2
+TURNS_PER_LOOK = 1 << 22
 MOST_BINDINGS = 3000
 """A loop with more is left to Python: Numba would compile for minutes."""
 
 
 @dataclass(frozen=True)
 class NativeSource:
-    """A function for Numba: its text, signature, and the ufuncs whose loops it is given first."""
+    """A function for Numba: its text and signature, and what it is given and gives.
+
+    First it is given the address of what tells interrupts, and those of the loops of `ufuncs`; first it gives
+    whether it has failed (1: a check does not hold, 2: the user has interrupted it).
+    """
 
     text: str
     signature: str
@@ -44,14 +50,16 @@ def native_source(binding: Binding) -> NativeSource:
     writer = NativeWriter(Code(binding.op))
     args = [writer.fresh(kind) for kind in inputs]
     writer.code.depth = 1
-    writer.code.write("failed = False")
+    writer.code.write("failed = ticks = 0")
     results = writer.rules[binding.op](writer, binding, args)
-    given = ", ".join(["loops", *(name for arg in args for name in names(arg)), *writer.constants.values()])
+    given = ", ".join(
+        ["signals", "loops", *(name for arg in args for name in names(arg)), *writer.constants.values()]
+    )
     found = ", ".join(["failed", *(name for result in results for name in names(result))])
     lines = [f"def loop({given}):", *writer.code.lines, f"    return {found}"]
     constants = tuple(writer.constants)
     kinds = [*inputs, *(Kind.of(each.type) for each in constants)]
-    types = ", ".join(["int64[:, ::1]", *(name for kind in kinds for name in kind.signature)])
+    types = ", ".join(["int64", "int64[:, ::1]", *(name for kind in kinds for name in kind.signature)])
     arrays = tuple(np.array(each.value) for each in constants)
     return NativeSource(
         "\n".join(lines), f"({types},)", tuple(writer.ufuncs), inputs, outputs, arrays, writer.bindings
@@ -59,7 +67,7 @@ def native_source(binding: Binding) -> NativeSource:
 
 
 class NativeWriter:
-    """Writes the body; `failed` is set when a check does not hold, and all loops are left."""
+    """Writes the body; when `failed` is set, all loops are left."""
 
     def __init__(self, code: Code) -> None:
         """Write to this code."""
@@ -123,11 +131,18 @@ class NativeWriter:
 
     def fail(self) -> None:
         """Write that the loop fails: it runs again in Python, which tells how."""
-        self.code.write("failed = True")
+        self.code.write(f"failed = {CHECK_FAILED}")
         self.code.write("break")
 
+    def count_turn(self) -> None:
+        """Write that every so many turns the loop looks whether it is interrupted."""
+        self.code.write("ticks += 1")
+        with self.code.block(f"if ticks & {TURNS_PER_LOOK - 1} == 0 and is_interrupted(signals):"):
+            self.code.write(f"failed = {INTERRUPTED}")
+            self.code.write("break")
+
     def leave(self) -> None:
-        """Write the way out of the loop around when a check inside of one has failed."""
+        """Write the way out of the loop around when one in it has failed."""
         if self.code.depth > 1:
             self.code.write("if failed: break")
 
@@ -238,6 +253,7 @@ def _while(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[
     with writer.code.block("while True:"):
         condition = writer.region(part(binding, "cond"), [*state, *invariants])[0]
         writer.code.write(f"if not {condition}: break")
+        writer.count_turn()
         results = writer.region(part(binding, "body"), [*state, *invariants])
         _turn(writer, results, state, saved, turn)
         writer.code.write(f"{turn} += 1")
@@ -255,6 +271,7 @@ def _scan(writer: NativeWriter, binding: Binding, inputs: list[Value]) -> list[V
     turn = writer.code.fresh()
     over = f"range({turns} - 1, -1, -1)" if binding.attrs["reverse"] else f"range({turns})"
     with writer.code.block(f"for {turn} in {over}:"):
+        writer.count_turn()
         kinds = [Kind.of(atom.type).element for atom in binding.inputs[:count]]
         elements = [
             _element(writer, kind, stack, turn, count > 1) for kind, stack in zip(kinds, stacks, strict=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from numba.core.errors import NumbaError
 
-from framework import ops
+from framework import Tensor, ops, value_and_grad
 from framework.dtypes import dtype
-from framework.host import compile_host
+from framework.host import HostFunction, compile_host
 from framework.host.native import files, loop, parts
 from framework.host.native.source import NativeSource
 from framework.host.operators import FLOAT_UFUNCS, UFUNCS
@@ -29,10 +32,11 @@ def interpreted(source: NativeSource) -> Callable[..., Any]:
     names: dict[str, Any] = {"np": np}
     for name in ("extended", "grown", "grown_ranges", "summed"):
         names[name] = getattr(parts, name).py_func
+    names["is_interrupted"] = lambda signals: False
     names["unary"] = names["binary"] = lambda ufunc, _, *values: ufunc(*values)
     exec(source.text, names)
     called = {(at, side): _UFUNCS[op] for at, (op, _) in enumerate(source.ufuncs) for side in (0, 1)}
-    return lambda _, *values: names["loop"](called, *values)
+    return lambda signals, loops, *values: names["loop"](signals, called, *values)
 
 
 @pytest.fixture
@@ -131,3 +135,67 @@ def test_operators_in_machine_code_have_the_bits_of_numpy(monkeypatch, name):
         if wanted.dtype.kind == "f":
             is_number = ~np.isnan(wanted)
             np.testing.assert_array_equal(np.signbit(result)[is_number], np.signbit(wanted)[is_number])
+
+
+def counting() -> HostFunction:
+    """Return a loop that counts to n."""
+    builder = Builder()
+    n, x = builder.param(INT, "n"), builder.param(TensorType((), dtype("float64")), "x")
+    return compile_host(builder.finish("counting", turns(n, [x], lambda inside, turn, state: [state[0] + 1])))
+
+
+def test_a_loop_that_numba_refuses_stays_in_python(monkeypatch):
+    """The result is the same, and it is not tried again."""
+    tried = []
+
+    def refused(source: NativeSource) -> Any:
+        tried.append(source)
+        raise NumbaError("no")
+
+    monkeypatch.setattr(loop, "PATIENCE", 10)
+    monkeypatch.setattr(files, "compiled", refused)
+    run = counting()
+    for _ in range(3):
+        assert run([np.int64(50), np.float64(0.5)]) == (50.5,)
+    assert len(tried) == 1
+
+
+def test_an_endless_loop_in_machine_code_can_be_interrupted(monkeypatch):
+    """Ctrl-C stops it, as it stops one in Python."""
+    monkeypatch.setattr(loop, "PATIENCE", 0)
+    run = counting()
+    run([np.int64(1), np.float64(0)])
+    killer = ["sh", "-c", f"sleep 0.3; kill -INT {os.getpid()}"]
+    with subprocess.Popen(killer), pytest.raises(KeyboardInterrupt):
+        run([np.int64(2**40), np.float64(0)])
+
+
+@pytest.mark.slow
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(func=funcs(2, KINDS, scalars=True))
+def test_numba_compiles_whatever_loops_there_are(monkeypatch, func):
+    """Random loops, compiled for good."""
+    monkeypatch.setattr(loop, "PATIENCE", 0)
+    run = compile_host(func)
+    for found, expected in zip(run(arguments()), evaluate(func, arguments()), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert all(each.turns_left == 0 for each in run.names.values() if isinstance(each, loop.HotLoop))
+
+
+@pytest.mark.slow
+def test_a_million_turns_and_their_gradient():
+    """Of a loop that keeps a number near one: the derivative is the product of those of the turns."""
+    compiled = value_and_grad(pulled)
+    value, slope = compiled(Tensor(np.asarray(0.5)), 1_000_000)
+    x, dx = 0.5, 1.0
+    for _ in range(1_000_000):
+        x, dx = x + (1.0 - x * x) * 1e-6, dx * (1.0 - 2.0 * x * 1e-6)
+    np.testing.assert_allclose([float(value), float(slope)], [x, dx], rtol=1e-12)
+
+
+def pulled(x, turns):
+    done = 0
+    while done < turns:
+        x = x + (1.0 - x * x) * 1e-6
+        done += 1
+    return x
