@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from davinci_sim.errors import DavinciError
 from framework.data import Dataset
-from framework.ir.evaluate import evaluate
+from framework.host import compile_host
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
 from framework.nn.cell import Cell
@@ -92,7 +91,7 @@ class Model:
         """Return the Func of the network for a type of input, and what runs it: NumPy, or the device."""
         if x not in self._inference:
             func = inference_step(self.net, x)
-            run = partial(evaluate, func) if self.device is None else self._compiled(func)
+            run = compile_host(func) if self.device is None else self._compiled(func)
             self._inference[x] = (func, run)
         return self._inference[x]
 
