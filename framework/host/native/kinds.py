@@ -10,8 +10,9 @@ scalars; in each further one lies, for every stack that it holds, the range [sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, overload
 
 import numpy as np
@@ -46,6 +47,11 @@ class Kind:
         return Kind(type_.dtype.name, depth, type_.ndim)
 
     @property
+    def is_scalar(self) -> bool:
+        """Tell whether a value is one number."""
+        return self.depth == 0 and self.ndim == 0
+
+    @property
     def element(self) -> Kind:
         """Return the kind of what a stack holds."""
         return Kind(self.dtype, self.depth - 1)
@@ -68,11 +74,9 @@ class Kind:
         return (f"{scalar}[::1]", *("int64[:, ::1]",) * (self.depth - 1), "int64", "int64")
 
     def packed(self, value: Any) -> tuple[Any, ...]:
-        """Return the parts of a value: a scalar, or arrays and a range."""
+        """Return the parts of a value that is no scalar: a tensor, or arrays and a range."""
         if self.ndim:
             return (np.require(value, requirements=["C", "W"]),)
-        if self.depth == 0:
-            return (value,)
         if isinstance(value, Ragged):
             return (*value.arrays, value.start, value.stop)
         if self.depth == 1:
@@ -80,14 +84,15 @@ class Kind:
             return (array, 0, len(array))
         return self._from_sequences(value)
 
-    def unpacked(self, parts: Sequence[Any]) -> Any:
-        """Return the value of which these are the parts."""
+    def taker(self, at: int) -> Callable[[Sequence[Any]], Any]:
+        """Return what makes a value of its parts, which start at a place."""
         if self.ndim:
-            return parts[0]
+            return itemgetter(at)
         if self.depth == 0:
-            return np.dtype(self.dtype).type(parts[0])
-        *arrays, start, stop = parts
-        return arrays[0][start:stop] if self.depth == 1 else Ragged(tuple(arrays), start, stop)
+            scalar = np.dtype(self.dtype).type
+            return lambda parts: scalar(parts[at])
+        stop = at + len(self.signature)
+        return lambda parts: _stack(*parts[at:stop])
 
     def _from_sequences(self, value: Sequence[Any]) -> tuple[Any, ...]:
         arrays: list[Array] = []
@@ -128,3 +133,9 @@ class Ragged(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         """Go over the stacks."""
         return (self[at] for at in range(len(self)))
+
+
+def _stack(*parts: Any) -> Array | Ragged:
+    """Return a stack of arrays and a range."""
+    *arrays, start, stop = parts
+    return arrays[0][start:stop] if len(arrays) == 1 else Ragged(tuple(arrays), start, stop)

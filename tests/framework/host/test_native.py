@@ -199,3 +199,27 @@ def pulled(x, turns):
         x = x + (1.0 - x * x) * 1e-6
         done += 1
     return x
+
+
+def test_many_short_runs_do_not_make_a_loop_hot(monkeypatch):
+    """To call machine code would take longer than they do; a long run among them is compiled."""
+    monkeypatch.setattr(loop, "PATIENCE", 1000)
+    monkeypatch.setattr(files, "compiled", interpreted)
+    run = counting()
+    (hot,) = (each for each in run.names.values() if isinstance(each, loop.HotLoop))
+    for _ in range(500):
+        assert run([np.int64(5), np.float64(0)]) == (5,)
+    assert hot.turns_left > 0
+    assert run([np.int64(1000), np.float64(0)]) == (1000,)
+    assert hot.turns_left == 0
+
+
+def test_many_runs_of_a_hundred_turns_make_a_loop_hot(monkeypatch):
+    """None of them is long, but they are worth machine code."""
+    monkeypatch.setattr(loop, "PATIENCE", 10_000)
+    monkeypatch.setattr(files, "compiled", interpreted)
+    run = counting()
+    (hot,) = (each for each in run.names.values() if isinstance(each, loop.HotLoop))
+    for _ in range(100):
+        assert run([np.int64(100), np.float64(0)]) == (100,)
+    assert hot.turns_left == 0
