@@ -131,7 +131,31 @@ def _op(author: Author, _: int) -> None:
         lambda: author.pick(SCALAR).astype(type_.dtype) * a,
         lambda: ops.reduce_sum(a).astype(float64) if type_ == TENSOR else ops.relu(a),
     ]
+    if TENSOR in author.plain:
+        makers += [lambda: _element(author), lambda: _changed(author)]
     author.add(author.choice(makers)())
+
+
+def _place(author: Author) -> Sym:
+    """Return a number that is 0 or 1."""
+    return ops.mod(author.pick(COUNT), 2)
+
+
+def _element(author: Author) -> Sym:
+    """Return an element of a tensor as a scalar."""
+    spec = (("at", 0), ("at", 1))
+    return ops.index(author.pick(TENSOR), _place(author), _place(author), spec=spec).astype(float64)
+
+
+def _changed(author: Author) -> Sym:
+    """Return a tensor with a part changed, or with one added that is a tensor of zeros elsewhere."""
+    x, value = author.pick(TENSOR), author.pick(SCALAR).astype(float32)
+    spec = author.choice([(("at", 0), ("at", 1)), (("at", 0), author.number(0, 2))])
+    places = [_place(author) for item in spec if isinstance(item, tuple)]
+    if author.draw(st.booleans()):
+        return author.choice((ops.index_add, ops.index_update))(x, value, *places, spec=spec)
+    zeros = author.builder.constant(np.zeros((2, 3), np.float32))
+    return x + ops.index_add(zeros, value, *places, spec=spec)
 
 
 def _branch(author: Author, depth: int) -> None:

@@ -20,3 +20,16 @@ def test_the_host_gives_what_the_ir_means(func):
         for found, expected in zip(run(arguments(seed)), evaluate(func, arguments(seed)), strict=True):
             assert found.dtype == expected.dtype
             np.testing.assert_array_equal(found, expected)
+
+
+@settings(max_examples=60)
+@given(funcs(2, ("op", "if", "while")))
+def test_tensors_that_are_written_in_place_are_never_seen_twice(func):
+    """Elements are read and changed in loops and branches; arguments stay what they were."""
+    given_, before = arguments(), arguments()
+    run = compile_host(func)
+    for _ in range(2):
+        for found, expected in zip(run(given_), evaluate(func, before), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    for now, then in zip(given_, before, strict=True):
+        np.testing.assert_array_equal(now, then)
