@@ -9,24 +9,13 @@ from framework.host import runtime
 from framework.host.native.kinds import NotNative
 from framework.host.native.loop import HotLoop
 from framework.host.native.source import native_source
-from framework.host.operators import evaluator_name, expression, is_identity
+from framework.host.operators import expression, is_identity
 from framework.host.places import ADD, UPDATE, arranged, is_zero
+from framework.host.rules import RULES
 from framework.host.structure import Around, Recursion, Target, is_light, last_uses, resolve
 from framework.host.writer import Code, Module, spelled
-from framework.ir.control import (
-    ACCUMULATE,
-    APPLY,
-    CHECK,
-    CLOSURE,
-    ENV,
-    IF,
-    NOTHING,
-    SCAN,
-    UNENV,
-    WHILE,
-)  # fmt: skip
-from framework.ir.nodes import CALL, Atom, Attr, Binding, Const, Func, Rec
-from framework.ir.types import StackType, TensorType, Type, parse_type
+from framework.ir.nodes import Atom, Attr, Binding, Const, Func, Rec
+from framework.ir.types import StackType, TensorType, Type
 
 DEEPEST_BLOCK = 12
 """Blocks within blocks before a part becomes a `def`: Python takes 20 loops within loops."""
@@ -112,8 +101,11 @@ class Writer:
         self.module = program.module
         self.code = code
         self.dying: set[str] = set()
+        """Values that are dropped after the binding at hand, unless its rule drops them."""
         self.consumed: set[str] = set()
+        """Values that nothing reads after the binding at hand."""
         self.zeros: set[str] = set()
+        """Tensors that are known to be zero."""
 
     def returned(self, func: Func, params: Sequence[str], around: Around, owned: Sequence[str]) -> None:
         """Write a whole body; `owned` are the parameters that it may drop."""
@@ -168,7 +160,7 @@ class Writer:
 
     def binding(self, binding: Binding, inputs: list[str], around: Around) -> list[str]:
         """Write a binding; return the names of its outputs."""
-        rule = _RULES.get(binding.op)
+        rule = RULES.get(binding.op)
         if rule is not None:
             return rule(self, binding, inputs, around)
         if is_identity(binding) and is_light(binding.outputs[0].type):
@@ -227,203 +219,3 @@ class Writer:
         if isinstance(type_, TensorType):
             return self.module.constant(runtime.zeros(type_))
         return "[]" if isinstance(type_, StackType) else "None"
-
-
-def _call(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
-    label = self.program.label(*resolve(binding.attrs["func"], around))
-    return self.define(binding, f"{label}({', '.join(inputs)})")
-
-
-def _if(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
-    outputs, consumed = [self.code.fresh() for _ in binding.outputs], self.consumed
-    for head, key in ((f"if {inputs[0]}:", "then"), ("else:", "orelse")):
-        with self.code.block(head):
-            self.hand_over(outputs, self.part(binding.attrs[key], inputs[1:], around, consumed))
-    return outputs
-
-
-def _while(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
-    found = self.hot(binding, inputs, around)
-    if found is not None:
-        return found
-    state, invariants = _loop_start(self, binding, inputs)
-    stacks = _empty_stacks(self, binding)
-    with self.code.block("while True:"):
-        (condition,), _ = self.part(binding.attrs["cond"], [*state, *invariants], around)
-        self.code.write(f"if not {condition}: break")
-        self.count_turn()
-        part = self.part(binding.attrs["body"], [*state, *invariants], around, set(state))
-        _turn(self, part, state, stacks)
-    self.leave()
-    return [*state, *stacks]
-
-
-def _scan(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
-    found = self.hot(binding, inputs, around)
-    if found is not None:
-        return found
-    count = _number(binding, "stacks")
-    given, rest = inputs[:count], inputs[count:]
-    elements = [self.code.fresh("e") for _ in given]
-    sources = _aligned(self, binding, given)
-    state, invariants = _loop_start(self, binding, rest)
-    stacks = _empty_stacks(self, binding)
-    if binding.attrs["reverse"]:
-        sources = [f"reversed({each})" for each in sources]
-    over = sources[0] if count == 1 else f"zip({', '.join(sources)})"
-    with self.code.block(f"for {', '.join(elements)} in {over}:"):
-        self.count_turn()
-        part = self.part(binding.attrs["body"], [*elements, *state, *invariants], around, set(state))
-        _turn(self, part, state, stacks)
-    if binding.attrs["reverse"]:
-        for stack in stacks:
-            self.code.write(f"{stack}.reverse()")
-    self.leave()
-    return [*state, *stacks]
-
-
-def _aligned(self: Writer, binding: Binding, given: list[str]) -> list[str]:
-    """Return stacks of one length: an empty one beside others stands for zeros."""
-    if len(given) == 1:
-        return given
-    types: list[Any] = [atom.type for atom in binding.inputs[: len(given)]]
-    zeros = ", ".join(self.zero(each.element) for each in types)
-    aligned = [self.code.fresh() for _ in given]
-    call = f"{self.run_time('aligned')}(({', '.join(given)}), ({zeros}))"
-    self.code.write(f"{', '.join(aligned)} = {call}")
-    return aligned
-
-
-def _number(binding: Binding, key: str) -> int:
-    value = binding.attrs[key]
-    assert isinstance(value, int)
-    return value
-
-
-def _loop_start(self: Writer, binding: Binding, inputs: list[str]) -> tuple[list[str], list[str]]:
-    """Write the first state into variables of the loop; return them and the invariants."""
-    kept = len(inputs) - _number(binding, "invariants")
-    invariants = inputs[kept:]
-    state = [self.code.fresh("s") for _ in inputs[:kept]]
-    self.code.assign(state, inputs[:kept])
-    ending = self.dying & set(inputs[:kept]) - set(invariants)
-    self.drop(ending)
-    self.dying -= ending
-    return state, invariants
-
-
-def _empty_stacks(self: Writer, binding: Binding) -> list[str]:
-    stacks = [self.code.fresh("t") for _ in range(_number(binding, "saves"))]
-    for stack in stacks:
-        self.code.write(f"{stack} = []")
-    return stacks
-
-
-def _turn(self: Writer, part: tuple[list[str], set[str]], state: list[str], stacks: list[str]) -> None:
-    """Write the end of a turn: push what is saved, and let the next state be the state."""
-    results, owned = part
-    for stack, value in zip(stacks, results[len(state) :], strict=True):
-        self.code.write(f"{stack}.append({value})")
-    self.code.assign(state, results[: len(state)])
-    self.drop(owned & set(results))
-
-
-def _closure(self: Writer, binding: Binding, inputs: list[str], around: Around) -> list[str]:
-    label = self.program.label(*resolve(binding.attrs["func"], around), captured=len(inputs))
-    return self.define(binding, f"{label}({', '.join(inputs)})")
-
-
-def _apply(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
-    self.program.may_nest = True
-    return self.define(binding, f"{inputs[0]}({', '.join(inputs[1:])})")
-
-
-def _env(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
-    return self.define(binding, f"({', '.join(inputs)}{',' if inputs else ''})")
-
-
-def _unenv(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
-    types: Any = binding.attrs["types"]
-    zeros = ", ".join(self.zero(parse_type(each)) for each in types)
-    if not types:
-        return []
-    outputs = [self.code.fresh() for _ in types]
-    self.code.write(f"{', '.join(outputs)}, = ({zeros},) if {inputs[0]} is None else {inputs[0]}")
-    return outputs
-
-
-def _nothing(self: Writer, binding: Binding, _: list[str], __: Around) -> list[str]:
-    return self.define(binding, self.zero(parse_type(str(binding.attrs["type"]))))
-
-
-def _accumulate(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
-    if isinstance(binding.inputs[0].type, TensorType):
-        return self.define(binding, f"{inputs[0]} + {inputs[1]}")
-    return self.define(binding, f"{self.run_time('accumulated')}({inputs[0]}, {inputs[1]})")
-
-
-def _index(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
-    key = _key(binding, inputs[1:])
-    if key is None or not key:
-        return self.define(binding, expression(self.module, binding, inputs))
-    return self.define(binding, f"{self.run_time('chosen')}({_place(self, binding, key, inputs, 1)})")
-
-
-def _write(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
-    key = _key(binding, inputs[2:])
-    if key is None or inputs[0] not in self.consumed:
-        return self.define(binding, expression(self.module, binding, inputs))
-    how = self.run_time("index_added" if binding.op == "index_add" else "index_updated")
-    return self.define(binding, f"{how}({_place(self, binding, key, inputs, 2)})")
-
-
-def _key(binding: Binding, indices: Sequence[str]) -> list[str] | None:
-    """Return the items of an index of whole numbers, `slice` for whole axes behind them; None for others."""
-    spec: Any = binding.attrs["spec"]
-    at = len(binding.inputs) - len(indices)
-    if any(atom.tensor.shape for atom in binding.inputs[at:]):
-        return None
-    key = []
-    for item in spec:
-        if isinstance(item, int):
-            key.append(str(item))
-        elif isinstance(item, tuple) and item[0] == "at":
-            key.append(indices[item[1]])
-        elif item == ("slice", None, None, None):
-            key.append("slice")
-        else:
-            return None
-    return None if "slice" in key[: -key.count("slice") or None] else key
-
-
-def _place(self: Writer, binding: Binding, key: list[str], inputs: list[str], values: int) -> str:
-    """Return the arguments of what reads or writes a part: how to do it with care, values, place, indices."""
-    items = [item for item in key if item != "slice"]
-    careful = evaluator_name(self.module, binding)
-    indices = inputs[values:]
-    place = items[0] if len(items) == 1 else f"({', '.join(items)})"
-    return ", ".join([careful, *inputs[:values], place, *indices])
-
-
-def _check(self: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
-    what = self.module.name("C", id(binding), binding)
-    self.code.write(f"if not {inputs[0]}: raise {self.run_time('failed')}({', '.join([what, *inputs[1:]])})")
-    return []
-
-
-_RULES: dict[str, Callable[[Writer, Binding, list[str], Around], list[str]]] = {
-    CALL: _call,
-    IF: _if,
-    WHILE: _while,
-    SCAN: _scan,
-    CLOSURE: _closure,
-    APPLY: _apply,
-    ENV: _env,
-    UNENV: _unenv,
-    NOTHING: _nothing,
-    ACCUMULATE: _accumulate,
-    CHECK: _check,
-    "index": _index,
-    "index_add": _write,
-    "index_update": _write,
-}
