@@ -178,3 +178,16 @@ def test_a_place_outside_of_a_tensor_is_told():
         with pytest.raises(Exception, match=f"index_update: position {place} is outside axis 0 of"):
             compile_host(func)([np.zeros(3), np.int64(place)])
     assert compile_host(func)([np.zeros(3), np.int64(-1)])[0].tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("op", ["index(%x", "index_update(%x, %y", "index_add(%x, %y"])
+@pytest.mark.parametrize(("shape", "spec"), [("2, 3", (("slice", None, None, None),) * 2), ("", ())])
+def test_all_of_a_tensor_is_a_part_of_it(op, shape, spec):
+    """An index that takes every axis, or a tensor without one, is like any other."""
+    params = f"%x: float32[{shape}], %y: float32[{shape}]"
+    text = f"func @f({params}) {{\n  %0: float32[{shape}] = {op}, spec={spec!r})\n  return %0, %x\n}}"
+    func = parse_func(text)
+    sizes = tuple(int(each) for each in shape.split(",") if each)
+    arguments = [np.full(sizes, number, np.float32) for number in (2, 3)]
+    for found, expected in zip(compile_host(func)(arguments), evaluate(func, arguments), strict=True):
+        np.testing.assert_array_equal(found, expected)
