@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from davinci_sim.errors import DavinciError
 from framework.ir.control import Signature, TypeMismatch, infer_control, is_control, signature
 from framework.ir.nodes import Binding, Func, Rec, Var
+from framework.ir.recursion import Recursion
 from framework.ir.registry import operator
 from framework.ir.types import Type
 
@@ -30,6 +31,7 @@ class Verifier:
 
     def __init__(self) -> None:
         """Start with nothing known."""
+        self._recursion = Recursion()
         self._funcs: dict[tuple[int, Hashable], Func] = {}
         self._bindings: dict[int, Binding] = {}
 
@@ -38,47 +40,42 @@ class Verifier:
         self._verify(func, {})
         return func
 
-    def _verify(self, func: Func, around: Known) -> bool:
-        """Check a Func that stands inside of others; tell whether it means one of them or itself."""
-        key = (id(func), None)
+    def _verify(self, func: Func, around: Known) -> None:
+        """Check a Func that stands inside of others, once for those around that it means."""
+        key = (id(func), tuple((name, around.get(name)) for name in sorted(self._recursion.free(func))))
         if key in self._funcs:
-            return False
-        inside = (id(func), tuple(around.items()))
-        if inside in self._funcs:
-            return True
+            return
         scope: dict[str, Type] = {}
         known = {**around, func.name: signature(func)}
         for param in func.params:
             _define(func, scope, param)
-        means_around = False
         for binding in func.bindings:
             for atom in binding.inputs:
                 if isinstance(atom, Var):
                     _check_defined(func, scope, atom, binding.op)
-            means_around |= self._binding(func, binding, known)
+            self._binding(func, binding, known)
             for output in binding.outputs:
                 _define(func, scope, output)
         for atom in func.results:
             if isinstance(atom, Var):
                 _check_defined(func, scope, atom, "return")
         _check_updates(func)
-        self._funcs[inside if means_around else key] = func
-        return means_around
+        self._funcs[key] = func
 
-    def _binding(self, func: Func, binding: Binding, known: Known) -> bool:
-        """Check the types of a binding and its Funcs; tell whether it means a Func around."""
+    def _binding(self, func: Func, binding: Binding, known: Known) -> None:
+        """Check the types of a binding and its Funcs."""
         if id(binding) in self._bindings:
-            return False
+            return
         means_around = False
         if is_control(binding.op):
             for each in binding.attrs.values():
                 if isinstance(each, Func):
-                    means_around |= self._verify(each, known)
+                    self._verify(each, known)
+                    means_around |= bool(self._recursion.free(each))
                 means_around |= isinstance(each, Rec)
         _check_types(func, binding, known)
         if not means_around:
             self._bindings[id(binding)] = binding
-        return means_around
 
 
 def _define(func: Func, scope: dict[str, Type], var: Var) -> None:

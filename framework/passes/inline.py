@@ -18,12 +18,12 @@ from framework.passes.walk import (
     with_parts,
 )
 
-SMALL = 50
-"""A Func of up to this many bindings is repeated wherever it is called; a larger one,"""
-FEW = 2
-"""only if it is called at up to this many places, and,"""
-LARGE = 1000
-"""if at more than one, has up to this many bindings; or else it stays one, which is optimised once."""
+SMALL = 12
+"""A Func of up to this many bindings is repeated wherever it is called, a larger one"""
+FEW, LARGE = 2, 1000
+"""at up to so many places if it has up to so many bindings,"""
+COPIES = 200
+"""or if all copies of it have up to so many together; or else it stays one, which is optimised once."""
 
 
 def inline(func: Func) -> Func:
@@ -91,7 +91,8 @@ class _Inliner:
         if call.attrs.get(KEEP) or self.facts.is_recursive(callee):
             return False
         size = self.facts.size(callee)
-        return not self.keep_large or size <= SMALL or sites == 1 or (sites <= FEW and size <= LARGE)
+        is_few = sites == 1 or (sites <= FEW and size <= LARGE)
+        return not self.keep_large or size <= SMALL or is_few or size * sites <= COPIES
 
 
 def _inline_call(
