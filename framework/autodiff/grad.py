@@ -80,8 +80,9 @@ class Gradient(Transform):
         placed = flatten((tuple(args), dict(kwargs)), numbers=outer is None)[1][0]
         structures = [placed[position] for position in wanted.positions]
         arguments = [index for structure in structures for index in places(structure)]
-        names = [traced.builder.parameter(each).name for each in wanted.parameters]
-        wrt = [*arguments, *(traced.func.param(name) for name in names)]
+        positions = {param.name: at for at, param in enumerate(traced.func.params)}
+        weights = [positions[traced.builder.parameter(each).name] for each in wanted.parameters]
+        wrt = [*arguments, *weights]
         keep = wanted.with_value or wanted.has_aux
         func = differentiate(traced.func, wrt, keep_results=keep)
         traced.builder.stages.append((f"before {func.name}", traced.func))
