@@ -17,7 +17,8 @@ from framework.ir.picture.layout import Gaps, Layout, Point, layered
 MOST_NODES = 400
 """What more nodes than these make is no picture that anybody reads."""
 
-LETTER, SMALL_LETTER, LINE, PAD = 0.07, 0.058, 0.15, 0.09  # inches: of a letter, a line, space around text
+LETTER, SMALL_LETTER, TITLE_LETTER = 0.07, 0.058, 0.095  # inches
+LINE, PAD = 0.15, 0.09  # inches: of a line, and the space around text
 GAPS = Gaps(nodes=0.22, lines=0.06, layers=0.34)
 MARGIN, TITLE, BETWEEN_COLUMNS, BETWEEN_PANELS = 0.22, 0.3, 0.9, 0.35
 EDGES = {"param": "#4477aa", "op": "#777777", "control": "#cc7722", "check": "#bb4455", "return": "#228833"}
@@ -38,7 +39,7 @@ class Panel(NamedTuple):
     @property
     def width(self) -> float:
         """Return the width of the box."""
-        return self.layout.size[0] + 2 * MARGIN
+        return max(self.layout.size[0], (len(self.graph.func.name) + 1) * TITLE_LETTER) + 2 * MARGIN
 
     @property
     def height(self) -> float:
@@ -68,14 +69,14 @@ def draw(func: Func, path: str | File) -> File:
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, _drawn(_arranged(graphs), target.suffix[1:]))
+        write_atomically(target, _drawn(arranged(graphs), target.suffix[1:]))
     except OSError as error:
         raise cannot_write(target, error) from None
     return target
 
 
-def _arranged(graphs: list[Graph]) -> list[Panel]:
-    """Return the panels: right of each the Funcs in it, a row per binding, beside each other."""
+def arranged(graphs: list[Graph]) -> list[Panel]:
+    """Return the panels: right of each those of the Funcs in it, a row per binding, beside each other."""
     panels = {
         id(each.func): Panel(each, layered(each, [_size(node) for node in each.nodes], GAPS), 0.0, 0.0)
         for each in graphs

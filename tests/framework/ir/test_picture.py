@@ -13,12 +13,13 @@ from framework import ops
 from framework.dtypes import float32
 from framework.ir import Builder, Func, TensorType, parse_func
 from framework.ir.picture import draw, to_dot
+from framework.ir.picture.draw import arranged
 from framework.ir.picture.graph import distinct_graphs, graph_of
 from framework.ir.picture.layout import Gaps, layered
 from tests.framework.funcs import funcs
 
 GAPS = Gaps(nodes=0.2, lines=0.05, layers=0.3)
-SOME = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+SOME = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 BRANCH = """
 func @then(%x: float32[]) {
@@ -164,3 +165,15 @@ def test_texts_in_nodes_are_short():
     call = parse_func("func @f(%x: float32[]) {\n  %0: float32[] = call @f(%x)\n  return %0\n}")
     assert isinstance(call, Func)
     assert graph_of(call).nodes[1].title == "call @f again"
+
+
+@SOME
+@given(funcs(2))
+def test_panels_do_not_lie_over_each_other(func):
+    """Each Func has a box of its own, right of the one that it stands in."""
+    panels = arranged(distinct_graphs(func))
+    for at, a in enumerate(panels):
+        for b in panels[at + 1 :]:
+            beside = a.left + a.width <= b.left + 1e-6 or b.left + b.width <= a.left + 1e-6
+            below = a.top + a.height <= b.top + 1e-6 or b.top + b.height <= a.top + 1e-6
+            assert beside or below, (a.graph.func.name, b.graph.func.name)
