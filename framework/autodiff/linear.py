@@ -118,6 +118,8 @@ class Context:
 
     around: Mapping[str, Recursive] = field(default_factory=dict)
     made: dict[tuple[int, tuple[bool, ...]], tuple[Func, Pair]] = field(default_factory=dict)
+    packed: dict[int, tuple[Func, Func]] = field(default_factory=dict)
+    """Funcs that give their backpropagators."""
 
     @property
     def known(self) -> dict[str, Signature]:

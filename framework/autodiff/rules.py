@@ -43,21 +43,32 @@ from framework.ir.types import EnvType, FnType, StackType, Type, cotangent_type,
 
 
 def _call(ahead: Linearized, binding: Binding) -> None:
-    """Results of a call come with residuals, or, if the Func calls itself, with its backpropagator."""
+    """Results of a call come with residuals, or with its backpropagator.
+
+    That holds them: of a Func that calls itself they have no type, and of Funcs that call others several
+    times, level by level, there are too many to write down.
+    """
     func: Any = binding.attrs["func"]
     inputs, builder = ahead.values(binding.inputs), ahead.builder
-    if isinstance(func, Rec) or calls_itself(func):
-        target = _recursive(ahead.context, func, binding)
-        outputs = builder.bind(CALL, inputs, {"func": target}, ahead.context.known)
-        ahead.step(binding, outputs[:-1], _through(outputs[-1], binding))
-        return
     if binding.attrs.get(RECOMPUTE):
         _recomputed(ahead, binding, func, inputs)
         return
-    pair = _own_pair(binding) or ahead.context.pair(func, ahead.actives(binding.inputs))
-    outputs = builder.bind(CALL, inputs, {"func": pair.forward}, ahead.context.known)
-    results, residuals = pair.split(inputs, outputs)
-    ahead.step(binding, results, lambda back, dys: pair.pull(back, dys, residuals))
+    is_recursive = isinstance(func, Rec) or calls_itself(func)
+    pair = None if is_recursive else ahead.context.pair(func, ahead.actives(binding.inputs))
+    pair = _own_pair(binding) or pair
+    if pair is None or pair.further > MANY_RESIDUALS:
+        target = _with_backpropagator(ahead.context, func, binding)
+        outputs = builder.bind(CALL, inputs, {"func": target}, ahead.context.known)
+        ahead.step(binding, outputs[:-1], _through(outputs[-1], binding))
+        return
+    found = pair
+    outputs = builder.bind(CALL, inputs, {"func": found.forward}, ahead.context.known)
+    results, residuals = found.split(inputs, outputs)
+    ahead.step(binding, results, lambda back, dys: found.pull(back, dys, residuals))
+
+
+MANY_RESIDUALS = 500
+"""A call with more gives its backpropagator in their place."""
 
 
 def _own_pair(binding: Binding) -> Pair | None:
@@ -102,20 +113,26 @@ def _recomputed(ahead: Linearized, binding: Binding, func: Func, inputs: list[Sy
     ahead.step(binding, outputs, pull)
 
 
-def _recursive(context: Context, func: Func | Rec, binding: Binding) -> Func | Rec:
-    """Return what a Func that calls itself becomes, at its first call from outside or at one inside."""
+def _with_backpropagator(context: Context, func: Func | Rec, binding: Binding) -> Func | Rec:
+    """Return what a Func becomes that gives its results and its backpropagator; made once."""
     if isinstance(func, Rec):
         return Rec(context.around[func.name].forward)
+    if id(func) in context.packed:
+        return context.packed[id(func)][1]
     params, results = ([each.type for each in atoms] for atoms in (binding.inputs, binding.outputs))
     name = f"{func.name}_ahead"
     back = FnType(cotangents_of(results), cotangents_of(params))
     signature = (tuple(map(linear_type, params)), (*map(linear_type, results), back))
-    inside = Context({**context.around, func.name: Recursive(name, signature)})
+    inside = context
+    if calls_itself(func):
+        inside = Context({**context.around, func.name: Recursive(name, signature)})
     ahead = Builder()
     inputs = [ahead.param(linear_type(param.type), param.name) for param in func.params]
     linearized = Linearized(ahead, func, inputs, [True] * len(inputs), inside)
     backward = _backpropagator(linearized, f"{func.name}_back")
-    return ahead.finish(name, [*linearized.results, closure(ahead, backward, inside.known)])
+    made = ahead.finish(name, [*linearized.results, closure(ahead, backward, inside.known)])
+    context.packed[id(func)] = (func, made)
+    return made
 
 
 def _backpropagator(linearized: Linearized, name: str) -> Part:

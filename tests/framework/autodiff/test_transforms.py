@@ -227,3 +227,19 @@ def test_what_is_computed_again_is_not_kept():
     np.testing.assert_allclose(float(again(1.0)), float(grad(f)(1.0)), rtol=1e-14)
     assert "keep=True" in str(again.compiled(1.0).func)
     np.testing.assert_allclose(float(grad(again)(1.0)), float(grad(grad(f))(1.0)), rtol=1e-13)
+
+
+def test_calls_of_calls_do_not_multiply_what_is_written():
+    """Nine levels that call the next one three times: what is kept grows, the program does not."""
+
+    def level(n):
+        if n == 0:
+            return ops.sin
+        below = level(n - 1)
+        return lambda x: below(below(x)) + below(x * 0.5)
+
+    f = level(8)
+    derivative = jit(grad(f))
+    expected = jvp(f, Tensor(np.float64(0.3)), Tensor(np.float64(1.0)))[1]
+    np.testing.assert_allclose(float(derivative(0.3)), float(expected), rtol=1e-9)
+    assert len(str(derivative.compiled(0.3).func).splitlines()) < 10_000
