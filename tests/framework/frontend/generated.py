@@ -61,6 +61,9 @@ class Writer:
             lambda: self.repeated(depth, in_function),
             lambda: self.function(depth),
             self.recursion,
+            self.chosen_function,
+            self.composed_functions,
+            self.structure,
         ]
         written: str = self.draw(st.sampled_from(plain + (nested if depth else [])))()
         return written
@@ -133,6 +136,33 @@ class Writer:
         return (
             f"def {name}(c, m):\n{indented(body)}\nb = ops.sin({name}(b, {self.pick(('3', 'n', 'n + 1'))}))"
         )
+
+    def chosen_function(self) -> str:
+        """Write a variable that holds one of three functions, and calls of it."""
+        name = self.fresh("g")
+        others = f"lambda y: y * a + k\n{name} = {name} if {self.pick(CONDITIONS)} else lambda y: y - b"
+        text = f"{name} = ops.sin if {self.pick(CONDITIONS)} else {others}"
+        return f"{text}\nb = ops.tanh({name}(b))\na = {name}(c * 0.5)"
+
+    def composed_functions(self) -> str:
+        """Write a loop that builds a function from the one before, and a call of it."""
+        name, turn = self.fresh("g"), self.fresh("i")
+        over, test = self.pick(OVER), self.pick(CONDITIONS)
+        update = f"{name} = lambda y, g={name}, i={turn}: ops.sin(g(y)) * 0.5 + i * a"
+        if self.draw(st.booleans()):
+            update = f"if {test}:\n{indented(update)}\nk += 1"
+        return f"{name} = lambda y: y + b\nfor {turn} in {over}:\n{indented(update)}\nc = ops.sin({name}(c))"
+
+    def structure(self) -> str:
+        """Write a loop over a structure."""
+        name, turn = self.fresh("s"), self.fresh("i")
+        body = (
+            f'{name} = ({name}[1]["x"] * 0.5, {{"x": {name}[0] + {turn}, "y": [{name}[1]["y"][0] + 1, a]}})'
+        )
+        if self.draw(st.booleans()):
+            body += f"\nif {self.pick(CONDITIONS)}:\n    {self.pick(('break', 'continue'))}\nk += 1"
+        text = f'{name} = (a, {{"x": b, "y": [k, c]}})\nfor {turn} in {self.pick(OVER)}:\n{indented(body)}'
+        return f'{text}\na, c, k = {name}[0], {name}[1]["x"] * 0.1, {name}[1]["y"][0]'
 
 
 def indented(text: str) -> str:
