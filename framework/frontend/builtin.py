@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from davinci_sim.errors import DavinciError
+from framework.dtypes import DType, float32, promote
 from framework.frontend import branches, items
 from framework.frontend.items import LAZY, Enumerate, Reversed, Unrolled, Zip, laid_out
-from framework.frontend.values import NUMBERS, Choice, Closure
+from framework.frontend.values import NUMBERS, Choice, Closure, is_number, weak_constant
 from framework.ir.builder import Builder, Sym
 from framework.ir.registry import operator
+from framework.ops.joining import pack
 from framework.ops.unrolling import unroll
 from framework.tensor import Tensor
+from framework.tree import flatten
 
 Rule = Callable[..., Any]
 
@@ -194,10 +197,28 @@ def _getattr(builder: Builder, owner: Any, name: str, *default: Any) -> Any:
     return getattr(owner, name, *default)
 
 
+def _stacked(builder: Builder, value: Any) -> Sym:
+    """Return a tensor or a number, or lists of them as one tensor."""
+    if not isinstance(value, (list, tuple)):
+        return weak_constant(builder, value) if is_number(value) else builder.value(value)
+    parts = [_stacked(builder, each) for each in value]
+    wanted = _meeting(parts)
+    found: Sym = pack([each if each.dtype == wanted else each.astype(wanted) for each in parts])
+    return Sym(found.builder, found.atom, weak=all(each.weak for each in parts))
+
+
+def _meeting(parts: Sequence[Sym]) -> DType:
+    """Return the dtype that holds all: that of the tensors, or of the numbers when there are only these."""
+    strong = [each.dtype for each in parts if not each.weak]
+    if not strong:
+        return max((each.dtype for each in parts), key=lambda each: each.rank)
+    wanted = functools.reduce(promote, strong)
+    has_float = any(each.dtype.is_float for each in parts)
+    return float32 if has_float and not wanted.is_float else wanted
+
+
 def _cast_to_tensor(builder: Builder, value: Any, dtype: Any = None) -> Any:
-    if isinstance(value, (list, tuple)):
-        raise DavinciError("Tensor of values known at run time; use ops.pack or ops.concat")
-    found = builder.value(value)
+    found = _stacked(builder, value)
     if dtype is None and found.weak:
         dtype = {"float64": "float32", "int64": "int32"}.get(str(found.dtype))
     found = found if dtype is None else operator("cast")(found, dtype)
@@ -251,9 +272,8 @@ _RULES: dict[Any, Rule] = {
 
 def tensor_rule(builder: Builder, value: Any, dtype: Any = None) -> Any:
     """Compile `Tensor(x)`."""
-    if isinstance(value, Sym):
-        return _cast_to_tensor(builder, value, dtype)
-    return Tensor(value, dtype)
+    is_of_run_time = any(isinstance(each, Sym) for each in flatten(value)[0])
+    return _cast_to_tensor(builder, value, dtype) if is_of_run_time else Tensor(value, dtype)
 
 
 _RULES[Tensor] = tensor_rule

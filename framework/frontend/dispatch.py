@@ -68,6 +68,10 @@ def apply(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str
         return rule(builder, *args, **kwargs)
     if _runs_natively(function, args, kwargs):
         return function(*args, **kwargs)
+    if isinstance(function, type) and not issubclass(function, (BaseException, Tensor)):
+        raise CompileError(
+            f"an object of {name_of(function)} is made in compiled code; make it outside, a Cell in __init__"
+        )
     raise CompileError(
         f"a call of {name_of(function)} cannot be compiled; "
         "call operators (framework.ops), Cells and plain Python functions, or compute it outside"

@@ -72,14 +72,18 @@ class Expressions(Runner):
         try:
             return symbolic(builder, rule(self, node))
         except DavinciError as error:
-            if not getattr(error, "is_located", False):
-                error.args = (f"{error}\n{self.source.place(node)}",)
-                error.is_located = True  # type: ignore[attr-defined]
-            raise
+            raise self.placed(error, node) from None
         except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise located(f"{_text(error)}\n{self.source.place(node)}") from error
         finally:
             builder.source = outer
+
+    def placed(self, error: DavinciError, node: ast.AST) -> DavinciError:
+        """Return an error with the place of a node, unless it has one."""
+        if not getattr(error, "is_located", False):
+            error.args = (f"{error}\n{self.source.place(node)}",)
+            error.is_located = True  # type: ignore[attr-defined]
+        return error
 
     def truth(self, node: ast.expr) -> bool | Sym:
         """Return the truth of an expression: known, or a symbolic bool[]."""
@@ -262,9 +266,21 @@ class Expressions(Runner):
         if isinstance(op, (ast.In, ast.NotIn)):
             found = self._contains(right, left)
             return branches.negated(found) if isinstance(op, ast.NotIn) else found
+        if isinstance(op, (ast.Eq, ast.NotEq)) and type(left) is type(right) in (tuple, list):
+            found = self._equal_items(left, right)
+            return branches.negated(found) if isinstance(op, ast.NotEq) else found
         if isinstance(op, (ast.Eq, ast.NotEq)) and not self._are_comparable(left, right):
             return isinstance(op, ast.NotEq)
         return COMPARE[type(op)](left, right)
+
+    def _equal_items(self, left: Sequence[Any], right: Sequence[Any]) -> Any:
+        """Return whether two tuples or lists are equal, item by item."""
+        if len(left) != len(right):
+            return False
+        found: Any = True
+        for a, b in zip(left, right, strict=True):
+            found = branches.both(found, branches.truth(self._comparison(ast.Eq(), a, b)))
+        return found
 
     def _are_comparable(self, left: Any, right: Any) -> bool:
         """Tell whether == of two values means their numbers: a tensor never equals None or a string."""
@@ -327,6 +343,10 @@ class Expressions(Runner):
             return builder.value(owner)[index]
         if isinstance(index, Sym) and isinstance(owner, (tuple, list, range)):
             return self._chosen(owner, index)
+        if isinstance(index, Sym) and isinstance(owner, dict):
+            raise self.source.unsupported(
+                node, "a key that is known at run time only", "a tuple and an index, or conditions"
+            )
         return owner[index]
 
     def _chosen(self, owner: Sequence[Any], index: Sym) -> Any:

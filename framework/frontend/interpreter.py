@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from davinci_sim.errors import DavinciError
 from framework.frontend import branches, checks, loops, names, targets
 from framework.frontend.expressions import Expressions
 from framework.frontend.hints import STATEMENT_HINTS
@@ -75,6 +76,8 @@ class Interpreter(Expressions):
         builder = self.frame.builder
         try:
             rule(self, node)
+        except DavinciError as error:
+            raise self.placed(error, node) from None
         finally:
             builder.source = outer
 

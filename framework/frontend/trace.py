@@ -25,6 +25,7 @@ from framework.frontend.values import (
     Function,
     Site,
     Taker,
+    Text,
     is_cell,
     is_number,
     number_type,
@@ -209,6 +210,10 @@ def _refuse_functions(name: str, value: Any) -> None:
         raise CompileError(f"{name} returns a function, {called}; return what it computes")
     if isinstance(value, Conflict):
         raise CompileError(value.message)
+    if isinstance(value, Text):
+        raise CompileError(
+            f"{name} returns a text with values of run time; they can be shown by assert and raise"
+        )
     if isinstance(value, (tuple, list)):
         for each in value:
             _refuse_functions(name, each)

@@ -309,3 +309,11 @@ def generator_arguments_and_unpacking(x, n):
     pairs = {name: (x * at, n + at) for at, name in enumerate("ab")}
     (first, k), (second, m) = pairs.values()
     return first * m + second * k, [*pairs], {**pairs, "c": x}["c"]
+
+
+@case(X, 3)
+def tensors_of_numbers_of_run_time(x, n):
+    m = Tensor([[1.0, n], [x.sum(), 2.0]], "float64")
+    if (n, 1) == (3, 1) and [n] != [2]:
+        return m * n
+    return m
