@@ -12,18 +12,8 @@ from framework.frontend import join
 from framework.frontend.runner import Runner
 from framework.frontend.scope import FLAGS, RESULT, Ended, Frame, Unsettled
 from framework.frontend.source import shown
-from framework.frontend.values import (
-    MAYBE,
-    MISSING,
-    Node,
-    Site,
-    Template,
-    is_number,
-    leaves_of,
-    put_together,
-    template_of,
-    weak_constant,
-)
+from framework.frontend.templates import MAYBE, Node, Template, leaves_of, put_together, template_of
+from framework.frontend.values import MISSING, Site, is_number, weak_constant
 from framework.ir import flow
 from framework.ir.builder import Builder, Sym
 from framework.ir.nodes import SourceLine

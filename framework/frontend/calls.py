@@ -20,18 +20,8 @@ from framework.frontend.memo import Activation, Calls, Entry, Given, Piece, Valu
 from framework.frontend.runner import Runner
 from framework.frontend.scope import FLAGS, Ended, Unsettled
 from framework.frontend.source import CompileError
-from framework.frontend.values import (
-    MISSING,
-    Known,
-    Node,
-    Run,
-    Site,
-    Taker,
-    Template,
-    is_number,
-    leaves_of,
-    put_together,
-)
+from framework.frontend.templates import Known, Node, Run, Taker, Template, leaves_of, put_together
+from framework.frontend.values import MISSING, Site, is_number
 from framework.ir.builder import Builder, Sym
 from framework.ir.control import Signature
 from framework.ir.nodes import CALL, Rec

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from framework.frontend.values import Held, is_cell, known, parts_of
+from framework.frontend.templates import Held, known, parts_of
+from framework.frontend.values import is_cell
 from framework.tensor import Parameter
 
 Key = tuple[Hashable, tuple[Parameter, ...]]

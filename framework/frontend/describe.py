@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from framework.frontend.values import (
-    MAYBE,
-    MISSING,
-    NUMBERS,
-    Held,
-    Known,
-    Run,
-    Template,
-    number_type,
-)
+from framework.frontend.templates import MAYBE, Held, Known, Run, Template
+from framework.frontend.values import MISSING, NUMBERS, number_type
 from framework.ir.types import Type
 from framework.tensor import Tensor
 
@@ -19,7 +11,7 @@ from framework.tensor import Tensor
 def describe(template: Template) -> str:
     """Return what a template is, for messages.
 
-    >>> from framework.frontend.values import template_of
+    >>> from framework.frontend.templates import template_of
     >>> describe(template_of((1, "a")))
     'a tuple of 2'
     """

@@ -15,16 +15,8 @@ from davinci_sim.errors import DavinciError
 from framework.frontend import join
 from framework.frontend.memo import calls_of
 from framework.frontend.scope import Ended, Unsettled
-from framework.frontend.values import (
-    Function,
-    Run,
-    Site,
-    Taker,
-    Template,
-    leaves_of,
-    put_together,
-    template_of,
-)
+from framework.frontend.templates import Run, Taker, Template, leaves_of, put_together, template_of
+from framework.frontend.values import Function, Site
 from framework.ir import flow
 from framework.ir.builder import Builder, Sym
 from framework.ir.control import APPLY

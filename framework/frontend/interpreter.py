@@ -15,7 +15,8 @@ from framework.frontend import branches, checks, loops, names, targets
 from framework.frontend.expressions import Expressions
 from framework.frontend.hints import STATEMENT_HINTS
 from framework.frontend.scope import BROKEN, RESULT, RETURNED, SKIPPED, Frame
-from framework.frontend.values import Maybe, put_together
+from framework.frontend.templates import put_together
+from framework.frontend.values import Maybe
 from framework.ir.builder import Builder
 
 

@@ -15,29 +15,31 @@ from davinci_sim.errors import InternalError
 from framework import dtypes
 from framework.dtypes import DType
 from framework.frontend.describe import describe
-from framework.frontend.values import (
+from framework.frontend.templates import (
     ABSENT,
     CHOICE,
     CONFLICT,
     MAYBE,
+    Known,
+    Node,
+    Run,
+    Taker,
+    Template,
+    code_of,
+    leaves_of,
+    parts_of,
+    template_of,
+)
+from framework.frontend.values import (
     MISSING,
     NUMBERS,
     Choice,
     Conflict,
-    Known,
     Maybe,
-    Node,
-    Run,
     Site,
-    Taker,
-    Template,
-    code_of,
     is_cell,
     is_number,
-    leaves_of,
     number_type,
-    parts_of,
-    template_of,
     weak_constant,
 )
 from framework.ir.builder import Builder, Sym

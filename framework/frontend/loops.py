@@ -27,14 +27,8 @@ from framework.frontend.branches import (
 from framework.frontend.runner import Runner
 from framework.frontend.scope import BROKEN, FLAGS, RESULT, RETURNED, SKIPPED, Ended, Unsettled
 from framework.frontend.source import CompileError, located
-from framework.frontend.values import (
-    MISSING,
-    Maybe,
-    Template,
-    leaves_of,
-    put_together,
-    template_of,
-)
+from framework.frontend.templates import Template, leaves_of, put_together, template_of
+from framework.frontend.values import MISSING, Maybe
 from framework.ir import flow
 from framework.ir.builder import Builder, Sym
 from framework.ir.control import is_control

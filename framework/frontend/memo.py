@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from framework.frontend.cells import CellKeys
-from framework.frontend.values import Closure, Site, Taker, Template, leaves_of
+from framework.frontend.templates import Taker, Template, leaves_of
+from framework.frontend.values import Closure, Site
 from framework.ir.builder import Builder
 from framework.ir.control import Signature
 from framework.ir.nodes import Func

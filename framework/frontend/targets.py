@@ -12,7 +12,7 @@ from davinci_sim.errors import DavinciError
 from framework.frontend import items
 from framework.frontend.names import base_name
 from framework.frontend.runner import Runner
-from framework.frontend.values import parts_of
+from framework.frontend.templates import parts_of
 from framework.ir.builder import Sym
 from framework.ir.registry import operator
 from framework.ir.subscript import taken_apart

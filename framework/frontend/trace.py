@@ -18,18 +18,17 @@ from framework.frontend.functions import Again
 from framework.frontend.memo import Activation, Calls, calls_of
 from framework.frontend.scope import Ended, Unsettled
 from framework.frontend.source import CompileError
+from framework.frontend.templates import Taker, put_together
 from framework.frontend.values import (
     Choice,
     Closure,
     Conflict,
     Function,
     Site,
-    Taker,
     Text,
     is_cell,
     is_number,
     number_type,
-    put_together,
     weak_constant,
 )
 from framework.ir.builder import Builder, Sym

@@ -13,8 +13,9 @@ import numpy as np
 
 from framework.frontend.memo import calls_of
 from framework.frontend.signature import NUMBERS, Unusual, are_leaves, arrangement, signature
+from framework.frontend.templates import Known, Taker, known
 from framework.frontend.trace import Traced, find_builder
-from framework.frontend.values import Known, Taker, is_number, known
+from framework.frontend.values import is_number
 from framework.host import compile_host
 from framework.ir.builder import Builder
 from framework.ir.nodes import Func

@@ -14,7 +14,8 @@ from framework import Tensor, ops
 from framework.dtypes import dtype
 from framework.frontend import join, names
 from framework.frontend.describe import describe
-from framework.frontend.values import Run, leaves_of, put_together, template_of, weak_constant
+from framework.frontend.templates import Run, leaves_of, put_together, template_of
+from framework.frontend.values import weak_constant
 from framework.ir import Builder, TensorType
 
 BUILDER = Builder()
