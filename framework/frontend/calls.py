@@ -249,7 +249,7 @@ def call_block(run: Runner, node: ast.For, value: Any, turn: Callable[[Runner, A
     frame = run.frame
     read = set().union(*(names.reads(each) for each in node.body)) | names.assigned(node.body)
     inward = {name: frame.find(name) for name in sorted(read)}
-    own = names.names_in(node.target) - names.exposed(node.body)
+    own = names.names_in(node.target) - names.exposed(node.body, names.names_in(node.target))
     inward = {name: each for name, each in inward.items() if each is not MISSING and name not in own}
     outward = sorted(names.assigned(node.body) | names.names_in(node.target))
 
