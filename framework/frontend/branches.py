@@ -159,7 +159,7 @@ def merge(run: Runner, condition: Sym, then: Side, orelse: Side) -> None:
         for name, template in templates.items():
             value = MISSING if side.ended is not None else _value(side.names, name)
             join.lower(side.builder, value, template, found)
-        parts.append(flow.Part(side.builder, found, f"{frame.code.name}.{suffix}"))
+        parts.append(flow.Part(side.builder, found, f"{frame.label}.{suffix}"))
     results = flow.branch(frame.builder, condition, parts[0], parts[1])
     if not going:
         raise _outermost([side.ended for side in sides if side.ended is not None])

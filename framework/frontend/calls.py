@@ -261,7 +261,7 @@ def call_block(run: Runner, node: ast.For, value: Any, turn: Callable[[Runner, A
         kept = [*outward, *FLAGS[:2], "return"]
         return {name: after[name] for name in kept if name in after}
 
-    piece = Piece(f"{frame.code.name}.for_item", (node, "item"), body)
+    piece = Piece(f"{frame.label}.for_item", (node, "item"), body)
     frame.names.update(call(frame.builder, piece, ((value,), inward, None)))
     for name in outward:
         if frame.builder.source is not None:

@@ -125,14 +125,16 @@ def piece_of(closure: Closure, name: str) -> memo.Piece:
 
     def body(builder: Builder, given: Any) -> Any:
         args, kwargs, inner = given
-        return run_closure(builder, inner, args, kwargs)
+        return run_closure(builder, inner, args, kwargs, name)
 
     spec = closure.code.node.args
     names = [each.arg for each in (*spec.posonlyargs, *spec.args)]
     return memo.Piece(name, closure.code.node, body, names)
 
 
-def run_closure(builder: Builder, closure: Closure, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def run_closure(
+    builder: Builder, closure: Closure, args: Sequence[Any], kwargs: dict[str, Any], name: str
+) -> Any:
     """Run the source of a function in a builder."""
     from framework.frontend.interpreter import Interpreter
 
@@ -140,7 +142,7 @@ def run_closure(builder: Builder, closure: Closure, args: Sequence[Any], kwargs:
     signature = Signature(closure.name, node, closure.defaults, closure.keyword_defaults)
     names = signature.bind(args, kwargs)
     frame = Frame(closure.code, builder, names, closure.scope)
-    frame.given = tuple(names.values())
+    frame.given, frame.label = tuple(names.values()), name
     run = Interpreter(frame)
     return run.evaluate(node.body) if isinstance(node, ast.Lambda) else run.run(node.body)
 

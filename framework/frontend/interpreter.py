@@ -26,7 +26,7 @@ class Interpreter(Expressions):
     def within(self, builder: Builder, given: dict[str, Any]) -> Interpreter:
         """Return an interpreter of the same function that works in another Func, under other names."""
         frame = Frame(self.frame.code, builder, given)
-        frame.lines = dict(self.frame.lines)
+        frame.lines, frame.label = dict(self.frame.lines), self.frame.label
         return Interpreter(frame)
 
     def run(self, body: Sequence[ast.stmt]) -> Any:

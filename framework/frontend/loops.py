@@ -246,7 +246,7 @@ def _loop(run: Runner, turn: Turn, runs_at_least_once: bool = False) -> None:
     with frame.inside(head, {**frame.names, **now}):
         condition = _condition(run, turn)
     results, init = _lowered(run, templates, entry, body)
-    name = frame.code.name
+    name = frame.label
     parts = (
         flow.Part(head, [condition], f"{name}.{turn.kind}_cond"),
         flow.Part(body.builder, results, f"{name}.{turn.kind}_body"),

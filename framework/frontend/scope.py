@@ -34,6 +34,8 @@ class Frame(Scope):
         super().__init__(names, outer)
         self.given: Sequence[Any] = ()
         """What the caller has given: its lists and dicts are not changed here."""
+        self.label = code.name
+        """What the parts of its Func are called after."""
         self.code = code
         self.source = code.source
         self.builder = builder

@@ -189,7 +189,7 @@ def _inline(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[s
         active = Activation(piece, calls.given(piece, (tuple(args), kwargs, closure)).template)
         calls.stack.append(active)
         try:
-            result = run_closure(builder, closure, args, kwargs)
+            result = run_closure(builder, closure, args, kwargs, name)
         except Unsettled:
             if not active.is_recursive:
                 raise

@@ -66,7 +66,7 @@ def test_equal_layers_are_compiled_once_and_called_with_their_parameters():
     func = trace(net, [X], {}).func
     assert len(named(func, "Layer")) == 1
     assert len(named(func, "Dense")) == 1
-    assert len(named(func, "construct.for_item")) == 1
+    assert len(named(func, "Stack.for_item")) == 1
     assert func.ops().count("call") == 24
     assert len(func.params) == 1 + 24 * 3
     np.testing.assert_allclose(jit(net)(X).numpy(), net(X).numpy(), rtol=1e-6)
