@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from framework.frontend import join, names
 from framework.frontend.memo import Activation, Calls, Entry, Given, Piece, Value, calls_of
@@ -82,17 +82,12 @@ def _widened_call(before: Template, now: Template, site: Site) -> Template:
     """Return the template of a call, as `_widened` does; the function that is called stays itself."""
     if not isinstance(before, Node) or not isinstance(now, Node):
         raise join.Mismatch(before, now)
-    *inputs, inner = (_Pair(a, b) for a, b in zip(before.children, now.children, strict=True))
-    found = [_widened(each.before, each.now, site) for each in inputs]
-    function = inner.now
-    if inner.before != inner.now:
-        function = _widened_parts(inner.before, inner.now, site)
+    *inputs, function = now.children
+    *inputs_before, function_before = before.children
+    found = [_widened(a, b, site) for a, b in zip(inputs_before, inputs, strict=True)]
+    if function_before != function:
+        function = _widened_parts(function_before, function, site)
     return Node(now.kind, now.static, (*found, function))
-
-
-class _Pair(NamedTuple):
-    before: Template
-    now: Template
 
 
 def _widened(before: Template, now: Template, site: Site) -> Template:
@@ -129,6 +124,7 @@ def _widened_parts(before: Template, now: Template, site: Site) -> Template:
 
 
 def _lowered(builder: Builder, given: Given, wider: Template) -> Given:
+    """Return what goes into a call in the form of a wider template."""
     leaves: list[Sym] = []
     join.lower(
         builder,
