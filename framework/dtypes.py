@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ class DType:
     itemsize_bytes: int
     rank: int
     is_float: bool = False
+
+    def __hash__(self) -> int:
+        """Return the hash of the name, which is unique."""
+        return hash(self.name)
 
     @property
     def numpy(self) -> np.dtype[Any]:
@@ -74,11 +79,17 @@ def dtype(spec: DType | str | np.dtype[Any] | type) -> DType:
     """
     if isinstance(spec, DType):
         return spec
-    name = spec if isinstance(spec, str) else np.dtype(spec).name
+    name = spec if isinstance(spec, str) else _name_of(spec)
     name = ALIASES.get(name, name)
     if name not in DTYPES:
         raise unknown("dtype", name, tuple(DTYPES))
     return DTYPES[name]
+
+
+@functools.cache
+def _name_of(spec: np.dtype[Any] | type) -> str:
+    """Return the name of a NumPy dtype, which NumPy puts together anew each time."""
+    return np.dtype(spec).name
 
 
 def promote(a: DType, b: DType) -> DType:

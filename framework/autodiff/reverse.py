@@ -30,7 +30,8 @@ def differentiate(func: Func, wrt: Sequence[int], *, keep_results: bool = False)
     _check(func, wrt)
     builder = Builder()
     params = [builder.param(param.type, param.name) for param in func.params]
-    active = [at in wrt for at in range(len(params))]
+    wanted = set(wrt)
+    active = [at in wanted for at in range(len(params))]
     ahead = Linearized(builder, func, params, active, Context())
     one = builder.constant(1.0, func.results[0].tensor.dtype)
     dxs = ahead.pull_back(builder, [one, *[None] * (len(func.results) - 1)])

@@ -255,7 +255,10 @@ class Builder:
         return tuple(Sym(self, var) for var in outputs)
 
     def _name(self) -> str:
-        return next(name for name in map(str, self._fresh) if name not in self._used_names)
+        name = str(next(self._fresh))
+        while name in self._used_names:
+            name = str(next(self._fresh))
+        return name
 
 
 @functools.lru_cache(maxsize=4096, typed=True)

@@ -67,7 +67,7 @@ def is_control(op: str) -> bool:
 
 def signature(func: Func) -> Signature:
     """Return the types of the parameters and of the results."""
-    return tuple(param.type for param in func.params), tuple(atom.type for atom in func.results)
+    return func.signature
 
 
 def _signature(func: Any, known: Mapping[str, Signature]) -> Signature:

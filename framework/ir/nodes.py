@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias, Union
 
 import numpy as np
@@ -37,6 +38,10 @@ class Var:
 
     name: str
     type: Type
+
+    def __hash__(self) -> int:
+        """Return the hash of the name, which tells the values of a Func apart: types take long to hash."""
+        return hash(self.name)
 
     @property
     def tensor(self) -> TensorType:
@@ -128,6 +133,23 @@ class Func:
     def param(self, name: str) -> int:
         """Return the position of the parameter of this name."""
         return [each.name for each in self.params].index(name)
+
+    @cached_property
+    def signature(self) -> tuple[tuple[Type, ...], tuple[Type, ...]]:
+        """The types of the parameters and of the results."""
+        return tuple([param.type for param in self.params]), tuple([atom.type for atom in self.results])
+
+    @cached_property
+    def mentions(self) -> frozenset[str]:
+        """The names of the Funcs around that are meant in it; its own is among them if it is."""
+        found: set[str] = set()
+        for binding in self.bindings:
+            for each in binding.attrs.values():
+                if isinstance(each, Rec):
+                    found.add(each.name)
+                elif isinstance(each, Func):
+                    found |= each.mentions - {each.name}
+        return frozenset(found)
 
     def ops(self) -> tuple[str, ...]:
         """Return the op of every binding, in order."""

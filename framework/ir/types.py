@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class TensorType:
     @staticmethod
     def of(array: np.ndarray[Any, Any]) -> TensorType:
         """Return the type of a NumPy array."""
-        return TensorType(tuple(int(size) for size in array.shape), dtype(array.dtype))
+        return _type_of(array.shape, array.dtype)
 
     @property
     def ndim(self) -> int:
@@ -55,6 +56,11 @@ class TensorType:
     def __str__(self) -> str:
         """Return the IR text of the type."""
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@functools.lru_cache(maxsize=4096)
+def _type_of(shape: tuple[int, ...], kind: np.dtype[Any]) -> TensorType:
+    return TensorType(shape, dtype(kind))
 
 
 @dataclass(frozen=True)
