@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +71,18 @@ class Compiled:
 
 def _array(leaf: Any) -> Array:
     return leaf.numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Let the search for garbage wait: most of what compiling makes stays, and would be searched often."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Transform:
@@ -161,6 +175,10 @@ class Transform:
         return flatten((tuple(self.prepare(args)), kwargs), numbers=True)[0]
 
     def _compile(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:
+        with _nothing_collected():
+            return self._compiled_anew(args, kwargs)
+
+    def _compiled_anew(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:
         traced = self.trace(None, args, kwargs)
         stages = [*traced.builder.stages, ("traced", traced.func)]
         func = run_passes(traced.func, watch=lambda name, each: stages.append((name, each)))
