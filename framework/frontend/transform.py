@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -71,6 +71,14 @@ class Compiled:
 
 def _array(leaf: Any) -> Array:
     return leaf.numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
+
+
+class Optimized(NamedTuple):
+    """A Func as it was traced, after all passes, and in between."""
+
+    traced: Traced
+    func: Func
+    stages: Sequence[tuple[str, Func]]
 
 
 @contextmanager
@@ -174,14 +182,16 @@ class Transform:
     def _leaves(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
         return flatten((tuple(self.prepare(args)), kwargs), numbers=True)[0]
 
-    def _compile(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:
+    def optimized(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Optimized:
+        """Return what a call with these arguments is compiled from: traced anew, and after all passes."""
         with _nothing_collected():
-            return self._compiled_anew(args, kwargs)
+            traced = self.trace(None, args, kwargs)
+            stages = [*traced.builder.stages, ("traced", traced.func)]
+            func = run_passes(traced.func, watch=lambda name, each: stages.append((name, each)))
+            return Optimized(traced, func, stages)
 
-    def _compiled_anew(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:
-        traced = self.trace(None, args, kwargs)
-        stages = [*traced.builder.stages, ("traced", traced.func)]
-        func = run_passes(traced.func, watch=lambda name, each: stages.append((name, each)))
+    def _compile(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:
+        traced, func, stages = self.optimized(args, kwargs)
         if self.save_ir is not None:
             save_stages(self.save_ir, traced.func.name, len(self._compiled), stages)
         parameters = list(traced.builder.parameters.values())
