@@ -14,7 +14,14 @@ from pathlib import Path
 
 import click
 
-from experiments.bench import autodiff, data, engines, kernels, starts  # noqa: F401 - they register their benchmarks
+from experiments.bench import (  # noqa: F401 - they register their benchmarks
+    autodiff,
+    compiling,
+    data,
+    engines,
+    kernels,
+    starts,
+)
 from experiments.bench.registry import BENCHMARKS, ROOT
 from experiments.cli.output import examples
 
