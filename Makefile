@@ -7,7 +7,7 @@ TEST_ARGS ?= -n auto --dist loadfile
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled check test test-slow trace-check docs tune bench demo lock clean
+.PHONY: help setup compiled check test test-slow trace-check docs tune bench compare demo lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ tune: compiled ## search again for the tilings that come with the kit
 
 bench: compiled ## the benchmarks; appends to results/bench.jsonl
 	$(PY) -m experiments.bench
+
+compare: .venv/.installed ## the kit beside JAX and PyTorch, where the extra `compare` is installed
+	$(PY) -m experiments.bench.compare
 
 demo: setup ## train LeNet-5 on the simulated Ascend 910A
 	.venv/bin/davinci experiment run demo

@@ -15,7 +15,7 @@ _CALLS = 2_000
 _TURNS = 1_000_000
 
 
-def _looped(x: Any, turns: Any) -> Any:
+def looped(x: Any, turns: Any) -> Any:
     """Return the number that a pull towards one leads to, after so many turns."""
     done = 0
     while done < turns:
@@ -59,7 +59,7 @@ def scalar_loop_with_gradient() -> float:
     """Time a while loop of a million turns over scalars and its gradient, compiled before."""
     from framework import value_and_grad
 
-    compiled, x = value_and_grad(_looped), _scalar()
+    compiled, x = value_and_grad(looped), _scalar()
     return median_seconds(lambda: compiled(x, _TURNS))
 
 
@@ -70,4 +70,4 @@ def scalar_loop_compiled_and_run() -> float:
     from framework import value_and_grad
 
     x = _scalar()
-    return seconds(lambda: value_and_grad(_looped)(x, _TURNS))
+    return seconds(lambda: value_and_grad(looped)(x, _TURNS))
