@@ -88,6 +88,11 @@ class Chip:
         count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize_bytes
         return self._gm[handle : handle + count].copy().view(dtype.numpy).reshape(shape)
 
+    def words(self, handle: int, count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return `count` numbers of device memory as they lie there, to be read or written in place."""
+        size = count * np.dtype(dtype).itemsize
+        return self._gm[handle : handle + size].view(dtype)
+
     def run(self, task: Task) -> None:
         """Compute a task's data.
 

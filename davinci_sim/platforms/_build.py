@@ -89,15 +89,22 @@ def taken_over(keys: Iterable[str]) -> dict[str, Figure]:
     }
 
 
+TASK_TIMES = (
+    "task_start_cycles", "block_start_cycles", "host_launch_cycles", "label_cycles", "label_goto_cycles",
+    "label_switch_cycles", "aicpu_start_cycles",
+)  # fmt: skip
+"""What the host, the task scheduler and the AI CPU take for a task."""
+
+
 def start_of_tasks(clock_hz: float) -> dict[str, Figure]:
     """Return what starting tasks and blocks takes: the times of the 910A in cycles of another clock."""
     figures = {}
-    for key in ("task_start_cycles", "block_start_cycles", "host_launch_cycles"):
+    for key in TASK_TIMES:
         found = ascend910a.figures[key]
         cycles = round(found.value * clock_hz / ascend910a.clock_hz)
         source = f"the time {found.provenance} for the 910A, in cycles of this clock: {found.source}"
         figures[key] = assumed(cycles, "cycles", source)
-    return figures
+    return figures | taken_over(("aicpu_bytes_per_cycle",))
 
 
 def vector_figures(

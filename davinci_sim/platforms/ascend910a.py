@@ -38,6 +38,21 @@ _CHIP = {
     "host_launch_cycles": assumed(
         10000, "cycles", "10 us for the host to send one task; no figure is published for this chip"
     ),
+    "label_cycles": assumed(100, "cycles", "a label that the task scheduler passes; no figure is published"),
+    "label_goto_cycles": assumed(
+        1100, "cycles", "a goto of the task scheduler: the start of a task; no figure is published"
+    ),
+    "label_switch_cycles": assumed(
+        1200,
+        "cycles",
+        "a switch of the task scheduler: the start of a task and a word read; no figure is published",
+    ),
+    "aicpu_start_cycles": assumed(
+        10000, "cycles", "10 us to start an operator on the AI CPU; no figure is published for this chip"
+    ),
+    "aicpu_bytes_per_cycle": assumed(
+        8, "B/cycle", "one core of the AI CPU, a 64-bit word a cycle; no figure is published"
+    ),
     "task_start_cycles": fitted(
         1100,
         "cycles",

@@ -15,6 +15,11 @@ from davinci_sim.platforms.instructions import THEIRS
 CUBE_DTYPES = ("fp16", "bf16", "fp32", "int8", "uint8", "int4")
 """Types that some cube multiplies; a platform's takes those with a figure cube_k_<dtype> (fp16: cube_k)."""
 
+BESIDE_THE_CORES = (
+    "label_cycles", "label_goto_cycles", "label_switch_cycles", "aicpu_start_cycles", "aicpu_bytes_per_cycle",
+)  # fmt: skip
+"""Figures of the task scheduler and the AI CPU, which the time of no kernel depends on."""
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -123,10 +128,14 @@ class Platform:
 
     @cached_property
     def digest(self) -> str:
-        """What tells apart chips that may share a name: a digest of all values and of the instructions."""
+        """What tells apart chips that may share a name: a digest of the instructions and of all values.
+
+        Figures beside the cores are left out: what was found for kernels holds whatever they are.
+        """
         import hashlib
 
-        values = sorted((key, repr(figure.value)) for key, figure in self.figures.items())
+        mine = ((key, figure) for key, figure in self.figures.items() if key not in BESIDE_THE_CORES)
+        values = sorted((key, repr(figure.value)) for key, figure in mine)
         types = sorted((name, sorted(known)) for name, known in self.instructions.items())
         return hashlib.blake2b(repr((values, types)).encode(), digest_size=8).hexdigest()
 
