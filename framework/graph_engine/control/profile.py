@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from davinci_sim.chip import TaskTime
-from framework.graph_engine.service.compile import HOST_TASK, KERNEL, shape_text
+from davinci_sim.chip.flow import Timeline
+from davinci_sim.errors import DavinciError
+from framework.graph_engine.service.compile import CPU_TASK, HOST_TASK, KERNEL, shape_text
+from framework.graph_engine.service.execute import host_round_trips
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
 
 START, MEMORY = "start", "memory"
+OTHER_BOUNDS = {CPU_TASK: "aicpu"}
 PIPE_BOUNDS = {
     "M": "cube", "V": "vector", "MTE1": "L1 to L0", "MTE2": "GM read", "MTE3": "GM write",
 }  # fmt: skip
@@ -16,7 +21,7 @@ PIPE_BOUNDS = {
 
 @dataclass(frozen=True)
 class OpTime:
-    """One task of a step."""
+    """One task of a step: the time of all its runs together."""
 
     name: str
     op: str
@@ -29,40 +34,96 @@ class OpTime:
     blocks: int
     bound: str
     fused: tuple[str, ...] = ()
+    runs: int = 1
 
 
-def profile(loaded: LoadedGraph) -> list[OpTime]:
-    """Return the time of every task that runs on the device, in order, in a step that follows another.
+class Profile(list[OpTime]):
+    """The tasks of a step that ran on the device, each once, in the order in which they first ran.
+
+    Attributes:
+        host_round_trips: how often the step waited for the host.
+        timeline: when each task started and ended, labels and jumps among them, repetitions too.
+    """
+
+    def __init__(self, times: Iterable[OpTime], host_round_trips: int, timeline: Timeline) -> None:
+        """Hold the times and what belongs to all of them."""
+        super().__init__(times)
+        self.host_round_trips, self.timeline = host_round_trips, timeline
+
+    def text(self) -> str:
+        """Print a table: how often each task ran, and how long all its runs took."""
+        lines = [f"{'runs':>7} {'us':>12}  {'bound':<10} task"]
+        lines += [f"{each.runs:>7} {each.us:>12.3f}  {each.bound:<10} {each.name}" for each in self]
+        return "\n".join([*lines, f"host_round_trips {self.host_round_trips}"]) + "\n"
+
+
+def profile(loaded: LoadedGraph) -> Profile:
+    """Return the time of every task that ran on the device in the newest step, as in a step that follows another.
 
     What L2 holds at the beginning is what a step leaves there: a first one, from an empty L2, is not told.
-    """
+
+    Raises:
+        DavinciError: the way through branches and loops is not known, because nothing has run.
+    """  # noqa: E501 - one sentence
+    path = loaded.path
+    if path is None and not loaded.graph.is_straight:
+        raise DavinciError(
+            f"{loaded.graph.name} has branches or loops, and has not run\n"
+            "  rule: what they take depends on the data\n  next: call it first"
+        )
+    path = loaded.flow.straight() if path is None else path
     loaded.chip.empty_l2()
     for _ in range(2):
-        times = [_op_time(loaded, task) for task in loaded.tasks if task.spec.kind != HOST_TASK]
-    return times
+        took = [_time(loaded, loaded.tasks[number]) for number in path]
+    timeline = loaded.flow.timeline(path, [cycles for cycles, _ in took])
+    totals: dict[int, tuple[int, int, str]] = {}
+    for number, (cycles, bound) in zip(path.tolist(), took, strict=True):
+        total, runs, _ = totals.get(number, (0, 0, ""))
+        totals[number] = (total + cycles, runs + 1, bound)
+    times = [
+        _op_time(loaded, loaded.tasks[number], *each)
+        for number, each in totals.items()
+        if loaded.tasks[number].spec.kind != HOST_TASK
+    ]
+    return Profile(times, host_round_trips(loaded), timeline)
 
 
-def _op_time(loaded: LoadedGraph, bound: BoundTask) -> OpTime:
-    graph, chip, spec = loaded.graph, loaded.chip, bound.spec
-    if spec.kind == KERNEL and bound.task is not None and spec.node is not None:
+def _time(loaded: LoadedGraph, bound: BoundTask) -> tuple[int, str]:
+    """Return the cycles of a task and what bounds them; L2 is left as the task leaves it."""
+    chip = loaded.chip
+    if bound.task is not None:
         time = chip.time(bound.task)
-        cycles = chip.start_cycles + time.cycles
-        values = [graph.values[name] for name in (*spec.node.inputs, *spec.node.outputs)]
-        dtypes = "/".join(dict.fromkeys(value.type.dtype.name for value in values))
-        formats = "/".join(dict.fromkeys(value.format for value in values))
-        fused = ("bias_add",) if "bias" in spec.operands else ()
-        return OpTime(
-            spec.name, spec.node.op, spec.kernel, shape_text(spec.node, graph), dtypes, formats, cycles,
-            chip.microseconds(cycles), spec.blocks, bound_of(time, chip.start_cycles),
-            fused,
-        )  # fmt: skip
-    value = graph.values[next(iter(spec.operands.values()))]
-    cycles = chip.copy_cycles(value.nbytes)
-    shape = "x".join(map(str, value.type.shape)) or "1"
-    bound_by = START if cycles < 2 * chip.start_cycles else MEMORY
+        return chip.start_cycles + time.cycles, bound_of(time, chip.start_cycles)
+    cycles = bound.item.cycles(chip)
+    return cycles, START if cycles < 2 * chip.start_cycles else OTHER_BOUNDS.get(bound.spec.kind, MEMORY)
+
+
+def _op_time(loaded: LoadedGraph, bound: BoundTask, cycles: int, runs: int, bound_by: str) -> OpTime:
+    graph, chip, spec = loaded.graph, loaded.chip, bound.spec
+    node = spec.node
+    if spec.kind not in (KERNEL, CPU_TASK) or node is None:
+        return _scheduled(loaded, bound, cycles, runs, bound_by)
+    values = [graph.values[name] for name in (*node.inputs, *node.outputs)]
+    dtypes = "/".join(dict.fromkeys(value.type.dtype.name for value in values))
+    formats = "/".join(dict.fromkeys(value.format for value in values))
+    fused = ("bias_add",) if "bias" in spec.operands else ()
     return OpTime(
-        spec.name, spec.kind, "memcpy", shape, value.type.dtype.name, value.format, cycles,
-        chip.microseconds(cycles), 0, bound_by,
+        spec.name, node.op, spec.kernel or spec.kind, shape_text(node, graph), dtypes, formats, cycles,
+        chip.microseconds(cycles), spec.blocks, bound_by, fused, runs,
+    )  # fmt: skip
+
+
+def _scheduled(loaded: LoadedGraph, bound: BoundTask, cycles: int, runs: int, bound_by: str) -> OpTime:
+    """Return the time of a copy, a label or a jump."""
+    spec = bound.spec
+    values = [loaded.graph.values[name] for name in spec.operands.values()]
+    shape, dtype, form = "-", "-", "-"
+    if values:
+        shape = "x".join(map(str, values[0].type.shape)) or "1"
+        dtype, form = values[0].type.dtype.name, values[0].format
+    return OpTime(
+        spec.name, spec.kind, bound.item.kind, shape, dtype, form, cycles,
+        loaded.chip.microseconds(cycles), 0, bound_by, (), runs,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from davinci_sim.chip import Chip
+from davinci_sim.errors import InternalError
 from davinci_sim.platforms import Platform
-from framework.graph_engine.control.profile import OpTime, profile
+from framework.graph_engine.control.profile import Profile, profile
+from framework.graph_engine.service.bind import RoomFull
 from framework.graph_engine.service.compile import CompiledGraph, compile_graph
-from framework.graph_engine.service.execute import SinkResult, execute
+from framework.graph_engine.service.execute import SinkResult, execute, host_round_trips
 from framework.graph_engine.service.load import LoadedGraph, load
 from framework.graph_engine.service.optimize import optimize
-from framework.graph_engine.service.prepare import prepare
+from framework.graph_engine.service.prepare import FIRST_ROOM, prepare
 from framework.graph_engine.service.split import placement, split
 from framework.ir.nodes import Func
 
@@ -36,20 +39,42 @@ class Session:
         self, func: Func, chip: Chip, state: Mapping[str, Array] | None = None, options: Options | None = None
     ) -> None:
         """Take a Func through preparation, splitting, optimisation, compilation and loading."""
-        options = options or Options()
+        self.options = options or Options()
         self.func, self.chip = func, chip
-        self.prepared = prepare(func)
-        self.placed = split(self.prepared, chip.platform)
-        self.optimized = optimize(self.placed, chip.platform, options.fusion)
-        self.compiled: CompiledGraph = compile_graph(self.optimized, chip.platform)
-        self.loaded: LoadedGraph = load(self.compiled, chip, state or {})
         self.host_calls = 0
+        self._build(FIRST_ROOM, state or {})
+
+    def _build(self, room: int, state: Mapping[str, Array]) -> None:
+        """Take the steps one to five; loops that keep values have room for so many turns."""
+        platform = self.chip.platform
+        self.room = room
+        self.prepared = prepare(self.func, room)
+        self.placed = split(self.prepared, platform)
+        self.optimized = optimize(self.placed, platform, self.options.fusion)
+        self.compiled: CompiledGraph = compile_graph(self.optimized, platform)
+        self.loaded: LoadedGraph = load(self.compiled, self.chip, state)
 
     def run(self, feeds: Mapping[str, Array]) -> SinkResult:
-        """Run one step per row of `feeds[input][steps, ...]`; variables stay on the device."""
-        result = execute(self.loaded, feeds)
-        self.host_calls += result.host_calls
-        return result
+        """Run one step per row of `feeds[input][steps, ...]`; variables stay on the device.
+
+        When a loop has more turns than there is room for what it keeps, the host makes room for four times
+        as many and lets all steps run again, which counts as a round trip of each of them.
+        """
+        state = {} if self.loaded.graph.is_straight else self.variables()
+        for retries in itertools.count():
+            try:
+                result = execute(self.loaded, feeds, retries)
+            except RoomFull:
+                self._build(4 * self.room, state)
+                continue
+            self.host_calls += result.host_calls
+            return result
+        raise InternalError("the counter of retries has ended")
+
+    @property
+    def host_round_trips(self) -> int:
+        """How often the newest step waited for the host."""
+        return host_round_trips(self.loaded)
 
     def variables(self) -> dict[str, Array]:
         """Download every variable."""
@@ -67,7 +92,7 @@ class Session:
             "3 optimize": self.optimized.text(), "4 compile": self.compiled.text(),
         }  # fmt: skip
 
-    def profile(self) -> list[OpTime]:
+    def profile(self) -> Profile:
         """Return the simulated time of every task of one step."""
         return profile(self.loaded)
 
@@ -95,8 +120,13 @@ class DeviceFunction:
         """The task list as text."""
         return self.session.compiled.text()
 
-    def profile(self) -> list[OpTime]:
-        """Return the simulated time of every task."""
+    @property
+    def host_round_trips(self) -> int:
+        """How often the newest call waited for the host."""
+        return self.session.host_round_trips
+
+    def profile(self) -> Profile:
+        """Return the simulated time of every task that ran in the newest call."""
         return self.session.profile()
 
 

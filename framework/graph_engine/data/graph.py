@@ -8,16 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from davinci_sim.memory.dtypes import dtype as device_dtype
-from davinci_sim.memory.layout import LAYOUTS
+from framework.graph_engine.data.storage import stored_bytes
 from framework.ir.nodes import SourceLine
 from framework.ir.types import TensorType
 from framework.ops.lowering import Launch
 
 INPUT, VARIABLE, CONSTANT, INTERMEDIATE = "input", "variable", "constant", "intermediate"
-AICORE, HOST, VIEW = "aicore", "host", "view"
+AICORE, HOST, VIEW, AICPU, RTS = "aicore", "host", "view", "aicpu", "rts"
+"""Where nodes run; rts is the runtime's task scheduler, which copies and jumps."""
 TRANS_DATA = "trans_data"
 """The operator that copies a value into another format; the engine inserts it."""
+
+MEMCPY, PUSH, PICK = "memcpy", "push", "pick"
+LABEL, GOTO, SWITCH = "label", "label_goto", "label_switch"
+ASSERT, HOST_PART = "assert", "host_part"
+FLOW = (MEMCPY, PUSH, PICK, LABEL, GOTO, SWITCH, ASSERT, HOST_PART)
+"""Nodes that are no operators of the framework.
+
+memcpy(value) -> copy. push(value, turn) -> room: writes one of the values that a loop keeps.
+pick(room, turn, turns) -> value: reads one, zeros if there are no turns. label, label_goto and
+label_switch(truth) have labels, by number, as attributes. assert(truth, shown ...) stops the stream.
+host_part(values) -> values: a Func that the device cannot run.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Value:
     @property
     def nbytes(self) -> int:
         """Bytes on the device, padding of the format included."""
-        return int(LAYOUTS[self.format].bytes(self.type.shape, device_dtype(self.type.dtype.name)))
+        return stored_bytes(self.type, self.format)
 
     @property
     def elements(self) -> int:
@@ -81,6 +93,11 @@ class Graph:
     def consumers(self, value: str) -> list[Node]:
         """Return the nodes that read a value, in order."""
         return [node for node in self.nodes if value in node.inputs]
+
+    @property
+    def is_straight(self) -> bool:
+        """Tell whether every node runs once, in order."""
+        return not any(node.op in FLOW for node in self.nodes)
 
     def of_kind(self, kind: str) -> Iterator[Value]:
         """Yield the values of a kind."""

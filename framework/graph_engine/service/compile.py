@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from davinci_sim.platforms import Platform
 from framework.dtypes import dtype as framework_dtype
 from framework.graph_engine.data.graph import (
+    AICPU,
     CONSTANT,
     HOST,
     INPUT,
     INTERMEDIATE,
+    LABEL,
+    MEMCPY,
+    RTS,
     VIEW,
     Graph,
     Node,
@@ -25,6 +30,8 @@ from framework.ir.types import TensorType
 from kernels.lang.shapes import Shape, Tiling
 
 GET, KERNEL, HOST_TASK, COPY, PUT = "get_next", "kernel", "host", "memcpy", "put_result"
+CPU_TASK = "aicpu"
+"""Kinds of tasks; those of the task scheduler are called as their nodes."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,10 @@ class TaskSpec:
         """Print like a line of a disassembly."""
         named = " ".join(f"{operand}=%{value}" for operand, value in self.operands.items())
         what = f"{self.kernel} <{self.shape}> [{self.tiling}] x{self.blocks}" if self.kernel else ""
-        return f"s{self.stream} {self.kind:<10} {self.name:<34} {what} {named}".rstrip()
+        labels = self.node.attrs.get("labels", ()) if self.node is not None else ()
+        goals = " ".join(f"L{label}" for label in labels)
+        parts = (f"s{self.stream} {self.kind:<12} {self.name:<34}", what, goals, named)
+        return " ".join(part for part in parts if part).rstrip()
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,14 @@ def _kernel_tasks(graph: Graph, platform: Platform) -> tuple[Graph, tuple[TaskSp
     values = dict(graph.values)
     tasks: list[TaskSpec] = []
     for node in graph.nodes:
-        if node.engine == HOST:
-            named = {f"in{i}": name for i, name in enumerate(node.inputs)}
-            named |= {f"out{i}": name for i, name in enumerate(node.outputs)}
-            tasks.append(TaskSpec(HOST_TASK, node.name, node, named))
+        if node.op == MEMCPY:
+            named = {"src": node.inputs[0], "dst": node.outputs[0]}
+            tasks.append(TaskSpec(COPY, node.name, node, named))
+        elif node.engine in (HOST, AICPU, RTS):
+            named = {f"in{i}": name for i, name in enumerate(node.inputs) if name in values}
+            named |= {f"out{i}": name for i, name in enumerate(node.outputs) if name in values}
+            kind = {HOST: HOST_TASK, AICPU: CPU_TASK}.get(node.engine, node.op)
+            tasks.append(TaskSpec(kind, node.name, node, named))
         elif node.engine != VIEW:
             tasks += _launches(node, values, platform)
     return replace(graph, values=values), tuple(tasks)
@@ -135,6 +149,8 @@ def _in_place(graph: Graph, value: str, variable: str) -> bool:
 
     Its kernel must be element-wise, the last to read the variable, and write it once.
     """
+    if not graph.is_straight:
+        return False
     maker = next((node for node in graph.nodes if value in node.outputs), None)
     if maker is None or not maker.launches or not all(launch.flat for launch in maker.launches):
         return False
@@ -163,7 +179,34 @@ def _lifetimes(graph: Graph, tasks: tuple[TaskSpec, ...], homes: Mapping[str, st
                 first, _ = spans.get(home, (index, index))
                 spans[home] = (first, index)
                 sizes[home] = max(sizes.get(home, 0), graph.values[value].nbytes, graph.values[home].nbytes)
-    return [Lifetime(name, sizes[name], *span) for name, span in spans.items()]
+    turns = _loops(tasks)
+    return [Lifetime(name, sizes[name], *_over_turns(span, turns)) for name, span in spans.items()]
+
+
+def _loops(tasks: tuple[TaskSpec, ...]) -> list[tuple[int, int]]:
+    """Return from where to where the stream may run again, inner loops first: jumps back."""
+    places, found = dict[Any, int](), []
+    for index, task in enumerate(tasks):
+        for label in () if task.node is None else task.node.attrs.get("labels", ()):
+            if task.kind == LABEL:
+                places[label] = index
+            elif label in places:
+                found.append((places[label], index))
+    return sorted(found, key=lambda loop: loop[1] - loop[0])
+
+
+def _over_turns(span: tuple[int, int], loops: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return when a block is alive, if not all that touches it lies in one turn of a loop.
+
+    What comes from before a loop is there for all its turns, and what a turn leaves to the end, too.
+    """
+    first, last = span
+    for begin, end in loops:
+        if first < begin <= last <= end:
+            last = end
+        elif begin <= first <= end < last:
+            first = begin
+    return first, last
 
 
 def shape_text(node: Node, graph: Graph) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from davinci_sim.errors import ShapeMismatch
-from framework.graph_engine.data.graph import TRANS_DATA, Value
-from framework.graph_engine.service.compile import COPY, GET, HOST_TASK, KERNEL, PUT
-from framework.graph_engine.service.load import BoundTask, LoadedGraph, packed, unpacked
-from framework.ir.registry import OPERATORS
+from framework.graph_engine.data.graph import Value
+from framework.graph_engine.service.compile import HOST_TASK
+from framework.graph_engine.service.load import LoadedGraph, packed, unpacked
 
 Array = np.ndarray[Any, Any]
 
@@ -25,14 +24,14 @@ class SinkResult:
     """Output -> array[steps, ...]."""
     steps: int
     host_calls: int
-    """How often control came back to the host: once, and once per step for every node without a kernel."""
+    """How often control came back to the host: at the end, and whenever a step waited for the host."""
 
 
-def execute(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> SinkResult:
+def execute(loaded: LoadedGraph, feeds: Mapping[str, Array], retries: int = 0) -> SinkResult:
     """Run one step per row of `feeds[input][steps, ...]` without returning to the host between steps.
 
     The inputs of all steps are uploaded first; each step takes its own from the queue and puts its results
-    into another, which is read at the end.
+    into another, which is read at the end. `retries` says how often the host had to begin anew before.
 
     Raises:
         ShapeMismatch: an input is missing, or is not `[steps, *shape]`.
@@ -43,40 +42,21 @@ def execute(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> SinkResult:
         value = loaded.graph.values[name]
         rows = np.concatenate([packed(value, row).reshape(-1).view(np.uint8) for row in feeds[name]])
         loaded.chip.write(loaded.queues[name], rows)
-    for step in range(steps):
-        for task in loaded.tasks:
-            _run(loaded, task, step)
+    loaded.retries, trips = retries, retries
+    for loaded.step in range(steps):
+        loaded.kept.clear()
+        loaded.path = loaded.flow.run()
+        trips += host_round_trips(loaded) - retries
     outputs = {name: _collected(loaded, loaded.graph.values[name], steps) for name in loaded.graph.outputs}
-    host_tasks = sum(task.spec.kind == HOST_TASK for task in loaded.tasks)
-    return SinkResult(outputs, steps, host_calls=1 + steps * host_tasks)
+    return SinkResult(outputs, steps, host_calls=1 + trips)
 
 
-def _run(loaded: LoadedGraph, task: BoundTask, step: int) -> None:
-    kind = task.spec.kind
-    if kind == KERNEL and task.task is not None:
-        loaded.chip.run(task.task)
-    elif kind == HOST_TASK:
-        _run_on_host(loaded, task)
-    elif kind == COPY:
-        size = loaded.graph.values[task.spec.operands["src"]].nbytes
-        loaded.chip.copy(task.handles["dst"], task.handles["src"], size)
-    elif kind in (GET, PUT):
-        name = task.spec.operands["dst" if kind == GET else "src"]
-        size = loaded.graph.values[name].nbytes
-        slot = loaded.queues[name] + step * size
-        ends = (task.handles["dst"], slot) if kind == GET else (slot, task.handles["src"])
-        loaded.chip.copy(*ends, size)
-
-
-def _run_on_host(loaded: LoadedGraph, task: BoundTask) -> None:
-    """Compute a node in NumPy: download its inputs, upload its outputs; both ways undo and apply formats."""
-    node = task.spec.node
-    if node is None:
-        return
-    arrays = [loaded.read(name) for name in node.inputs]
-    results = arrays if node.op == TRANS_DATA else OPERATORS[node.op].run(arrays, node.attrs)
-    for name, array in zip(node.outputs, results, strict=True):
-        loaded.write(name, array)
+def host_round_trips(loaded: LoadedGraph) -> int:
+    """Return how often the newest step waited for the host; that it began anew is counted."""
+    if loaded.path is None:
+        return 0
+    on_host = [number for number, task in enumerate(loaded.tasks) if task.spec.kind == HOST_TASK]
+    return int(np.isin(loaded.path, on_host).sum()) + loaded.retries
 
 
 def _steps(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> int:

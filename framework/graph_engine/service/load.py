@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from davinci_sim.chip import Chip, Task
+from davinci_sim.chip.flow import Flow, StreamTask
 from davinci_sim.errors import OutOfSpace
-from davinci_sim.memory.dtypes import dtype as device_dtype
-from davinci_sim.memory.layout import LAYOUTS
+from framework.graph_engine.data import storage
 from framework.graph_engine.data.graph import CONSTANT, VARIABLE, Graph, Value
 from framework.graph_engine.data.operators import kernel
+from framework.graph_engine.service.bind import bound
 from framework.graph_engine.service.compile import KERNEL, CompiledGraph, TaskSpec
 from kernels.compiled import ensure
 
 Array = np.ndarray[Any, Any]
+Path = np.ndarray[Any, np.dtype[np.int32]]
 
 
 @dataclass(frozen=True)
 class BoundTask:
-    """A task with addresses; `task` is None where no kernel runs (copies, host)."""
+    """A task with addresses; `task` is None where no kernel runs (copies, jumps, AI CPU, host)."""
 
     spec: TaskSpec
-    handles: Mapping[str, int]
+    item: StreamTask
     task: Task | None = None
 
 
@@ -36,10 +39,23 @@ class LoadedGraph:
     compiled: CompiledGraph
     chip: Chip
     handles: Mapping[str, int]
-    tasks: tuple[BoundTask, ...]
+    tasks: tuple[BoundTask, ...] = ()
     queues: dict[str, int] = field(default_factory=dict)
     """Input or output -> where its values of all steps of a sink loop lie."""
     queue_steps: int = 0
+    step: int = 0
+    """Which one of a sink loop runs."""
+    path: Path | None = None
+    """The tasks of the newest step in the order in which they ran; None before the first one."""
+    retries: int = 0
+    """How often the host had to begin the newest run anew, because a loop had too many turns for its room."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What parts of the host leave to others and has no place in device memory."""
+
+    @cached_property
+    def flow(self) -> Flow:
+        """The tasks as the scheduler runs them."""
+        return Flow(self.chip, [task.item for task in self.tasks])
 
     @property
     def graph(self) -> Graph:
@@ -74,8 +90,8 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
         elif home in handles:
             handles[name] = handles[home]
     ensure(spec.kernel for spec in compiled.tasks if spec.kind == KERNEL)
-    tasks = tuple(_bound(spec, handles, chip) for spec in compiled.tasks)
-    loaded = LoadedGraph(compiled, chip, handles, tasks)
+    loaded = LoadedGraph(compiled, chip, handles)
+    loaded.tasks = tuple(_bound(spec, loaded) for spec in compiled.tasks)
     for value in graph.values.values():
         if value.kind == CONSTANT and value.data is not None:
             loaded.write(value.name, value.data)
@@ -86,25 +102,21 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
 
 def packed(value: Value, array: Array) -> Array:
     """Return an array in the order of the device."""
-    typed = np.asarray(array).astype(device_dtype(value.type.dtype.name).numpy).reshape(value.type.shape)
-    packed_array: Array = LAYOUTS[value.format].pack(typed)
-    return packed_array
+    return storage.packed(value.type, value.format, array)
 
 
 def unpacked(chip: Chip, value: Value, handle: int) -> Array:
     """Return a value of the device as an array of its logical shape."""
-    element = device_dtype(value.type.dtype.name)
-    layout = LAYOUTS[value.format]
-    stored = chip.read(handle, tuple(layout.device_shape(value.type.shape, element)), element)
-    array: Array = layout.unpack(stored, value.type.shape)
-    return array
+    shape = storage.stored_shape(value.type, value.format)
+    return storage.unpacked(value.type, value.format, chip.read(handle, shape, storage.element(value.type)))
 
 
-def _bound(spec: TaskSpec, handles: Mapping[str, int], chip: Chip) -> BoundTask:
-    mine = {operand: handles[value] for operand, value in spec.operands.items()}
-    if spec.kind != KERNEL or spec.shape is None:
-        return BoundTask(spec, mine)
-    return BoundTask(spec, mine, kernel(spec.kernel).task(spec.shape, mine, chip.platform, spec.tiling))
+def _bound(spec: TaskSpec, loaded: LoadedGraph) -> BoundTask:
+    mine = {operand: loaded.handles[value] for operand, value in spec.operands.items()}
+    task = None
+    if spec.kind == KERNEL and spec.shape is not None:
+        task = kernel(spec.kernel).task(spec.shape, mine, loaded.chip.platform, spec.tiling)
+    return BoundTask(spec, bound(spec, mine, loaded, task), task)
 
 
 def _check_space(compiled: CompiledGraph, chip: Chip) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 
 from davinci_sim.platforms import Platform
-from framework.graph_engine.data.graph import AICORE, Graph, Node
+from framework.graph_engine.data.graph import AICORE, FLOW, INPUT, INTERMEDIATE, VARIABLE, Graph, Node, Value
 from framework.graph_engine.service.formats import assign_formats
 from framework.graph_engine.service.split import place
 
@@ -18,10 +19,66 @@ BIASED = {"matmul": (-1, 1), "conv2d": (1,)}
 
 
 def optimize(graph: Graph, platform: Platform, fusion: bool = True) -> Graph:
-    """Fuse what the kernels can do in one, then choose formats and insert the conversions that are left."""
+    """Fuse what the kernels can do in one, then choose formats and insert the conversions that are left.
+
+    Where the stream jumps, each straight part is optimised by itself: values between parts lie in ND.
+    """
+    if not graph.is_straight:
+        return _in_parts(graph, platform, fusion)
     if fusion:
         graph = fuse_bias(graph, platform)
     return assign_formats(graph)
+
+
+def _in_parts(graph: Graph, platform: Platform, fusion: bool) -> Graph:
+    """Return the graph with every run of nodes between jumps and copies optimised."""
+    runs = [tuple(nodes) for _, nodes in groupby(graph.nodes, key=lambda node: node.op in FLOW)]
+    users = _users(graph, runs)
+    values, renamed = dict(graph.values), dict[str, str]()
+    found: list[Node] = []
+    for number, run in enumerate(runs):
+        nodes = tuple(_with_names(node, renamed) for node in run)
+        if nodes[0].op in FLOW:
+            found += nodes
+            continue
+        made = [name for node in nodes for name in node.outputs]
+        outputs = tuple(name for name in made if users.get(name, set()) - {number})
+        part = optimize(_part(graph, values, nodes, outputs), platform, fusion)
+        renamed |= zip(outputs, part.outputs, strict=True)
+        values |= {name: value for name, value in part.values.items() if name not in graph.inputs}
+        found += part.nodes
+    held = {value.name: value for value in graph.values.values() if value.kind in _HELD}
+    ends = tuple(renamed.get(name, name) for name in graph.outputs)
+    updates = {renamed.get(value, value): variable for value, variable in graph.updates.items()}
+    return replace(graph, outputs=ends, updates=updates).with_nodes(tuple(found), {**values, **held})
+
+
+def _users(graph: Graph, runs: list[tuple[Node, ...]]) -> dict[str, set[int]]:
+    """Return the runs that read each value; -1 stands for who reads the results."""
+    users: dict[str, set[int]] = {name: {-1} for name in (*graph.outputs, *graph.updates)}
+    for number, nodes in enumerate(runs):
+        for node in nodes:
+            for name in node.inputs:
+                users.setdefault(name, set()).add(number)
+    return users
+
+
+def _with_names(node: Node, renamed: dict[str, str]) -> Node:
+    return replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
+
+
+_HELD = (INPUT, VARIABLE)
+"""Kinds of values that lie where the host has put them; a part takes them as they are."""
+
+
+def _part(graph: Graph, table: dict[str, Value], nodes: tuple[Node, ...], outputs: tuple[str, ...]) -> Graph:
+    """Return the graph of some neighbouring nodes; what they take of others lies in ND."""
+    used = {name for node in nodes for name in (*node.inputs, *node.outputs)}
+    values = {
+        name: replace(table[name], kind=INTERMEDIATE) if table[name].kind in _HELD else table[name]
+        for name in used
+    }
+    return replace(graph, values=values, nodes=nodes, inputs=(), outputs=outputs, updates={})
 
 
 def fuse_bias(graph: Graph, platform: Platform) -> Graph:

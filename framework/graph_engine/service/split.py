@@ -7,28 +7,43 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from davinci_sim.platforms import Platform
-from framework.graph_engine.data.graph import AICORE, HOST, VIEW, Graph, Node
+from framework.graph_engine.data.graph import AICORE, AICPU, FLOW, HOST, HOST_PART, RTS, VIEW, Graph, Node
 from framework.ir.registry import OPERATORS
 from framework.ops.lowering import Launch, NotOnDevice
 
 VIEWS = ("reshape",)
 """Operators that only look at the same bytes in another way."""
+OF_THE_CUBE = ("matmul", "conv2d", "conv2d_backward_input", "conv2d_backward_filter", "einsum")
+MOST_CPU_BYTES = 64 << 10
+"""What an operator on the AI CPU may read and write; beyond, the way to the host is the shorter one."""
 
 
 def split(graph: Graph, platform: Platform) -> Graph:
-    """Give every node its engine: the AI cores where a kernel takes it, else the host, with the reason."""
+    """Give every node its engine: the AI cores where a kernel takes it, else the AI CPU or the host, and why.
+
+    Labels, jumps and copies are the task scheduler's.
+    """
     return graph.with_nodes(tuple(place(graph, node, platform) for node in graph.nodes))
 
 
 def place(graph: Graph, node: Node, platform: Platform) -> Node:
     """Return a node with its engine and its kernels."""
+    if node.op in FLOW:
+        return replace(node, engine=HOST if node.op == HOST_PART else RTS)
     if node.op in VIEWS:
         return replace(node, engine=VIEW)
     try:
         launches = _lower(graph, node, platform)
     except NotOnDevice as refusal:
-        return replace(node, engine=HOST, reason=str(refusal))
+        engine = AICPU if _fits_the_cpu(graph, node) else HOST
+        return replace(node, engine=engine, reason=str(refusal))
     return replace(node, engine=AICORE, launches=launches)
+
+
+def _fits_the_cpu(graph: Graph, node: Node) -> bool:
+    """Tell whether the AI CPU takes a node: small, and no product of the cube, which is too slow there."""
+    nbytes = sum(graph.values[name].nbytes for name in (*node.inputs, *node.outputs))
+    return node.op not in OF_THE_CUBE and nbytes <= MOST_CPU_BYTES
 
 
 def _lower(graph: Graph, node: Node, platform: Platform) -> tuple[Launch, ...]:

@@ -1,0 +1,307 @@
+"""Branches and loops as labels, jumps and copies: the nodes of a Func in one line.
+
+The state of a loop lies in buffers of its own: copies bring the first state there, and the next one at the
+end of each turn. A branch copies its results to where those of the `if` lie. What a loop keeps of its turns
+goes to a room with a place per turn. What the device cannot do (recursion, functions as values) becomes parts
+that the host runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from framework.graph_engine.data.graph import (
+    ASSERT,
+    CONSTANT,
+    GOTO,
+    HOST_PART,
+    LABEL,
+    MEMCPY,
+    PICK,
+    PUSH,
+    SWITCH,
+    Node,
+    Value,
+)
+from framework.graph_engine.service.host_parts import with_host_parts
+from framework.graph_engine.service.split import VIEWS
+from framework.ir.control import ACCUMULATE, CHECK, IF, NOTHING, SCAN, WHILE
+from framework.ir.nodes import CALL, Atom, Binding, Const, Func, SourceLine, Var
+from framework.ir.types import StackType, TensorType, Type, parse_type
+
+Names = tuple[str, ...]
+"""Where a value of the IR lies: a tensor in one value of the graph, a stack in its height and its rooms."""
+
+COUNT = TensorType.of(np.zeros((), np.int64))
+
+
+def stored_types(type_: Type, room: int) -> tuple[TensorType, ...]:
+    """Return the tensors that a value of the IR lies in; stacks have room for so many turns."""
+    if isinstance(type_, TensorType):
+        return (type_,)
+    assert isinstance(type_, StackType)  # functions are the host's
+    inside = (each.with_shape((room, *each.shape)) for each in stored_types(type_.element, room))
+    return (COUNT, *inside)
+
+
+class Straightener:
+    """Writes the nodes of a Func, the nodes of its parts among them."""
+
+    def __init__(self, room: int) -> None:
+        """Start empty; a loop that keeps values has room for so many turns."""
+        self.room = room
+        self.values: dict[str, Value] = {}
+        self.nodes: list[Node] = []
+        self._constants: dict[Const, str] = {}
+        self._labels = 0
+        self._root: dict[str, str] = {}
+
+    def write(self, func: Func) -> list[Names]:
+        """Write a whole Func over its parameters; return where its results lie."""
+        return self.region(with_host_parts(func), [(param.name,) for param in func.params])
+
+    def region(self, func: Func, args: Sequence[Names]) -> list[Names]:
+        """Write the bindings of a Func over values; return where its results lie."""
+        scope: dict[str, Names] = {p.name: names for p, names in zip(func.params, args, strict=True)}
+        for binding in func.bindings:
+            inputs = [self._names(scope, atom) for atom in binding.inputs]
+            outputs = self._binding(binding, inputs)
+            scope.update({var.name: names for var, names in zip(binding.outputs, outputs, strict=True)})
+        return [self._names(scope, atom) for atom in func.results]
+
+    def _names(self, scope: Mapping[str, Names], atom: Atom) -> Names:
+        return scope[atom.name] if isinstance(atom, Var) else (self.constant(atom),)
+
+    def constant(self, atom: Const) -> str:
+        """Return the name of a constant, entering it on its first use."""
+        if atom not in self._constants:
+            self._constants[atom] = name = f"const{len(self._constants)}"
+            self.values[name] = Value(name, atom.type, CONSTANT, data=atom.value)
+        return self._constants[atom]
+
+    def number(self, value: int) -> str:
+        """Return the name of a constant count."""
+        return self.constant(Const.of(np.asarray(value, np.int64)))
+
+    def define(self, wanted: str, type_: TensorType) -> str:
+        """Enter a value under a name that is free."""
+        name, count = wanted, 0
+        while name in self.values:
+            count += 1
+            name = f"{wanted}.{count}"
+        self.values[name] = Value(name, type_)
+        return name
+
+    def defined(self, var: Var) -> Names:
+        """Enter the values that a value of the IR lies in."""
+        types = stored_types(var.type, self.room)
+        parts = [var.name, *(f"{var.name}.part{number}" for number in range(1, len(types)))]
+        return tuple(self.define(part, each) for part, each in zip(parts, types, strict=True))
+
+    def node(
+        self, op: str, inputs: Sequence[str], outputs: Sequence[str], attrs: Mapping[str, Any] | None = None,
+        source: SourceLine | None = None,
+    ) -> None:  # fmt: skip
+        """Append a node."""
+        name = f"{op}.{len(self.nodes)}"
+        self.nodes.append(Node(name, op, tuple(inputs), tuple(outputs), dict(attrs or {}), source=source))
+        if op in VIEWS:
+            self._root[outputs[0]] = self._root.get(inputs[0], inputs[0])
+
+    def _binding(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        if binding.op in _CONTROL:
+            found: list[Names] = _CONTROL[binding.op](self, binding, inputs)
+            return found
+        outputs = [self.defined(var) for var in binding.outputs]
+        flat = [name for names in inputs for name in names]
+        made = [name for names in outputs for name in names]
+        self.node(binding.op, flat, made, binding.attrs, binding.source)
+        return outputs
+
+    def call(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        """Write the body in the place of a call."""
+        return self.region(_func(binding, "func"), inputs)
+
+    def host_part(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        """Write a part that the host runs."""
+        outputs = [
+            self.defined(var) if isinstance(var.type, TensorType) else (f"host.{var.name}",)
+            for var in binding.outputs
+        ]
+        takes, gives = ([name for (name,) in each] for each in (inputs, outputs))
+        self.node(HOST_PART, takes, gives, binding.attrs, binding.source)
+        return outputs
+
+    def branch(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        """Write both branches, one behind the other, and jump over the one that is not taken."""
+        outputs = [self.defined(var) for var in binding.outputs]
+        then, orelse, end = self.labels(3)
+        self.node(SWITCH, inputs[0], (), {"labels": (orelse, then)}, binding.source)
+        for label, key in ((then, "then"), (orelse, "orelse")):
+            self.label(label, f"{key} of {_place(binding)}")
+            self.move(self.region(_func(binding, key), inputs[1:]), outputs)
+            if label == then:
+                self.node(GOTO, (), (), {"labels": (end,)}, binding.source)
+        self.label(end, f"end of {_place(binding)}")
+        return outputs
+
+    def loop(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        """Write condition and body of a `while`, and jump back."""
+        kept = len(inputs) - _number(binding, "invariants")
+        outputs = [self.defined(var) for var in binding.outputs]
+        state, stacks, fixed = outputs[:kept], outputs[kept:], inputs[kept:]
+        self.move(inputs[:kept], state)
+        turn = self._counter(0) if stacks else ""
+        top, body, end = self.labels(3)
+        self.label(top, f"turn of {_place(binding)}")
+        ((condition,),) = self.region(_func(binding, "cond"), [*state, *fixed])
+        self.node(SWITCH, (condition,), (), {"labels": (end, body)}, binding.source)
+        self.label(body, f"body of {_place(binding)}")
+        results = self.region(_func(binding, "body"), [*state, *fixed])
+        self._push(results[kept:], stacks, turn)
+        self.move(results[:kept], state)
+        self._step(turn, "add")
+        self.node(GOTO, (), (), {"labels": (top,)}, binding.source)
+        self.label(end, f"end of {_place(binding)}")
+        for height, *_ in stacks:
+            self.move([(turn,)], [(height,)])
+        return outputs
+
+    def scan(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        """Write the body of a loop over what another one kept."""
+        count, reverse = _number(binding, "stacks"), bool(binding.attrs["reverse"])
+        last = len(inputs) - _number(binding, "invariants")
+        given, fixed = inputs[:count], inputs[last:]
+        outputs = [self.defined(var) for var in binding.outputs]
+        state, stacks = outputs[: last - count], outputs[last - count :]
+        self.move(inputs[count:last], state)
+        turns = self._most([height for height, *_ in given])
+        turn = self._counter(0)
+        if reverse:
+            self.move([(self._computed("sub", turns, self.number(1)),)], [(turn,)])
+        top, body, end = self.labels(3)
+        self.label(top, f"turn of {_place(binding)}")
+        inside = (turn, self.number(0)) if reverse else (turn, turns)
+        condition = self._computed("greater_equal" if reverse else "less", *inside, dtype="bool")
+        self.node(SWITCH, (condition,), (), {"labels": (end, body)}, binding.source)
+        self.label(body, f"body of {_place(binding)}")
+        elements = [
+            self._pick(each, var.type, turn)
+            for each, var in zip(given, _func(binding, "body").params, strict=False)
+        ]
+        results = self.region(_func(binding, "body"), [*elements, *state, *fixed])
+        self._push(results[len(state) :], stacks, turn)
+        self.move(results[: len(state)], state)
+        self._step(turn, "sub" if reverse else "add")
+        self.node(GOTO, (), (), {"labels": (top,)}, binding.source)
+        self.label(end, f"end of {_place(binding)}")
+        for height, *_ in stacks:
+            self.move([(turns,)], [(height,)])
+        return outputs
+
+    def nothing(self, binding: Binding, _: list[Names]) -> list[Names]:
+        """Return zeros, or a stack without turns."""
+        type_ = parse_type(str(binding.attrs["type"]))
+        if isinstance(type_, TensorType):
+            return [(self.constant(Const.of(np.zeros(type_.shape, type_.dtype.numpy))),)]
+        return [(self.number(0), *self.defined(binding.outputs[0])[1:])]
+
+    def accumulate(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        """Write the sum of two tensors."""
+        outputs = self.defined(binding.outputs[0])
+        self.node("add", (*inputs[0], *inputs[1]), outputs, source=binding.source)
+        return [outputs]
+
+    def check(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        """Write what stops the stream when a condition does not hold."""
+        names = [name for (name,) in inputs]
+        self.node(ASSERT, names, (), {"message": binding.attrs["message"]}, binding.source)
+        return []
+
+    def labels(self, count: int) -> range:
+        """Return numbers for new labels."""
+        self._labels += count
+        return range(self._labels - count, self._labels)
+
+    def label(self, number: int, place: str) -> None:
+        """Append a label."""
+        self.node(LABEL, (), (), {"labels": (number,), "place": place})
+
+    def move(self, sources: Sequence[Names], targets: Sequence[Names]) -> None:
+        """Copy values to others, all at once: what a copy would overwrite too early is saved before."""
+        pairs = [
+            (source, target)
+            for many, others in zip(sources, targets, strict=True)
+            for source, target in zip(many, others, strict=True)
+            if self._root.get(source, source) != target
+        ]
+        written = {target for _, target in pairs}
+        saved: dict[str, str] = {}
+        for source, _ in pairs:
+            if self._root.get(source, source) in written and source not in saved:
+                saved[source] = self.define(f"{source}.saved", self.values[source].type)
+                self.node(MEMCPY, (source,), (saved[source],))
+        for source, target in pairs:
+            self.node(MEMCPY, (saved.get(source, source),), (target,))
+
+    def _computed(self, op: str, a: str, b: str, dtype: str = "int64") -> str:
+        name = self.define(op, COUNT.with_dtype(dtype))
+        self.node(op, (a, b), (name,))
+        return name
+
+    def _most(self, heights: Sequence[str]) -> str:
+        most = heights[0]
+        for height in dict.fromkeys(heights[1:]):
+            most = most if height == most else self._computed("maximum", most, height)
+        return most
+
+    def _counter(self, first: int) -> str:
+        turn = self.define("turn", COUNT)
+        self.node(MEMCPY, (self.number(first),), (turn,))
+        return turn
+
+    def _step(self, turn: str, op: str) -> None:
+        if turn:
+            self.move([(self._computed(op, turn, self.number(1)),)], [(turn,)])
+
+    def _push(self, values: Sequence[Names], stacks: Sequence[Names], turn: str) -> None:
+        for names, (_, *rooms) in zip(values, stacks, strict=True):
+            for name, room in zip(names, rooms, strict=True):
+                self.node(PUSH, (name, turn), (room,), {"room": self.room})
+
+    def _pick(self, stack: Names, type_: Type, turn: str) -> Names:
+        height, *rooms = stack
+        found = tuple(self.define("element", each) for each in stored_types(type_, self.room))
+        for room, name in zip(rooms, found, strict=True):
+            self.node(PICK, (room, turn, height), (name,))
+        return found
+
+
+_CONTROL: dict[str, Any] = {
+    CALL: Straightener.call,
+    IF: Straightener.branch,
+    WHILE: Straightener.loop,
+    SCAN: Straightener.scan,
+    NOTHING: Straightener.nothing,
+    ACCUMULATE: Straightener.accumulate,
+    CHECK: Straightener.check,
+    HOST_PART: Straightener.host_part,
+}
+
+
+def _func(binding: Binding, key: str) -> Func:
+    found: Any = binding.attrs[key]
+    assert isinstance(found, Func)  # a Rec is in a host part
+    return found
+
+
+def _number(binding: Binding, key: str) -> int:
+    found: Any = binding.attrs[key]
+    return int(found)
+
+
+def _place(binding: Binding) -> str:
+    return f"{binding.op} {binding.source}" if binding.source else binding.op
