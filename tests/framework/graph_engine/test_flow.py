@@ -1,0 +1,276 @@
+"""Branches and loops on the device: the numbers of the host, and no way back to it before the end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from davinci_sim import Chip
+from davinci_sim.errors import DavinciError
+from framework import Tensor, grad, jit, ops
+from framework.graph_engine import compile_for_device
+from framework.graph_engine.service.prepare import prepare
+from framework.ir import Builder, TensorType, evaluate
+from framework.ir.control import WHILE
+from framework.passes import FLAT, run
+from tests.framework.funcs import arguments, funcs
+
+X = Tensor(np.linspace(0.1, 1.0, 32, dtype=np.float32))
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def chip():
+    """Return one chip for all tests: what a call leaves in its memory must not matter to others."""
+    return Chip("ascend910a")
+
+
+def arrays(found):
+    """Return results as NumPy arrays."""
+    results = found if isinstance(found, tuple) else (found,)
+    return [np.asarray(each.numpy() if isinstance(each, Tensor) else each) for each in results]
+
+
+def on_both(function, chip, *args):
+    """Check that two calls on the device have the same bits, and the numbers of the host; return the jit."""
+    device = jit(function, device=chip)
+    first, second, host = (arrays(each(*args)) for each in (device, device, jit(function)))
+    assert [each.tobytes() for each in first] == [each.tobytes() for each in second]
+    for found, expected in zip(first, host, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    return device
+
+
+def power(x, n):
+    """Square and add, n times."""
+    while n > 0:
+        x = x * x + 0.1
+        n -= 1
+    return ops.reduce_sum(x)
+
+
+def nested(x, n):
+    """Loops in loops, with a branch in the inner one."""
+    turns = 0
+    for i in range(n):
+        k = i
+        while k > 0:
+            if k % 2 == 0:  # noqa: SIM108 - branches as statements
+                x = x * 0.5
+            else:
+                x = x + 0.25
+            k -= 1
+            turns += 1
+    return x, turns
+
+
+def halved(x, limit):
+    """Halve until the largest is small: how often depends on the data."""
+    turns = 0
+    while ops.reduce_max(x) > limit:
+        x = x * 0.5
+        turns += 1
+    return x, turns
+
+
+def chosen(x, limit):
+    """Take one of two ways."""
+    if ops.reduce_sum(x) > limit:  # noqa: SIM108 - branches as statements
+        y = x * 2.0
+    else:
+        y = x + 1.0
+    return y, y * x
+
+
+def exchanged(a, b, n):
+    """Change two values into each other, as Fibonacci numbers do."""
+    while n > 0:
+        a, b = b, a + b
+        n -= 1
+    return a, b
+
+
+def factorial(x, n):
+    """Return x to the n, by recursion."""
+    if n <= 0:
+        return x * 0.0 + 1.0
+    return x * factorial(x, n - 1)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5])
+def test_a_while_runs_on_the_device_without_the_host(chip, turns):
+    """One goto per turn, and no round trip."""
+    profile = on_both(power, chip, X, turns).profile()
+    assert profile.host_round_trips == 0
+    assert [profile.timeline.runs(kind) for kind in ("label_goto", "label_switch")] == [turns, turns + 1]
+
+
+def test_a_condition_on_data_is_decided_on_the_device(chip):
+    """The largest element, compared there, ends the loop."""
+    assert on_both(halved, chip, X, 0.01).profile().host_round_trips == 0
+
+
+@pytest.mark.parametrize("limit", [3.0, 300.0])
+def test_an_if_takes_one_branch(chip, limit):
+    """Only the kernel of the branch that is taken runs."""
+    profile = on_both(chosen, chip, X, limit).profile()
+    assert profile.host_round_trips == 0
+    assert sorted(each.op for each in profile if each.op in ("add", "mul")) == (
+        ["mul", "mul"] if limit == 3.0 else ["add", "mul"]
+    )
+
+
+def test_loops_in_loops_run_on_the_device(chip):
+    """With a branch inside."""
+    assert on_both(nested, chip, X, 4).profile().host_round_trips == 0
+
+
+def test_values_that_exchange_their_places_are_saved_first(chip):
+    """A turn writes all of the next state at once."""
+    assert "saved" in on_both(exchanged, chip, X, X * 2.0, 5).tasks
+
+
+@pytest.mark.parametrize("turns", [0, 3])
+def test_the_gradient_of_a_loop_runs_on_the_device(chip, turns):
+    """The loop ahead keeps what it needs in a room of the device, the one back reads it."""
+    assert on_both(grad(power), chip, X, turns).profile().host_round_trips == 0
+
+
+def test_the_gradient_of_the_gradient_of_a_loop_runs_on_the_device(chip):
+    """Loops and scans again."""
+
+    def second(x, n):
+        return grad(lambda y: ops.reduce_sum(grad(power)(y, n)))(x)
+
+    assert on_both(second, chip, X, 2).profile().host_round_trips == 0
+
+
+def test_the_gradient_of_loops_in_loops_runs_on_the_device(chip):
+    """Rooms of rooms: an inner loop keeps values in each turn of the outer one."""
+
+    def total(x, n):
+        return ops.reduce_sum(nested(x * x, n)[0] * x)
+
+    assert on_both(grad(total), chip, X, 4).profile().host_round_trips == 0
+
+
+def test_a_loop_with_more_turns_than_room_begins_anew_with_more(chip):
+    """The host is asked once, and it is counted; later calls have the room."""
+    device = jit(grad(lambda x, n: power(x * 0.1, n)), device=chip)
+    device(X, 70)
+    assert device.profile().host_round_trips == 1
+    found = device(X, 70).numpy()
+    assert device.profile().host_round_trips == 0
+    expected = grad(lambda x, n: power(x * 0.1, n))(X, 70).numpy()
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_recursion_runs_on_the_host_and_is_counted(chip):
+    """The table of step 2 says so, and the profile has a round trip for each."""
+    device = on_both(factorial, chip, X, 4)
+    assert device.profile().host_round_trips == 1
+    assert "host_round_trips 1" in device.profile().text()
+    assert "host  " in device.tasks
+
+
+def test_products_in_a_loop_lie_in_the_format_of_the_cube_only_there(chip):
+    """What leaves a straight part is converted once more, so that all turns find the same."""
+    generator = np.random.Generator(np.random.Philox(1))
+    w = Tensor((generator.standard_normal((32, 32)) * 0.2).astype(np.float16))
+
+    def network(x, n):
+        while n > 0:
+            x = ops.relu(ops.matmul(x, w))
+            n -= 1
+        return x
+
+    device = jit(network, device=chip)
+    x = Tensor(np.ones((16, 32), np.float16))
+    found, expected = (each(x, 3).numpy().astype(np.float32) for each in (device, jit(network)))
+    np.testing.assert_allclose(found, expected, rtol=4e-3, atol=4e-3)
+    assert device.profile().host_round_trips == 0
+
+
+def test_the_task_list_shows_labels_and_where_jumps_go(chip):
+    """Like a disassembly; the timeline says which loop of the source it was."""
+    device = jit(power, device=chip)
+    device(X, 1)
+    kinds = [line.split()[2] for line in device.tasks.splitlines()[1:-1]]
+    assert [kind for kind in kinds if kind.startswith("label")] == [
+        "label", "label_switch", "label", "label_goto", "label",
+    ]  # fmt: skip
+    assert "turn of while test_flow.py:" in device.profile().timeline.text()
+
+
+def test_a_profile_of_a_loop_that_has_not_run_is_refused(chip):
+    """Nobody knows how many turns it takes."""
+    func = run(jit(power).compiled(X, 2).func, FLAT)
+    with pytest.raises(DavinciError) as caught:
+        compile_for_device(func, chip).profile()
+    assert str(caught.value) == (
+        "power has branches or loops, and has not run\n  rule: what they take depends on the data\n"
+        "  next: call it first"
+    )
+
+
+def test_an_assertion_stops_the_stream_and_names_the_line(chip):
+    """The message has the values of the device, and the user's line."""
+
+    def positive(x, n):
+        while n > 0:
+            n -= 1
+            assert n != 2, f"n is {n}"
+            x = x + 1.0
+        return x
+
+    device = jit(positive, device=chip)
+    np.testing.assert_array_equal(device(X, 2).numpy(), X.numpy() + 1 + 1)
+    with pytest.raises(DavinciError, match="n is 2") as caught:
+        device(X, 5)
+    assert 'assert n != 2, f"n is {n}"' in str(caught.value)
+    np.testing.assert_array_equal(device(X, 2).numpy(), X.numpy() + 1 + 1)
+
+
+def test_a_stack_has_no_way_to_the_device_and_back():
+    """Only tensors are given and taken."""
+    builder = Builder()
+    x = builder.param(TensorType((), Tensor(1.0).dtype), "x")
+    inside = Builder(builder)
+    part = inside.finish("f", [x], captured=[x])
+    func = builder.finish("f", builder.bind("closure", [x], {"func": part}))
+    with pytest.raises(DavinciError) as caught:
+        prepare(func)
+    assert str(caught.value) == (
+        "@f takes or gives fn() -> (float32[])\n  rule: only tensors go to a device and come back\n"
+        "  next: apply the function, or take the gradient, inside of what is compiled"
+    )
+
+
+def test_the_derivative_on_the_device_holds_a_loop_not_copies(chip):
+    """The list of tasks is as long for 2 turns as for 5."""
+    device = jit(grad(power), device=chip)
+    device(X, 2)
+    short = device.tasks
+    device(X, 5)
+    assert device.tasks == short
+    assert WHILE in str(jit(grad(power)).compiled(X, 2).func)
+
+
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@given(funcs(2, ("op", "if", "while", "scan", "call")))
+def test_random_programs_give_on_the_device_what_they_mean(chip, func):
+    """Branches, loops, scans over what loops keep, and calls, nested; none comes back to the host."""
+    device = compile_for_device(func, chip)
+    for found, expected in zip(device(arguments()), evaluate(func, arguments()), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert device.host_round_trips == 0
+
+
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@given(funcs(2))
+def test_random_programs_with_functions_as_values_run_in_part_on_the_host(chip, func):
+    """What of them the device cannot run is computed there."""
+    device = compile_for_device(func, chip)
+    for found, expected in zip(device(arguments()), evaluate(func, arguments()), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
