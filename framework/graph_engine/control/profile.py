@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from davinci_sim.chip import TaskTime
 from davinci_sim.chip.flow import Timeline
 from davinci_sim.errors import DavinciError
+from davinci_sim.trace.stream_trace import write_stream_trace
 from framework.graph_engine.service.compile import CPU_TASK, HOST_TASK, KERNEL, shape_text
 from framework.graph_engine.service.execute import host_round_trips
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
@@ -49,6 +51,10 @@ class Profile(list[OpTime]):
         """Hold the times and what belongs to all of them."""
         super().__init__(times)
         self.host_round_trips, self.timeline = host_round_trips, timeline
+
+    def write(self, path: str | Path) -> None:
+        """Write the timeline as a Chrome trace, which Perfetto opens."""
+        write_stream_trace(self.timeline, path)
 
     def text(self) -> str:
         """Print a table: how often each task ran, and how long all its runs took."""

@@ -13,6 +13,7 @@ from davinci_sim.chip import Chip
 from davinci_sim.errors import InternalError
 from davinci_sim.platforms import Platform
 from framework.graph_engine.control.profile import Profile, profile
+from framework.graph_engine.data.graph import PUSH
 from framework.graph_engine.service.bind import RoomFull
 from framework.graph_engine.service.compile import CompiledGraph, compile_graph
 from framework.graph_engine.service.execute import SinkResult, execute, host_round_trips
@@ -60,7 +61,8 @@ class Session:
         When a loop has more turns than there is room for what it keeps, the host makes room for four times
         as many and lets all steps run again, which counts as a round trip of each of them.
         """
-        state = {} if self.loaded.graph.is_straight else self.variables()
+        keeps = any(node.op == PUSH for node in self.loaded.graph.nodes)
+        state = self.variables() if keeps else {}
         for retries in itertools.count():
             try:
                 result = execute(self.loaded, feeds, retries)

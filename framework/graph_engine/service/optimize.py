@@ -12,6 +12,7 @@ from itertools import groupby
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import AICORE, FLOW, INPUT, INTERMEDIATE, VARIABLE, Graph, Node, Value
 from framework.graph_engine.service.formats import assign_formats
+from framework.graph_engine.service.hoist import hoist_conversions
 from framework.graph_engine.service.split import place
 
 BIASED = {"matmul": (-1, 1), "conv2d": (1,)}
@@ -24,7 +25,7 @@ def optimize(graph: Graph, platform: Platform, fusion: bool = True) -> Graph:
     Where the stream jumps, each straight part is optimised by itself: values between parts lie in ND.
     """
     if not graph.is_straight:
-        return _in_parts(graph, platform, fusion)
+        return hoist_conversions(_in_parts(graph, platform, fusion))
     if fusion:
         graph = fuse_bias(graph, platform)
     return assign_formats(graph)

@@ -15,7 +15,7 @@ VIEWS = ("reshape",)
 """Operators that only look at the same bytes in another way."""
 OF_THE_CUBE = ("matmul", "conv2d", "conv2d_backward_input", "conv2d_backward_filter", "einsum")
 MOST_CPU_BYTES = 64 << 10
-"""What an operator on the AI CPU may read and write; beyond, the way to the host is the shorter one."""
+"""What an operator on the AI CPU may read and write in straight code; beyond, it goes to the host."""
 
 
 def split(graph: Graph, platform: Platform) -> Graph:
@@ -41,9 +41,12 @@ def place(graph: Graph, node: Node, platform: Platform) -> Node:
 
 
 def _fits_the_cpu(graph: Graph, node: Node) -> bool:
-    """Tell whether the AI CPU takes a node: small, and no product of the cube, which is too slow there."""
+    """Tell whether the AI CPU takes a node: no product of the cube, which is too slow there, and small.
+
+    Where the stream jumps, it takes large ones, too: a way to the host in each turn would be worse.
+    """
     nbytes = sum(graph.values[name].nbytes for name in (*node.inputs, *node.outputs))
-    return node.op not in OF_THE_CUBE and nbytes <= MOST_CPU_BYTES
+    return node.op not in OF_THE_CUBE and (nbytes <= MOST_CPU_BYTES or not graph.is_straight)
 
 
 def _lower(graph: Graph, node: Node, platform: Platform) -> tuple[Launch, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from davinci_sim import Chip
 from davinci_sim.errors import DavinciError
 from framework import Tensor, grad, jit, ops
-from framework.graph_engine import compile_for_device
+from framework.graph_engine import Session, compile_for_device
 from framework.graph_engine.service.prepare import prepare
 from framework.ir import Builder, TensorType, evaluate
 from framework.ir.control import WHILE
+from framework.ir.flow import Part, loop, scan
 from framework.passes import FLAT, run
-from tests.framework.funcs import arguments, funcs
+from tests.framework.funcs import COUNT, arguments, funcs
 
 X = Tensor(np.linspace(0.1, 1.0, 32, dtype=np.float32))
 TOLERANCE = 1e-5
@@ -190,6 +193,86 @@ def test_products_in_a_loop_lie_in_the_format_of_the_cube_only_there(chip):
     found, expected = (each(x, 3).numpy().astype(np.float32) for each in (device, jit(network)))
     np.testing.assert_allclose(found, expected, rtol=4e-3, atol=4e-3)
     assert device.profile().host_round_trips == 0
+
+
+def test_weights_are_converted_once_before_the_loop(chip):
+    """The cube's format of what no turn changes is made before the label of the first turn."""
+
+    def network(x, w, n):
+        while n > 0:
+            x = ops.relu(ops.matmul(x, w))
+            n -= 1
+        return x
+
+    device = jit(network, device=chip)
+    device(Tensor(np.ones((16, 32), np.float16)), Tensor(np.ones((32, 32), np.float16)), 3)
+    runs = {each.name: each.runs for each in device.profile() if each.op == "trans_data"}
+    assert runs.pop("trans_data.w.NZ") == 1
+    assert set(runs.values()) == {3}
+
+
+def test_what_has_no_kernel_runs_on_the_ai_cpu_in_a_loop(chip):
+    """However large, since a way to the host in each turn would be worse."""
+
+    def clipped(x, n):
+        while n > 0:
+            x = ops.select(x > 0.5, x * 0.5, x)
+            n -= 1
+        return x
+
+    x = Tensor(np.linspace(0, 2, 1 << 16, dtype=np.float32))
+    profile = on_both(clipped, chip, x, 2).profile()
+    assert profile.host_round_trips == 0
+    assert {each.bound for each in profile if each.op == "select"} == {"aicpu"}
+
+
+def test_an_operator_on_the_ai_cpu_that_refuses_its_inputs_names_the_line(chip):
+    """As it does on the host."""
+
+    def total(x, n):
+        found = 0.0
+        for i in range(n):
+            found = found + x[i]
+        return found
+
+    device = jit(total, device=chip)
+    assert on_both(total, chip, X, 4).profile().host_round_trips == 0
+    with pytest.raises(DavinciError) as caught:
+        device(X, 40)
+    assert str(caught.value).startswith("index: position 32 is outside axis 0 of [32]")
+    assert "found = found + x[i]" in str(caught.value)
+
+
+def test_variables_are_renewed_once_however_often_a_run_begins_anew(chip):
+    """What a loop keeps has no room at first; the steps before must not count twice."""
+    builder = Builder()
+    total, n = builder.param(TensorType.of(X.numpy()), "total"), builder.param(COUNT, "n")
+    step = Builder(builder)
+    x, k = step.param(total.type), step.param(COUNT)
+    cond = Builder(builder)
+    cond.param(total.type)
+    more = cond.param(COUNT) > 0
+    *_, stack = loop(
+        builder, [total, n], Part(cond, [more], "cond"), Part(step, [x * 0.5, k - 1, x], "body"), saves=1
+    )
+    back = Builder(builder)
+    element, sum_ = back.param(total.type), back.param(total.type)
+    (found,) = scan(builder, [stack], [total * 0.0], Part(back, [element + sum_], "back"))
+    func = builder.finish("renewing", [found], {0: "total"})
+    session = Session(func, chip, {"total": X.numpy()})
+    result = session.run({"n": np.array([1, 2, 70])})
+    expected = X.numpy() * np.float32(1.5 * 2)
+    np.testing.assert_allclose(session.variables()["total"], expected, rtol=TOLERANCE)
+    assert (result.host_calls, session.host_round_trips) == (2, 1)
+
+
+def test_a_profile_writes_a_trace_with_labels_and_switches(chip, tmp_path):
+    """A Chrome trace: an event for each task that ran."""
+    device = on_both(power, chip, X, 2)
+    device.profile().write(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    kinds = [event["cat"] for event in events]
+    assert (kinds.count("label_switch"), kinds.count("label_goto")) == (3, 2)
 
 
 def test_the_task_list_shows_labels_and_where_jumps_go(chip):
