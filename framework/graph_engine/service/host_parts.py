@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from framework.graph_engine.data.graph import HOST_PART
-from framework.ir.control import ACCUMULATE, APPLY, CHOOSE, CLOSURE, ENV, UNENV, is_control
+from framework.ir.control import APPLY, CLOSURE, ENV, UNENV, is_control
 from framework.ir.nodes import Binding, Func, Rec, Var
 from framework.ir.types import StackType, TensorType, Type
 
-ONLY_ON_THE_HOST = (CLOSURE, APPLY, ENV, UNENV, CHOOSE)
+ONLY_ON_THE_HOST = (CLOSURE, APPLY, ENV, UNENV)
 
 
 def with_host_parts(func: Func) -> Func:
@@ -60,8 +60,6 @@ def _is_hosted(binding: Binding, seen: dict[int, bool]) -> bool:
     """Tell whether the device cannot run a binding, or something inside of it."""
     types = [each.type for each in (*binding.inputs, *binding.outputs)]
     if binding.op in ONLY_ON_THE_HOST or not all(_has_place(each) for each in types):
-        return True
-    if binding.op == ACCUMULATE and not isinstance(types[0], TensorType):
         return True
     if not is_control(binding.op):
         return False

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from davinci_sim.errors import BadShape
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import AICORE, AICPU, FLOW, HOST, HOST_PART, RTS, VIEW, Graph, Node
+from framework.graph_engine.data.operators import operands
 from framework.ir.registry import OPERATORS
 from framework.ops.lowering import Launch, NotOnDevice
 
@@ -55,7 +57,13 @@ def _lower(graph: Graph, node: Node, platform: Platform) -> tuple[Launch, ...]:
         raise NotOnDevice(f"no kernel computes {node.op}")
     ins = tuple(graph.values[name].type for name in node.inputs)
     outs = tuple(graph.values[name].type for name in node.outputs)
-    return tuple(lowering(ins, outs, node.attrs, int(platform.ai_cores)))
+    launches = tuple(lowering(ins, outs, node.attrs, int(platform.ai_cores)))
+    for launch in launches:
+        try:
+            operands(launch)
+        except BadShape as refusal:
+            raise NotOnDevice(", ".join(map(str.strip, str(refusal).split("\n")[:2]))) from None
+    return launches
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ that the host runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,15 @@ from framework.graph_engine.data.graph import (
 )
 from framework.graph_engine.service.host_parts import with_host_parts
 from framework.graph_engine.service.split import VIEWS
-from framework.ir.control import ACCUMULATE, CHECK, IF, NOTHING, SCAN, WHILE
+from framework.ir.control import ACCUMULATE, CHECK, CHOOSE, IF, NOTHING, SCAN, WHILE
 from framework.ir.nodes import CALL, Atom, Binding, Const, Func, SourceLine, Var
 from framework.ir.types import StackType, TensorType, Type, parse_type
 
 Names = tuple[str, ...]
 """Where a value of the IR lies: a tensor in one value of the graph, a stack in its height and its rooms."""
+
+Join = Callable[[str, str, str], None]
+"""Writes the nodes that make a tensor, the last one, of two."""
 
 COUNT = TensorType.of(np.zeros((), np.int64))
 
@@ -154,7 +158,7 @@ class Straightener:
         outputs = [self.defined(var) for var in binding.outputs]
         state, stacks, fixed = outputs[:kept], outputs[kept:], inputs[kept:]
         self.move(inputs[:kept], state)
-        turn = self._counter(0) if stacks else ""
+        turn = self._counter(self.number(0)) if stacks else ""
         top, body, end = self.labels(3)
         self.label(top, f"turn of {_place(binding)}")
         ((condition,),) = self.region(_func(binding, "cond"), [*state, *fixed])
@@ -179,28 +183,32 @@ class Straightener:
         state, stacks = outputs[: last - count], outputs[last - count :]
         self.move(inputs[count:last], state)
         turns = self._most([height for height, *_ in given])
-        turn = self._counter(0)
-        if reverse:
-            self.move([(self._computed("sub", turns, self.number(1)),)], [(turn,)])
+        part = _func(binding, "body")
+        with self._turns(turns, binding, reverse) as turn:
+            taken = zip(given, part.params, strict=False)
+            elements = [self._pick(each, var.type, turn) for each, var in taken]
+            results = self.region(part, [*elements, *state, *fixed])
+            self._push(results[len(state) :], stacks, turn)
+            self.move(results[: len(state)], state)
+        for height, *_ in stacks:
+            self.move([(turns,)], [(height,)])
+        return outputs
+
+    @contextmanager
+    def _turns(self, turns: str, binding: Binding, reverse: bool = False) -> Iterator[str]:
+        """Write what stands around the body of a loop over turns: yields the name of the turn."""
+        first = self._computed("sub", turns, self.number(1)) if reverse else self.number(0)
+        turn = self._counter(first)
         top, body, end = self.labels(3)
         self.label(top, f"turn of {_place(binding)}")
         inside = (turn, self.number(0)) if reverse else (turn, turns)
         condition = self._computed("greater_equal" if reverse else "less", *inside, dtype="bool")
         self.node(SWITCH, (condition,), (), {"labels": (end, body)}, binding.source)
         self.label(body, f"body of {_place(binding)}")
-        elements = [
-            self._pick(each, var.type, turn)
-            for each, var in zip(given, _func(binding, "body").params, strict=False)
-        ]
-        results = self.region(_func(binding, "body"), [*elements, *state, *fixed])
-        self._push(results[len(state) :], stacks, turn)
-        self.move(results[: len(state)], state)
+        yield turn
         self._step(turn, "sub" if reverse else "add")
         self.node(GOTO, (), (), {"labels": (top,)}, binding.source)
         self.label(end, f"end of {_place(binding)}")
-        for height, *_ in stacks:
-            self.move([(turns,)], [(height,)])
-        return outputs
 
     def nothing(self, binding: Binding, _: list[Names]) -> list[Names]:
         """Return zeros, or a stack without turns."""
@@ -210,10 +218,40 @@ class Straightener:
         return [(self.number(0), *self.defined(binding.outputs[0])[1:])]
 
     def accumulate(self, binding: Binding, inputs: list[Names]) -> list[Names]:
-        """Write the sum of two tensors."""
-        outputs = self.defined(binding.outputs[0])
-        self.node("add", (*inputs[0], *inputs[1]), outputs, source=binding.source)
-        return [outputs]
+        """Write the sum of two cotangents."""
+
+        def add(a: str, b: str, found: str) -> None:
+            self.node("add", (a, b), (found,), source=binding.source)
+
+        return [self._joined(binding, binding.outputs[0].type, inputs, add)]
+
+    def choose(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+        """Write the first of two values in the lanes of a mask, the second in the others."""
+        mask = binding.inputs[0].tensor
+
+        def select(a: str, b: str, found: str) -> None:
+            type_ = self.values[found].type
+            shape = (*mask.shape, *(1,) * (type_.ndim - mask.ndim))
+            wide = self.define("mask", mask.with_shape(shape))
+            self.node("reshape", inputs[0], (wide,), {"shape": shape}, binding.source)
+            self.node("select", (wide, a, b), (found,), source=binding.source)
+
+        return [self._joined(binding, binding.outputs[0].type, inputs[1:], select)]
+
+    def _joined(self, binding: Binding, type_: Type, both: Sequence[Names], join: Join) -> Names:
+        """Join two tensors, or two stacks turn by turn, where an empty one stands for zeros."""
+        found = tuple(self.define(binding.op, each) for each in stored_types(type_, self.room))
+        if isinstance(type_, TensorType):
+            ((a,), (b,)) = both
+            join(a, b, found[0])
+            return found
+        assert isinstance(type_, StackType)  # functions are the host's
+        turns = self._most([height for height, *_ in both])
+        with self._turns(turns, binding) as turn:
+            elements = [self._pick(each, type_.element, turn) for each in both]
+            self._push([self._joined(binding, type_.element, elements, join)], [found], turn)
+        self.move([(turns,)], [found[:1]])
+        return found
 
     def check(self, binding: Binding, inputs: list[Names]) -> list[Names]:
         """Write what stops the stream when a condition does not hold."""
@@ -258,9 +296,9 @@ class Straightener:
             most = most if height == most else self._computed("maximum", most, height)
         return most
 
-    def _counter(self, first: int) -> str:
+    def _counter(self, first: str) -> str:
         turn = self.define("turn", COUNT)
-        self.node(MEMCPY, (self.number(first),), (turn,))
+        self.node(MEMCPY, (first,), (turn,))
         return turn
 
     def _step(self, turn: str, op: str) -> None:
@@ -287,6 +325,7 @@ _CONTROL: dict[str, Any] = {
     SCAN: Straightener.scan,
     NOTHING: Straightener.nothing,
     ACCUMULATE: Straightener.accumulate,
+    CHOOSE: Straightener.choose,
     CHECK: Straightener.check,
     HOST_PART: Straightener.host_part,
 }

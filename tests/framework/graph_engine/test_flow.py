@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from davinci_sim import Chip
 from davinci_sim.errors import DavinciError
 from framework import Tensor, grad, jit, ops
+from framework.autodiff import vmap
+from framework.autodiff.reverse import differentiate
 from framework.graph_engine import Session, compile_for_device
 from framework.graph_engine.service.prepare import prepare
 from framework.ir import Builder, TensorType, evaluate
@@ -156,6 +158,20 @@ def test_the_gradient_of_loops_in_loops_runs_on_the_device(chip):
         return ops.reduce_sum(nested(x * x, n)[0] * x)
 
     assert on_both(grad(total), chip, X, 4).profile().host_round_trips == 0
+
+
+def test_a_batch_of_loops_runs_on_the_device_until_the_last_lane_has_ended(chip):
+    """Lanes that have ended keep their values, in the gradient, too."""
+
+    def settled(x):
+        y = x
+        while ops.reduce_max(y) > 0.3:
+            y = y * 0.6 + 0.01 * x
+        return ops.reduce_sum(y * x)
+
+    x = Tensor(np.random.default_rng(0).uniform(0.2, 3, (5, 8)).astype(np.float32))
+    for function in (vmap(settled), vmap(grad(settled))):
+        assert on_both(function, chip, x).profile().host_round_trips == 0
 
 
 def test_a_loop_with_more_turns_than_room_begins_anew_with_more(chip):
@@ -347,6 +363,17 @@ def test_random_programs_give_on_the_device_what_they_mean(chip, func):
     device = compile_for_device(func, chip)
     for found, expected in zip(device(arguments()), evaluate(func, arguments()), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert device.host_round_trips == 0
+
+
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@given(funcs(2, ("op", "if", "while", "scan", "call")))
+def test_gradients_of_random_programs_run_on_the_device(chip, func):
+    """Loops that keep values, scans back over them, sums of what they kept: all without the host."""
+    gradient = run(differentiate(func, (0, 1)), FLAT)
+    device = compile_for_device(gradient, chip)
+    for found, expected in zip(device(arguments()), evaluate(gradient, arguments()), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     assert device.host_round_trips == 0
 
 

@@ -44,6 +44,15 @@ def test_what_has_no_kernel_is_left_to_the_host_with_a_reason():
     assert "the cube multiplies float16" in placement(split(prepare(func), PLATFORM))
 
 
+def test_what_the_kernel_itself_refuses_runs_elsewhere_with_its_reason():
+    """The sum of integers is small enough for the AI CPU."""
+    func = compiled(lambda x: ops.reduce_sum(x, (0,)), np.ones((3, 4), np.int32))
+    (node,) = split(prepare(func), PLATFORM).nodes
+    assert (node.engine, node.reason) == (
+        "aicpu", "kernel reduce_sum: dtype=int32, rule: dtype is fp16 or fp32",
+    )  # fmt: skip
+
+
 def test_a_bias_moves_into_its_product():
     """Matmul and bias_add become one kernel."""
     graph = fuse_bias(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM)
