@@ -10,10 +10,11 @@ the time of its bytes.
 
 from __future__ import annotations
 
+import operator
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,12 @@ import numpy.typing as npt
 from davinci_sim.chip.chip import Chip
 from davinci_sim.chip.task import Task
 from davinci_sim.errors import DavinciError
+
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "equal": operator.eq, "not_equal": operator.ne, "greater": operator.gt, "greater_equal": operator.ge,
+    "less": operator.lt, "less_equal": operator.le,
+}  # fmt: skip
+"""What a stream switch compares by."""
 
 SPAN_DTYPE = np.dtype([("task", "i4"), ("start", "i8"), ("end", "i8")])
 
@@ -177,6 +184,31 @@ class LabelSwitch:
         return int(chip.platform.label_switch_cycles)
 
 
+@dataclass(frozen=True)
+class StreamSwitch:
+    """Goes on at the second of two labels if two words of device memory compare as asked, else at the first.
+
+    The runtime's stream switch compares integers of 32 or 64 bits by itself, without the AI CPU. Model: it
+    activates another stream there; here it goes on at a label, as the label switch does, for the same cost.
+    """
+
+    name: str
+    words: tuple[int, int]
+    dtype: str
+    compare: str
+    labels: tuple[int, ...]
+    kind: ClassVar[str] = "stream_switch"
+
+    def run(self, chip: Chip) -> int:
+        """Return the label that the comparison chooses."""
+        a, b = (chip.words(word, 1, self.dtype)[0] for word in self.words)
+        return self.labels[bool(COMPARISONS[self.compare](a, b))]
+
+    def cycles(self, chip: Chip) -> int:
+        """Return the assumed time of the scheduler."""
+        return int(chip.platform.label_switch_cycles)
+
+
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """When each task of a run started and ended, on one stream: `spans` has a row per task that ran."""
@@ -235,7 +267,7 @@ class Flow:
             self._check_jump(task)
 
     def _check_jump(self, task: StreamTask) -> None:
-        goals = task.labels if isinstance(task, LabelSwitch) else ()
+        goals = task.labels if isinstance(task, LabelSwitch | StreamSwitch) else ()
         goals = (task.label,) if isinstance(task, LabelGoto) else goals
         for goal in goals:
             if goal not in self.places:

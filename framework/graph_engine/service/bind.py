@@ -17,6 +17,7 @@ from davinci_sim.chip.flow import (
     Label,
     LabelGoto,
     LabelSwitch,
+    StreamSwitch,
     StreamTask,
 )
 from davinci_sim.chip.task import Task
@@ -161,7 +162,7 @@ def _of_the_scheduler(
     if node.op == GOTO:
         return LabelGoto(spec.name, *labels)
     if node.op == SWITCH:
-        return LabelSwitch(spec.name, handles["in0"], labels)
+        return _switch(spec, node, handles, loaded)
     if node.op == PUSH:
         nbytes, room = values[node.inputs[0]].nbytes, int(node.attrs["room"])
         return TurnCopy(spec.name, handles["out0"], handles["in0"], nbytes, handles["in1"], None, room)
@@ -170,6 +171,15 @@ def _of_the_scheduler(
         return TurnCopy(spec.name, handles["in0"], handles["out0"], nbytes, handles["in1"], handles["in2"], 0)
     assert node.op == ASSERT
     return Assertion(spec.name, handles["in0"], lambda: _fail(loaded, node))
+
+
+def _switch(spec: TaskSpec, node: Node, handles: Mapping[str, int], loaded: LoadedGraph) -> StreamTask:
+    labels: Any = node.attrs["labels"]
+    if "compare" not in node.attrs:
+        return LabelSwitch(spec.name, handles["in0"], labels)
+    dtype = loaded.graph.values[node.inputs[0]].type.dtype.name
+    words = (handles["in0"], handles["in1"])
+    return StreamSwitch(spec.name, words, dtype, str(node.attrs["compare"]), labels)
 
 
 def _fail(loaded: LoadedGraph, node: Node) -> None:

@@ -30,7 +30,7 @@ from framework.ir.types import TensorType
 from kernels.lang.shapes import Shape, Tiling
 
 GET, KERNEL, HOST_TASK, COPY, PUT = "get_next", "kernel", "host", "memcpy", "put_result"
-CPU_TASK = "aicpu"
+CPU_TASK, COMPARING = "aicpu", "stream_switch"
 """Kinds of tasks; those of the task scheduler are called as their nodes."""
 
 
@@ -55,7 +55,8 @@ class TaskSpec:
         what = f"{self.kernel} <{self.shape}> [{self.tiling}] x{self.blocks}" if self.kernel else ""
         labels = self.node.attrs.get("labels", ()) if self.node is not None else ()
         goals = " ".join(f"L{label}" for label in labels)
-        parts = (f"s{self.stream} {self.kind:<12} {self.name:<34}", what, goals, named)
+        compare = "" if self.node is None else str(self.node.attrs.get("compare", ""))
+        parts = (f"s{self.stream} {self.kind:<12} {self.name:<34}", what, compare, goals, named)
         return " ".join(part for part in parts if part).rstrip()
 
 
@@ -94,7 +95,8 @@ def _kernel_tasks(graph: Graph, platform: Platform) -> tuple[Graph, tuple[TaskSp
         elif node.engine in (HOST, AICPU, RTS):
             named = {f"in{i}": name for i, name in enumerate(node.inputs) if name in values}
             named |= {f"out{i}": name for i, name in enumerate(node.outputs) if name in values}
-            kind = {HOST: HOST_TASK, AICPU: CPU_TASK}.get(node.engine, node.op)
+            own = COMPARING if "compare" in node.attrs else node.op
+            kind = {HOST: HOST_TASK, AICPU: CPU_TASK}.get(node.engine, own)
             tasks.append(TaskSpec(kind, node.name, node, named))
         elif node.engine != VIEW:
             tasks += _launches(node, values, platform)

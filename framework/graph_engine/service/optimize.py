@@ -14,6 +14,7 @@ from framework.graph_engine.data.graph import AICORE, FLOW, INPUT, INTERMEDIATE,
 from framework.graph_engine.service.formats import assign_formats
 from framework.graph_engine.service.hoist import hoist_conversions
 from framework.graph_engine.service.split import place
+from framework.graph_engine.service.switches import fuse_switches
 
 BIASED = {"matmul": (-1, 1), "conv2d": (1,)}
 """Operators whose kernels add a bias on the way out, and the axes on which."""
@@ -25,7 +26,8 @@ def optimize(graph: Graph, platform: Platform, fusion: bool = True) -> Graph:
     Where the stream jumps, each straight part is optimised by itself: values between parts lie in ND.
     """
     if not graph.is_straight:
-        return hoist_conversions(_in_parts(graph, platform, fusion))
+        whole = fuse_switches(graph) if fusion else graph
+        return hoist_conversions(_in_parts(whole, platform, fusion))
     if fusion:
         graph = fuse_bias(graph, platform)
     return assign_formats(graph)

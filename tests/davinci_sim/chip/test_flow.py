@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from davinci_sim import Chip
-from davinci_sim.chip.flow import Copy, CpuTask, Flow, HostTask, Label, LabelGoto, LabelSwitch
+from davinci_sim.chip.flow import (
+    COMPARISONS,
+    Copy,
+    CpuTask,
+    Flow,
+    HostTask,
+    Label,
+    LabelGoto,
+    LabelSwitch,
+    StreamSwitch,
+)
 from davinci_sim.errors import DavinciError
 
 
@@ -142,6 +152,26 @@ def test_a_word_beyond_the_labels_is_refused():
     assert str(caught.value) == (
         f"label switch decide: the word at {word} is 2\n  rule: it must be below 2, the number of labels"
     )
+
+
+@given(st.sampled_from(sorted(COMPARISONS)), st.integers(-3, 3), st.integers(-3, 3))
+def test_a_stream_switch_compares_two_words_of_memory(compare, a, b):
+    """It goes on at the second label exactly if NumPy says so."""
+    chip, reached = Chip("ascend910a"), []
+    words = chip.allocate(8), chip.allocate(8)
+    for word, value in zip(words, (a, b), strict=True):
+        chip.write(word, np.array([value], np.int64))
+    flow = Flow(
+        chip,
+        [
+            StreamSwitch("decide", words, "int64", compare, (0, 1)),
+            Label("yes", 1),
+            HostTask("note", lambda: reached.append(True)),
+            Label("no", 0),
+        ],
+    )
+    flow.run()
+    assert bool(reached) == bool(getattr(np, compare)(a, b))
 
 
 def test_no_figure_of_the_scheduler_changes_what_was_found_for_kernels():

@@ -13,7 +13,7 @@ from davinci_sim.errors import DavinciError
 from framework import Tensor, grad, jit, ops
 from framework.autodiff import vmap
 from framework.autodiff.reverse import differentiate
-from framework.graph_engine import Session, compile_for_device
+from framework.graph_engine import Options, Session, compile_for_device
 from framework.graph_engine.service.prepare import prepare
 from framework.ir import Builder, TensorType, evaluate
 from framework.ir.control import WHILE
@@ -108,12 +108,28 @@ def test_a_while_runs_on_the_device_without_the_host(chip, turns):
     """One goto per turn, and no round trip."""
     profile = on_both(power, chip, X, turns).profile()
     assert profile.host_round_trips == 0
-    assert [profile.timeline.runs(kind) for kind in ("label_goto", "label_switch")] == [turns, turns + 1]
+    assert [profile.timeline.runs(kind) for kind in ("label_goto", "stream_switch")] == [turns, turns + 1]
 
 
 def test_a_condition_on_data_is_decided_on_the_device(chip):
     """The largest element, compared there, ends the loop."""
     assert on_both(halved, chip, X, 0.01).profile().host_round_trips == 0
+
+
+def test_a_count_is_compared_by_the_switch_itself(chip):
+    """Without fusion the AI CPU compares, and a label switch reads what it found."""
+    func = run(jit(power).compiled(X, 2).func, FLAT)
+    feeds = {"x": X.numpy()[np.newaxis], "n": np.array([2])}
+    found = []
+    for fusion in (True, False):
+        session = Session(func, chip, options=Options(fusion=fusion))
+        (result,) = session.run(feeds).outputs.values()
+        timeline = session.profile().timeline
+        runs = [timeline.runs(kind) for kind in ("stream_switch", "label_switch", "aicpu")]
+        found.append((result.tobytes(), runs, timeline.cycles))
+    assert found[0][0] == found[1][0]
+    assert [runs for _, runs, _ in found] == [[3, 0, 2], [0, 3, 5]]
+    assert found[1][2] - found[0][2] > 3 * chip.platform.aicpu_start_cycles
 
 
 @pytest.mark.parametrize("limit", [3.0, 300.0])
@@ -288,7 +304,7 @@ def test_a_profile_writes_a_trace_with_labels_and_switches(chip, tmp_path):
     device.profile().write(tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     kinds = [event["cat"] for event in events]
-    assert (kinds.count("label_switch"), kinds.count("label_goto")) == (3, 2)
+    assert (kinds.count("stream_switch"), kinds.count("label_goto")) == (3, 2)
 
 
 def test_the_task_list_shows_labels_and_where_jumps_go(chip):
@@ -296,8 +312,8 @@ def test_the_task_list_shows_labels_and_where_jumps_go(chip):
     device = jit(power, device=chip)
     device(X, 1)
     kinds = [line.split()[2] for line in device.tasks.splitlines()[1:-1]]
-    assert [kind for kind in kinds if kind.startswith("label")] == [
-        "label", "label_switch", "label", "label_goto", "label",
+    assert [kind for kind in kinds if kind.startswith(("label", "stream"))] == [
+        "label", "stream_switch", "label", "label_goto", "label",
     ]  # fmt: skip
     assert "turn of while test_flow.py:" in device.profile().timeline.text()
 
