@@ -19,7 +19,7 @@ from framework.graph_engine.service.compile import CompiledGraph, compile_graph
 from framework.graph_engine.service.execute import SinkResult, execute, host_round_trips
 from framework.graph_engine.service.load import LoadedGraph, load
 from framework.graph_engine.service.optimize import optimize
-from framework.graph_engine.service.prepare import FIRST_ROOM, prepare
+from framework.graph_engine.service.prepare import first_room, prepare
 from framework.graph_engine.service.split import placement, split
 from framework.ir.nodes import Func
 
@@ -43,7 +43,7 @@ class Session:
         self.options = options or Options()
         self.func, self.chip = func, chip
         self.host_calls = 0
-        self._build(FIRST_ROOM, state or {})
+        self._build(first_room(func), state or {})
 
     def _build(self, room: int, state: Mapping[str, Array]) -> None:
         """Take the steps one to five; loops that keep values have room for so many turns."""

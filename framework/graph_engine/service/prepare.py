@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from davinci_sim.errors import DavinciError
-from framework.graph_engine.data.graph import INPUT, VARIABLE, Graph, Value
+from framework.graph_engine.data.graph import INPUT, PUSH, VARIABLE, Graph, Value
 from framework.graph_engine.service.straighten import Straightener
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
 from framework.ir.verify import verify
 
 FIRST_ROOM = 64
-"""Turns of a loop whose values find room at first, where a loop keeps some for its gradient."""
+"""Turns of a loop whose values find room at first, where a loop keeps some for its gradient;"""
+LEAST_ROOM, MOST_KEPT_BYTES = 4, 64 << 20
+"""a quarter of that while all rooms together would take more bytes than so many."""
 
 
 def prepare(func: Func, room: int = FIRST_ROOM) -> Graph:
@@ -40,3 +42,17 @@ def prepare(func: Func, room: int = FIRST_ROOM) -> Graph:
     outputs = tuple(name for index, name in enumerate(results) if index not in func.updates)
     inputs = tuple(p.name for p in func.params if p.name not in renewed)
     return Graph(func.name, writer.values, tuple(writer.nodes), inputs, outputs, updates)
+
+
+def first_room(func: Func) -> int:
+    """Return for how many turns there is room in the beginning."""
+    room = FIRST_ROOM
+    while room > LEAST_ROOM and _kept_bytes(prepare(func, room)) > MOST_KEPT_BYTES:
+        room //= 4
+    return room
+
+
+def _kept_bytes(graph: Graph) -> int:
+    """Return the bytes of what all loops keep."""
+    rooms = {name for node in graph.nodes if node.op == PUSH for name in node.outputs}
+    return sum(graph.values[name].nbytes for name in rooms)

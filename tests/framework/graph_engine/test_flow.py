@@ -14,7 +14,7 @@ from framework import Tensor, grad, jit, ops
 from framework.autodiff import vmap
 from framework.autodiff.reverse import differentiate
 from framework.graph_engine import Options, Session, compile_for_device
-from framework.graph_engine.service.prepare import prepare
+from framework.graph_engine.service.prepare import first_room, prepare
 from framework.ir import Builder, TensorType, evaluate
 from framework.ir.control import WHILE
 from framework.ir.flow import Part, loop, scan
@@ -199,6 +199,25 @@ def test_a_loop_with_more_turns_than_room_begins_anew_with_more(chip):
     assert device.profile().host_round_trips == 0
     expected = grad(lambda x, n: power(x * 0.1, n))(X, 70).numpy()
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_large_values_find_room_for_fewer_turns():
+    """A loop in a loop keeps rooms of rooms, which would be thousands of tensors."""
+
+    def loops(depth):
+        def total(x, n):
+            for _ in range(n):
+                x = x * x
+                if depth > 1:
+                    for _ in range(n):
+                        x = x * x
+            return ops.reduce_sum(x)
+
+        return total
+
+    x = Tensor(np.ones((256, 256), np.float32))
+    funcs = (run(jit(grad(loops(depth))).compiled(x, 2).func, FLAT) for depth in (1, 2))
+    assert [first_room(func) for func in funcs] == [64, 4]
 
 
 def test_recursion_runs_on_the_host_and_is_counted(chip):
