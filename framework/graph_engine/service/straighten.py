@@ -34,7 +34,10 @@ from framework.ir.nodes import CALL, Atom, Binding, Const, Func, SourceLine, Var
 from framework.ir.types import StackType, TensorType, Type, parse_type
 
 Names = tuple[str, ...]
-"""Where a value of the IR lies: a tensor in one value of the graph, a stack in its height and its rooms."""
+"""Where a value of the IR lies: a tensor in one value of the graph, a stack in its height and its rooms.
+
+All stacks of a loop share the count of its turns as their height.
+"""
 
 Join = Callable[[str, str, str], None]
 """Writes the nodes that make a tensor, the last one, of two."""
@@ -170,9 +173,7 @@ class Straightener:
         self._step(turn, "add")
         self.node(GOTO, (), (), {"labels": (top,)}, binding.source)
         self.label(end, f"end of {_place(binding)}")
-        for height, *_ in stacks:
-            self.move([(turn,)], [(height,)])
-        return outputs
+        return [*state, *((turn, *rooms) for _, *rooms in stacks)]
 
     def scan(self, binding: Binding, inputs: list[Names]) -> list[Names]:
         """Write the body of a loop over what another one kept."""
@@ -190,9 +191,7 @@ class Straightener:
             results = self.region(part, [*elements, *state, *fixed])
             self._push(results[len(state) :], stacks, turn)
             self.move(results[: len(state)], state)
-        for height, *_ in stacks:
-            self.move([(turns,)], [(height,)])
-        return outputs
+        return [*state, *((turns, *rooms) for _, *rooms in stacks)]
 
     @contextmanager
     def _turns(self, turns: str, binding: Binding, reverse: bool = False) -> Iterator[str]:
@@ -250,8 +249,7 @@ class Straightener:
         with self._turns(turns, binding) as turn:
             elements = [self._pick(each, type_.element, turn) for each in both]
             self._push([self._joined(binding, type_.element, elements, join)], [found], turn)
-        self.move([(turns,)], [found[:1]])
-        return found
+        return (turns, *found[1:])
 
     def check(self, binding: Binding, inputs: list[Names]) -> list[Names]:
         """Write what stops the stream when a condition does not hold."""
