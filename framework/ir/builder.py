@@ -238,7 +238,8 @@ class Builder:
         atoms = tuple(self.value(each).atom for each in results)
         params = self._params
         if captured:
-            own = [each for each in params if each not in self._inside.values()]
+            inside = set(self._inside.values())
+            own = [each for each in params if each not in inside]
             params = [*own, *(self._taken(each) for each in captured)]
         return Func(name, tuple(params), tuple(self._bindings), atoms, dict(updates or {}))
 
