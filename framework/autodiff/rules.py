@@ -54,9 +54,10 @@ def _call(ahead: Linearized, binding: Binding) -> None:
         _recomputed(ahead, binding, func, inputs)
         return
     is_recursive = isinstance(func, Rec) or calls_itself(func)
-    pair = None if is_recursive else ahead.context.pair(func, ahead.actives(binding.inputs))
-    pair = _own_pair(binding) or pair
-    if pair is None or pair.further > MANY_RESIDUALS:
+    pair = _own_pair(binding)
+    if pair is None and not is_recursive:
+        pair = ahead.context.pair(func, ahead.actives(binding.inputs))
+    if pair is None or pair.further > max(MANY_RESIDUALS, MANY_OF_A_BINDING * len(func.bindings)):
         target = _with_backpropagator(ahead.context, func, binding)
         outputs = builder.bind(CALL, inputs, {"func": target}, ahead.context.known)
         ahead.step(binding, outputs[:-1], _through(outputs[-1], binding))
@@ -68,7 +69,9 @@ def _call(ahead: Linearized, binding: Binding) -> None:
 
 
 MANY_RESIDUALS = 500
-"""A call with more gives its backpropagator in their place."""
+"""A call with more gives its backpropagator in their place,"""
+MANY_OF_A_BINDING = 100
+"""if these are more than so many for each binding of its Func: those of a long Func do not multiply."""
 
 
 def _own_pair(binding: Binding) -> Pair | None:
