@@ -21,7 +21,7 @@ def share(func: Func) -> Func:
     if not any(binding.op in WITH_PARTS for binding in func.bindings):
         return func
     known: dict[Hashable, Func] = {}
-    return everywhere(func, lambda each: known.setdefault(_key(each), each))
+    return everywhere(func, lambda each: known.setdefault(_key(each), each), outermost=False)
 
 
 def _key(func: Func) -> Hashable:

@@ -34,12 +34,15 @@ def with_parts(binding: Binding, change: Change) -> Binding:
     """Return the binding with each of its Funcs changed: itself when none does."""
     if binding.op not in WITH_PARTS:
         return binding
-    attrs: dict[str, Attr] = dict(binding.attrs)
+    changed: dict[str, Attr] = {}
     for key, value in binding.attrs.items():
         if isinstance(value, Func):
-            attrs[key] = change(value)
-    if all(attrs[key] is value for key, value in binding.attrs.items()):
+            new = change(value)
+            if new is not value:
+                changed[key] = new
+    if not changed:
         return binding
+    attrs = {**binding.attrs, **changed}
     return Binding(binding.outputs, binding.op, binding.inputs, attrs, binding.source)
 
 
@@ -55,8 +58,8 @@ def _is(a: object, b: object) -> bool:
     return a is b
 
 
-def everywhere(func: Func, change: Change) -> Func:
-    """Change every Func of a tree, each once, those inside before those around."""
+def everywhere(func: Func, change: Change, outermost: bool = True) -> Func:
+    """Change every Func of a tree, each once, those inside before those around; `func` itself if wanted."""
     done: dict[int, tuple[Func, Func]] = {}
 
     def visit(each: Func) -> Func:
@@ -64,7 +67,7 @@ def everywhere(func: Func, change: Change) -> Func:
             done[id(each)] = (each, change(_with_inner(each, visit)))
         return done[id(each)][1]
 
-    return visit(func)
+    return visit(func) if outermost else _with_inner(func, visit)
 
 
 def _with_inner(func: Func, change: Change) -> Func:
