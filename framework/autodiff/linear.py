@@ -202,7 +202,8 @@ class Linearized:
         if dx is None or isinstance(atom, Const) or atom not in self.active:
             return
         dx = _of_type(dx, cotangent_type(atom.type))
-        cotangents[atom] = added(builder, cotangents[atom], dx) if atom in cotangents else dx
+        before = cotangents.get(atom)
+        cotangents[atom] = dx if before is None else added(builder, before, dx)
 
     def _is_plain(self, binding: Binding) -> bool:
         """Tell whether a binding of the control table needs no way back, and no backpropagators either."""

@@ -171,18 +171,20 @@ class Builder:
                 f"{sym!r} belongs to a function that has ended; pass it as an argument instead"
             )
         key = (sym.builder, sym.atom)
-        if key not in self._capture_of:
+        found = self._capture_of.get(key)
+        if found is None:
             outer = self.parent.lift(sym)
-            if outer.atom not in self._inside:
+            inner = self._inside.get(outer.atom)
+            if inner is None:
                 self.captured.append(outer)
-                self._inside[outer.atom] = self._add(Var(self._name(), outer.atom.type))
-            self._capture_of[key] = Sym(self, self._inside[outer.atom], weak=sym.weak)
-        return self._capture_of[key]
+                inner = self._inside[outer.atom] = self._add(Var(self._name(), outer.atom.type))
+            found = self._capture_of[key] = Sym(self, inner, weak=sym.weak)
+        return found
 
     def value(self, value: Any, dtype: DType | None = None) -> Sym:
         """Return a Sym of this Func for a Sym, Parameter, tensor, array or number."""
         if isinstance(value, Sym):
-            return self.lift(value)
+            return value if value.builder is self else self.lift(value)
         if isinstance(value, Parameter):
             return self.parameter(value)
         if isinstance(value, (Tensor, np.ndarray, np.generic, int, float, bool)):
@@ -199,7 +201,7 @@ class Builder:
         self, op: str, inputs: Sequence[Any], attrs: Attrs, known: Mapping[str, Signature] = NO_FUNCS
     ) -> tuple[Sym, ...]:
         """Append a binding of `framework.ir.control`; its output types follow from its Funcs."""
-        atoms = tuple(self.value(each).atom for each in inputs)
+        atoms = tuple([self.value(each).atom for each in inputs])
         types = infer_control(op, [atom.type for atom in atoms], attrs, known)
         return self._append(op, atoms, types, attrs)
 
@@ -251,9 +253,9 @@ class Builder:
     def _append(
         self, op: str, atoms: tuple[Atom, ...], types: Sequence[Type], attrs: Attrs
     ) -> tuple[Sym, ...]:
-        outputs = tuple(Var(self._name(), each) for each in types)
+        outputs = tuple([Var(self._name(), each) for each in types])
         self._bindings.append(Binding(outputs, op, atoms, attrs, self.source))
-        return tuple(Sym(self, var) for var in outputs)
+        return tuple([Sym(self, var) for var in outputs])
 
     def _name(self) -> str:
         name = str(next(self._fresh))
@@ -278,9 +280,10 @@ def restored(scope: Mapping[Var, Sym], builder: Builder, atom: Atom) -> Sym:
     """Return the Sym that an atom of a replayed Func became."""
     if isinstance(atom, Const):
         return Sym(builder, atom)
-    if atom not in scope:
+    found = scope.get(atom)
+    if found is None:
         raise InternalError(f"%{atom.name} was not replayed")
-    return scope[atom]
+    return found
 
 
 def _unique(name: str, taken: Container[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 
 from davinci_sim.errors import DavinciError
 from framework.ir.control import Signature, TypeMismatch, infer_control, is_control, signature
-from framework.ir.nodes import Binding, Func, Rec, Var
+from framework.ir.nodes import Atom, Binding, Func, Rec, Var
 from framework.ir.recursion import Recursion
 from framework.ir.registry import operator
 from framework.ir.types import Type
@@ -47,18 +47,12 @@ class Verifier:
             return
         scope: dict[str, Type] = {}
         known = {**around, func.name: signature(func)}
-        for param in func.params:
-            _define(func, scope, param)
+        _define(func, scope, func.params)
         for binding in func.bindings:
-            for atom in binding.inputs:
-                if isinstance(atom, Var):
-                    _check_defined(func, scope, atom, binding.op)
+            _check_defined(func, scope, binding.inputs, binding.op)
             self._binding(func, binding, known)
-            for output in binding.outputs:
-                _define(func, scope, output)
-        for atom in func.results:
-            if isinstance(atom, Var):
-                _check_defined(func, scope, atom, "return")
+            _define(func, scope, binding.outputs)
+        _check_defined(func, scope, func.results, "return")
         _check_updates(func)
         self._funcs[key] = func
 
@@ -78,24 +72,28 @@ class Verifier:
             self._bindings[id(binding)] = binding
 
 
-def _define(func: Func, scope: dict[str, Type], var: Var) -> None:
-    if var.name in scope:
-        raise IllFormedFunc(f"@{func.name}: %{var.name} is defined twice; every value has one name")
-    scope[var.name] = var.type
+def _define(func: Func, scope: dict[str, Type], variables: tuple[Var, ...]) -> None:
+    for var in variables:
+        if var.name in scope:
+            raise IllFormedFunc(f"@{func.name}: %{var.name} is defined twice; every value has one name")
+        scope[var.name] = var.type
 
 
-def _check_defined(func: Func, scope: dict[str, Type], atom: Var, user: str) -> None:
-    found = scope.get(atom.name)
-    if found is None:
-        raise IllFormedFunc(f"@{func.name}: {user} uses %{atom.name} before it is defined")
-    if found is not atom.type and found != atom.type:
-        raise IllFormedFunc(
-            f"@{func.name}: {user} uses %{atom.name} as {atom.type}, it is defined as {found}"
-        )
+def _check_defined(func: Func, scope: dict[str, Type], atoms: tuple[Atom, ...], user: str) -> None:
+    for atom in atoms:
+        if not isinstance(atom, Var):
+            continue
+        found = scope.get(atom.name)
+        if found is None:
+            raise IllFormedFunc(f"@{func.name}: {user} uses %{atom.name} before it is defined")
+        if found is not atom.type and found != atom.type:
+            raise IllFormedFunc(
+                f"@{func.name}: {user} uses %{atom.name} as {atom.type}, it is defined as {found}"
+            )
 
 
 def _check_types(func: Func, binding: Binding, known: Known) -> None:
-    types = tuple(atom.type for atom in binding.inputs)
+    types = tuple([atom.type for atom in binding.inputs])
     if is_control(binding.op):
         try:
             expected = infer_control(binding.op, types, binding.attrs, known)
@@ -103,7 +101,7 @@ def _check_types(func: Func, binding: Binding, known: Known) -> None:
             raise IllFormedFunc(f"@{func.name}: {error}") from None
     else:
         expected = operator(binding.op).infer_types([atom.tensor for atom in binding.inputs], binding.attrs)
-    found = tuple(var.type for var in binding.outputs)
+    found = tuple([var.type for var in binding.outputs])
     if expected != found:
         raise IllFormedFunc(
             f"@{func.name}: {binding.op} gives {_join(expected)}, its outputs say {_join(found)}"
