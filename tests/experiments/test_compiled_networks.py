@@ -42,6 +42,12 @@ def test_equal_layers_are_traced_differentiated_and_optimised_once():
     assert [callees.count(each) for each in many[1][:2]] == [12, 12]
 
 
+def test_many_layers_are_differentiated_without_closures():
+    """Their residuals are many, some 17 for each layer, but each is there once."""
+    traced, _ = funcs(40)
+    assert {op for each in traced for op in each.ops()} & {"closure", "apply"} == set()
+
+
 def test_equal_blocks_of_resnet_are_one_func_before_the_passes():
     """Each of the four stages has a first block and others, which are equal; so have their ways back."""
     names = [each.name.split("~")[0] for each in distinct(compiled("resnet50").traced.func)]
