@@ -86,7 +86,7 @@ class Tensor(Arithmetic):
 
     def __repr__(self) -> str:
         """Return data and dtype."""
-        return f"Tensor({np.array2string(self._array, separator=', ')}, {self.dtype})"
+        return f"Tensor({np.array2string(self._array, separator=', ', prefix='Tensor')}, {self.dtype})"
 
 
 class Parameter(Tensor):

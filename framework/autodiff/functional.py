@@ -31,8 +31,8 @@ def vmap(function: Any, in_axes: Any = 0, out_axes: int = 0) -> Vmap:
     Conditions, loops and recursion may go another way at each place.
 
     >>> from framework import Tensor
-    >>> vmap(lambda x, y: x * y if x > y else y, (0, None))(Tensor([1.0, 4.0]), Tensor(2.0))
-    Tensor([2., 8.], float32)
+    >>> vmap(lambda row, x: row @ x, (0, None))(Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([1.0, 1.0]))
+    Tensor([3., 7.], float32)
     """
     return Vmap(function, in_axes, out_axes)
 
