@@ -14,14 +14,16 @@ import operator
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.chip.chip import Chip
-from davinci_sim.chip.task import Task
 from davinci_sim.errors import DavinciError
+
+if TYPE_CHECKING:
+    from davinci_sim.chip.chip import Chip
+    from davinci_sim.chip.task import Task
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "equal": operator.eq, "not_equal": operator.ne, "greater": operator.gt, "greater_equal": operator.ge,

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from davinci_sim import Chip
 from davinci_sim.errors import DavinciError
+from davinci_sim.platforms import platform_names
 from framework import Tensor, grad, jit, ops
 from framework.autodiff import vmap
 from framework.autodiff.reverse import differentiate
@@ -109,6 +110,22 @@ def test_a_while_runs_on_the_device_without_the_host(chip, turns):
     profile = on_both(power, chip, X, turns).profile()
     assert profile.host_round_trips == 0
     assert [profile.timeline.runs(kind) for kind in ("label_goto", "stream_switch")] == [turns, turns + 1]
+
+
+@pytest.mark.parametrize("platform", sorted(set(platform_names()) - {"ascend910a"}))
+def test_every_chip_has_a_task_scheduler_that_jumps(platform):
+    """In half precision, which all of them compute."""
+
+    def squares(x, n):
+        while n > 0:
+            x = x * x
+            n -= 1
+        return x
+
+    x = Tensor(np.linspace(0.5, 1.0, 16, dtype=np.float16))
+    device = jit(squares, device=Chip(platform))
+    np.testing.assert_allclose(device(x, 3).numpy(), jit(squares)(x, 3).numpy(), rtol=4e-3)
+    assert device.profile().host_round_trips == 0
 
 
 def test_a_condition_on_data_is_decided_on_the_device(chip):
