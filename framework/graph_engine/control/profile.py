@@ -60,6 +60,8 @@ class Profile(list[OpTime]):
         """Print a table: how often each task ran, and how long all its runs took."""
         lines = [f"{'runs':>7} {'us':>12}  {'bound':<10} task"]
         lines += [f"{each.runs:>7} {each.us:>12.3f}  {each.bound:<10} {each.name}" for each in self]
+        on_host = self.timeline.runs_by_name(HOST_TASK)
+        lines += [f"{runs:>7} {'':>12}  {HOST_TASK:<10} {name}" for name, runs in on_host.items()]
         return "\n".join([*lines, f"host_round_trips {self.host_round_trips}"]) + "\n"
 
 

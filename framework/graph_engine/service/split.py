@@ -15,6 +15,7 @@ from framework.ops.lowering import Launch, NotOnDevice
 
 VIEWS = ("reshape",)
 """Operators that only look at the same bytes in another way."""
+NO_FRAMES = "the device has no frames for recursion, nor functions as values"
 OF_THE_CUBE = ("matmul", "conv2d", "conv2d_backward_input", "conv2d_backward_filter", "einsum")
 MOST_CPU_BYTES = 64 << 10
 """What an operator on the AI CPU may read and write in straight code; beyond, it goes to the host."""
@@ -31,7 +32,11 @@ def split(graph: Graph, platform: Platform) -> Graph:
 def place(graph: Graph, node: Node, platform: Platform) -> Node:
     """Return a node with its engine and its kernels."""
     if node.op in FLOW:
-        return replace(node, engine=HOST if node.op == HOST_PART else RTS)
+        return (
+            replace(node, engine=HOST, reason=NO_FRAMES)
+            if node.op == HOST_PART
+            else replace(node, engine=RTS)
+        )
     if node.op in VIEWS:
         return replace(node, engine=VIEW)
     try:
