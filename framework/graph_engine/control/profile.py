@@ -66,13 +66,13 @@ class Profile(list[OpTime]):
 
 
 def profile(loaded: LoadedGraph) -> Profile:
-    """Return the time of every task that ran on the device in the newest step, as in a step that follows another.
+    """Return the time of every task that the newest step ran on the device, as in a step after another one.
 
     What L2 holds at the beginning is what a step leaves there: a first one, from an empty L2, is not told.
 
     Raises:
         DavinciError: the way through branches and loops is not known, because nothing has run.
-    """  # noqa: E501 - one sentence
+    """
     path = loaded.path
     if path is None and not loaded.graph.is_straight:
         raise DavinciError(

@@ -1,4 +1,4 @@
-"""How values lie in device memory: those of the AI cores in their formats, wide numbers and truths as they are."""  # noqa: E501
+"""How values lie in device memory: in their formats, and what only the AI CPU computes with as it is."""
 
 from __future__ import annotations
 
