@@ -38,3 +38,4 @@ def test_the_network_in_the_readme_runs():
     shown = load_module(path, "readme_network")
     assert shown.y.shape == (32, 10)
     assert float(shown.slope.numpy()) == 12.0
+    assert float(shown.steep.numpy()) == 32.0
