@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-class Transform:
+class Transform(ABC):
     """A function of a function; subclasses say how the inner one is traced."""
 
     is_transparent = False
@@ -107,9 +108,9 @@ class Transform:
         self._quick: dict[Any, Compiled] = {}
         self._keys: list[Any] = []  # keeps objects of keys alive: keys name them by identity
 
+    @abstractmethod
     def trace(self, outer: Builder | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Traced:
         """Return the Func for these arguments."""
-        raise NotImplementedError
 
     def prepare(self, args: Sequence[Any]) -> Sequence[Any]:
         """Return the arguments of a call as they are traced."""
