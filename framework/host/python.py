@@ -10,7 +10,7 @@ from framework.host.native.kinds import NotNative
 from framework.host.native.loop import HotLoop
 from framework.host.native.source import native_source
 from framework.host.operators import expression, is_identity
-from framework.host.places import ADD, UPDATE, arranged, is_zero
+from framework.host.places import ADD, UPDATE, arranged
 from framework.host.rules import RULES
 from framework.host.structure import Around, Recursion, Target, is_light, last_uses, resolve
 from framework.host.writer import Code, Module, spelled
@@ -104,8 +104,6 @@ class Writer:
         """Values that are dropped after the binding at hand, unless its rule drops them."""
         self.consumed: set[str] = set()
         """Values that nothing reads after the binding at hand."""
-        self.zeros: set[str] = set()
-        """Tensors that are known to be zero."""
 
     def returned(self, func: Func, params: Sequence[str], around: Around, owned: Sequence[str]) -> None:
         """Write a whole body; `owned` are the parameters that it may drop."""
@@ -124,8 +122,7 @@ class Writer:
         scope = {param.name: arg for param, arg in zip(func.params, args, strict=True)}
         owned = set() if owned is None else owned
         consumed = set() if consumed is None else consumed
-        zeros = {name for name, arg in scope.items() if arg in self.zeros}
-        bindings = arranged(func, zeros)
+        bindings = arranged(func)
         for binding, ending in zip(bindings, last_uses(bindings, func.results), strict=True):
             inputs = [self.atom(scope, each) for each in binding.inputs]
             self.code.source = binding.source or self.code.source
@@ -134,9 +131,6 @@ class Writer:
             self.dying = dying
             self.consumed = {name for name in ended & (owned | consumed) if inputs.count(name) == 1}
             outputs = self.binding(binding, inputs, around)
-            if is_zero(binding, zeros):
-                zeros.add(binding.outputs[0].name)
-                self.zeros.add(outputs[0])
             for var, name in zip(binding.outputs, outputs, strict=True):
                 scope[var.name] = name
                 if not is_light(var.type):

@@ -65,9 +65,7 @@ def _folder() -> Path:
     """Return where loops are kept: where the environment says, in the user's cache, or a temporary folder."""
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("DAVINCI_CACHE")
     folder = (Path(root) if root else Path.home() / ".cache" / "davinci-kit") / "loops"
-    if not _can_write(
-        folder
-    ):  # no home, or one that is read only
+    if not _can_write(folder):  # no home, or one that is read only
         folder = Path(tempfile.gettempdir()) / f"davinci-kit-{getpass.getuser()}" / "loops"
         folder.mkdir(parents=True, exist_ok=True)
     return folder
