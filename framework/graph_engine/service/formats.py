@@ -2,14 +2,13 @@
 
 Kernels of the cube and of pooling fix the formats of their tensors. Element-wise kernels take any, as long as
 all their tensors have the same; variables may lie in memory as it suits their readers. These free choices
-are made together, by descent on the bytes that conversions would move. An input arrives as ND; only where
-no kernel can convert it does the host lay it out while it uploads it.
+are made together, so that conversions move as few bytes as can be (`format_choice`). An input arrives as ND;
+only where no kernel can convert it does the host lay it out while it uploads it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from framework.graph_engine.data.graph import (
@@ -25,19 +24,18 @@ from framework.graph_engine.data.graph import (
     Value,
 )
 from framework.graph_engine.data.operators import ANY, CONVERSIONS, CONVERTIBLE, formats
+from framework.graph_engine.service.format_choice import Choice, Demand, Problem, choose
 from framework.ops.lowering import Launch, device_dtype
 
 LAUNCH_BYTES = 1 << 20
 """What starting one more kernel is worth in bytes moved: about a microsecond at the memory's rate."""
-HOST_BYTES = 1 << 40
+HOST_BYTES = 1 << 32
 """What it is worth not to let the host lay out an input: more than any conversion on the device."""
-HOST_CONVERSION_BYTES = 1 << 60
+HOST_CONVERSION_BYTES = 1 << 33
 """What it is worth not to let the host convert a value in the middle of a step: more than anything else."""
 FORMATS_BY_RANK = {2: ("NZ",), 4: ("NC1HWC0", "FRACTAL_Z")}
 """Beside ND."""
 
-Choice = dict[str, str]
-"""Group -> format; a group is a flat node, an input, or a variable with the flat node that renews it."""
 FREE = (VARIABLE, INPUT)
 """Values whose format is chosen by itself."""
 
@@ -70,8 +68,7 @@ def assign_formats(graph: Graph) -> Graph:
     """Return the graph with a format at every value and conversion nodes where formats meet."""
     wishes = _wishes(graph)
     producer = {output: node for node in graph.nodes for output in node.outputs}
-    choice = _descend(wishes, producer)
-    return _insert(wishes, choice, producer)
+    return _insert(wishes, choose(_problem(wishes)), producer)
 
 
 def _wishes(graph: Graph) -> Wishes:
@@ -96,6 +93,40 @@ def _legal(value: Value) -> set[str]:
     return {"ND", *FORMATS_BY_RANK.get(len(value.type.shape), ())}
 
 
+def _problem(wishes: Wishes) -> Problem:
+    """Return what the choice of formats is about: groups, the values between them, and the host's work."""
+    producer = {output: node for node in wishes.graph.nodes for output in node.outputs}
+    readers: dict[str, list[str]] = {}
+    for node in wishes.graph.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(_party(wishes, node, name))
+    for name in wishes.graph.outputs:
+        readers.setdefault(name, []).append("ND")
+    demands = [
+        Demand(_home(wishes, value, producer), tuple(dict.fromkeys(readers[name])), _cost_of(value))
+        for name, value in wishes.graph.values.items()
+        if name in readers and value.kind != CONSTANT
+    ]
+    prices = {wishes.group[value.name]: HOST_BYTES for value in wishes.graph.of_kind(INPUT)}
+    return Problem(_candidates(wishes), demands, prices)
+
+
+def _party(wishes: Wishes, node: Node, name: str) -> str:
+    wanted = wishes.wanted[node.name][name]
+    return wishes.group[node.name] if wanted == ANY else wanted
+
+
+def _home(wishes: Wishes, value: Value, producer: Mapping[str, Node]) -> str:
+    if value.kind in FREE:
+        return wishes.group[value.name]
+    return _party(wishes, producer[value.name], value.name) if value.name in producer else "ND"
+
+
+def _cost_of(value: Value) -> Callable[[str, str], int]:
+    """Return what converting a value costs in bytes, from one format to another."""
+    return lambda source, target: _conversion_cost(value, source, target)
+
+
 def _candidates(wishes: Wishes) -> dict[str, list[str]]:
     """Return, per group, the formats that all its full-sized tensors can have."""
     legal: dict[str, set[str]] = {}
@@ -109,70 +140,6 @@ def _candidates(wishes: Wishes) -> dict[str, list[str]]:
         group = wishes.group[value.name]
         legal[group] = legal.get(group, _legal(value)) & _legal(value)
     return {group: sorted(each) for group, each in legal.items()}
-
-
-def _neighbours(wishes: Wishes) -> dict[str, list[str]]:
-    """Return, per group, what touches its tensors: fixed formats, and other groups by name."""
-    touching: dict[str, list[str]] = {}
-    for node in wishes.graph.nodes:
-        for name, wanted in wishes.wanted[node.name].items():
-            touching.setdefault(name, []).append(wishes.group[node.name] if wanted == ANY else wanted)
-    for value in _free_values(wishes.graph):
-        touching.setdefault(value.name, []).append(wishes.group[value.name])
-    groups = set(wishes.group.values())
-    found: dict[str, list[str]] = {group: [] for group in groups}
-    for parties in touching.values():
-        for group in groups.intersection(parties):
-            found[group] += [party for party in parties if party != group]
-    return found
-
-
-def _first_choice(wishes: Wishes, candidates: Mapping[str, list[str]]) -> Choice:
-    """Let fixed formats spread over the free choices beside them; what nothing reaches becomes ND.
-
-    Descent changes one group at a time and cannot leave a state in which two must change together, such as
-    a weight and its cast, so that it needs a start that is nearly right.
-    """
-    neighbours, choice = _neighbours(wishes), dict[str, str]()
-    spread = True
-    while spread:
-        spread = False
-        for group, options in candidates.items():
-            near = [choice.get(party, party) for party in neighbours[group]]
-            votes = Counter(party for party in near if party in options)
-            if group not in choice and votes:
-                choice[group], spread = votes.most_common(1)[0][0], True
-    return {group: choice.get(group, "ND") for group in candidates}
-
-
-def _descend(wishes: Wishes, producer: Mapping[str, Node]) -> Choice:
-    """Change one choice at a time to the best format, until nothing gets better."""
-    candidates = _candidates(wishes)
-    choice = _first_choice(wishes, candidates)
-    best = _cost(wishes, choice, producer)
-    improved = True
-    while improved:
-        improved = False
-        for group, options in candidates.items():
-            for option in options:
-                cost = _cost(wishes, {**choice, group: option}, producer)
-                if cost < best:
-                    choice[group], best, improved = option, cost, True
-    return choice
-
-
-def _cost(wishes: Wishes, choice: Choice, producer: Mapping[str, Node]) -> int:
-    """Return the bytes that all conversions move, their launches included; each is made once per value."""
-    needed = {(name, wishes.at(node, name, choice)) for node in wishes.graph.nodes for name in node.inputs}
-    needed |= {(name, "ND") for name in wishes.graph.outputs}
-    inputs = wishes.graph.of_kind(INPUT)
-    total = sum(HOST_BYTES for value in inputs if wishes.home(value, choice, producer) != "ND")
-    for name, target in needed:
-        value = wishes.graph.values[name]
-        home = wishes.home(value, choice, producer)
-        if home != target and value.kind != CONSTANT:
-            total += _conversion_cost(value, home, target)
-    return total
 
 
 def _conversion_cost(value: Value, source: str, target: str) -> int:
