@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 ALIGN_BYTES = 512
 """Blocks begin here, as the device's allocator and its fastest transfers have it."""
@@ -50,20 +55,34 @@ class MemoryPlan:
 
 def plan(blocks: Sequence[Lifetime]) -> MemoryPlan:
     """Place blocks so that no two that are alive together overlap: largest first, at the lowest gap."""
-    placed: list[tuple[Lifetime, int]] = []
-    for block in sorted(blocks, key=lambda b: (-b.padded_bytes, b.first, b.name)):
-        busy = sorted((offset, offset + b.padded_bytes) for b, offset in placed if b.meets(block))
-        start = 0
-        for begin, end in busy:
-            if begin - start >= block.padded_bytes:
-                break
-            start = max(start, end)
-        placed.append((block, start))
-    peak = max((offset + block.padded_bytes for block, offset in placed), default=0)
-    unshared = sum(block.padded_bytes for block in blocks)
-    return MemoryPlan({b.name: offset for b, offset in placed}, peak, _alive(blocks), unshared)
+    order = sorted(blocks, key=lambda b: (-b.padded_bytes, b.first, b.name))
+    first, last, size = (
+        np.array([getattr(block, key) for block in order], dtype=np.int64)
+        for key in ("first", "last", "padded_bytes")
+    )
+    begin = np.zeros(len(order), dtype=np.int64)
+    for place in range(1, len(order)):
+        meets = (first[:place] <= last[place]) & (first[place] <= last[:place])
+        begin[place] = _lowest_gap(begin[:place][meets], size[:place][meets], size[place])
+    offsets = {block.name: int(at) for block, at in zip(order, begin, strict=True)}
+    peak = int((begin + size).max(initial=0))
+    return MemoryPlan(offsets, peak, _alive(first, last, size), int(size.sum()))
 
 
-def _alive(blocks: Sequence[Lifetime]) -> int:
-    moments = sorted({block.first for block in blocks})
-    return max((sum(b.padded_bytes for b in blocks if b.first <= m <= b.last) for m in moments), default=0)
+def _lowest_gap(begin: Numbers, size: Numbers, wanted: int) -> int:
+    """Return the lowest place between blocks that leaves room for so many bytes, or the place behind them."""
+    order = np.argsort(begin, kind="stable")
+    starts = begin[order]
+    ends = np.maximum.accumulate(np.append(0, starts + size[order]))
+    gaps = np.flatnonzero(starts - ends[:-1] >= wanted)
+    return int(ends[gaps[0] if len(gaps) else -1])
+
+
+def _alive(first: Numbers, last: Numbers, size: Numbers) -> int:
+    """Return the most bytes that are alive at one task: it is reached when some block begins."""
+    if not len(first):
+        return 0
+    changes = np.zeros(int(last.max()) + 2, dtype=np.int64)
+    np.add.at(changes, first, size)
+    np.subtract.at(changes, last + 1, size)
+    return int(np.cumsum(changes).max())
