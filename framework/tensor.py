@@ -93,8 +93,11 @@ class Parameter(Tensor):
     """A Tensor that training changes; its name is unique in a tree of Cells."""
 
     def __init__(self, data: Any, name: str = "", requires_grad: bool = True) -> None:
-        """Hold a copy of the data under a name."""
-        super().__init__(data)
+        """Hold a copy of the data under a name; of one number in a shape (`shapes_only`) none is made."""
+        if isinstance(data, np.ndarray) and data.ndim and not any(data.strides):
+            self._array = data
+        else:
+            super().__init__(data)
         self.name = name
         self.requires_grad = requires_grad
 

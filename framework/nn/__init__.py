@@ -1,7 +1,7 @@
 """Layers and losses."""
 
 from framework.nn.cell import Cell
-from framework.nn.initializer import generator
+from framework.nn.initializer import generator, shapes_only
 from framework.nn.layers import Conv2d, Dense, Flatten, MaxPool2d, ReLU, SequentialCell
 from framework.nn.loss import SoftmaxCrossEntropyWithLogits
 
@@ -15,4 +15,5 @@ __all__ = [
     "SequentialCell",
     "SoftmaxCrossEntropyWithLogits",
     "generator",
+    "shapes_only",
 ]

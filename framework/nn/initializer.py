@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 Seed = int | np.random.Generator
 Array = np.ndarray[Any, Any]
+
+_SHAPES_ONLY = ContextVar("shapes_only", default=False)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Make Parameters without numbers: networks that are only compiled or timed need none.
+
+    Their arrays are one zero, seen in the shape that is asked for: a gigabyte of weights takes no memory.
+    """
+    token = _SHAPES_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _SHAPES_ONLY.reset(token)
+
+
+def made(shape: tuple[int, ...], make: Callable[[], Array]) -> Array:
+    """Return what an initialiser makes, in float32, or only its shape."""
+    if _SHAPES_ONLY.get():
+        return np.broadcast_to(np.float32(0), shape)
+    return make().astype(np.float32, copy=False)
 
 
 def generator(*key: int) -> np.random.Generator:
@@ -28,9 +53,9 @@ def as_generator(seed: Seed) -> np.random.Generator:
 def he_uniform(shape: tuple[int, ...], fan_in: int, seed: Seed) -> Array:
     """Return float32 values between -sqrt(6 / fan_in) and sqrt(6 / fan_in), for layers before a ReLU."""
     bound = math.sqrt(6.0 / fan_in)
-    return as_generator(seed).uniform(-bound, bound, shape).astype(np.float32)
+    return made(shape, lambda: as_generator(seed).uniform(-bound, bound, shape))
 
 
 def zeros(shape: tuple[int, ...]) -> Array:
     """Return float32 zeros."""
-    return np.zeros(shape, dtype=np.float32)
+    return made(shape, lambda: np.zeros(shape, np.float32))
