@@ -11,6 +11,7 @@ from framework.ir.control import (
     ACCUMULATE,
     APPLY,
     CHECK,
+    CHOOSE,
     CLOSURE,
     ENV,
     IF,
@@ -19,6 +20,7 @@ from framework.ir.control import (
     UNENV,
     WHILE,
 )
+from framework.ir.evaluate import chosen
 from framework.ir.nodes import CALL, Binding
 from framework.ir.types import TensorType, parse_type
 
@@ -162,6 +164,10 @@ def _accumulate(writer: Writer, binding: Binding, inputs: list[str], _: Around) 
     return writer.define(binding, f"{writer.run_time('accumulated')}({inputs[0]}, {inputs[1]})")
 
 
+def _choose(writer: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
+    return writer.define(binding, f"{writer.module.name('R', CHOOSE, chosen)}({', '.join(inputs)})")
+
+
 def _check(writer: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
     what = writer.module.name("C", id(binding), binding)
     writer.code.write(
@@ -181,6 +187,7 @@ RULES: dict[str, Rule] = {
     UNENV: _unenv,
     NOTHING: _nothing,
     ACCUMULATE: _accumulate,
+    CHOOSE: _choose,
     CHECK: _check,
     "index": index,
     "index_add": index_written,

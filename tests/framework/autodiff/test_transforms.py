@@ -131,6 +131,23 @@ def test_vmap_takes_each_place_its_own_way():
     np.testing.assert_allclose(vmap(grad(factorial))(np.arange(1.0, 5.0)).numpy(), [1, 3, 11, 50])
 
 
+def test_the_turns_of_a_loop_are_kept_for_the_lanes_that_enter_it():
+    """A gradient over a batch, some places of which pass by a loop: what its turns saved is of the others."""
+
+    def power_of_large(x, n):
+        if x > 1.0:
+            while n > 0:
+                x = x * x
+                n -= 1
+        return x * 3.0
+
+    x, n = np.array([1.1, 0.9, 1.2]), np.array([2, 5, 0])
+    expected = [3 * 4 * 1.1**3, 3.0, 3.0]
+    np.testing.assert_allclose(vmap(grad(power_of_large))(x, n).numpy(), expected, rtol=1e-12)
+    none_enters = vmap(grad(power_of_large))(x - 1.0, n).numpy()
+    np.testing.assert_allclose(none_enters, [3.0, 3.0, 3.0])
+
+
 def test_axes_of_vmap():
     """Where the batch is in each argument and in the results."""
     a, b = np.arange(6.0).reshape(2, 3), np.arange(2.0)
