@@ -238,6 +238,8 @@ def chosen(builder: Builder, lanes: Sym, a: Sym, b: Sym) -> Sym:
     kind = a.atom.type
     if isinstance(kind, FnType):
         return _either(builder, lanes, a, b, kind)
+    if isinstance(kind, StackType) and holds_functions(kind):
+        return _either_turn_by_turn(builder, lanes, a, b, kind)
     if not isinstance(kind, TensorType):
         return builder.bind(CHOOSE, [lanes, a, b], {})[0]
     mask = ops.reshape(builder.lift(lanes), (kind.shape[0], *[1] * (len(kind.shape) - 1)))
@@ -254,6 +256,19 @@ def _either(builder: Builder, lanes: Sym, a: Sym, b: Sym, kind: FnType) -> Sym:
     second = applied(inside, inside.lift(b), args, ops.logical_and(on, others))
     results = [chosen(inside, mine, x, y) for x, y in zip(first, second, strict=True)]
     return closure(builder, Part(inside, results, "either"))
+
+
+def _either_turn_by_turn(builder: Builder, lanes: Sym, a: Sym, b: Sym, kind: StackType) -> Sym:
+    """Return the stack whose functions are those of a in some lanes and those of b in the others."""
+    inside = Builder(builder)
+    x, y = inside.param(kind.element), inside.param(kind.element)
+    part = Part(inside, [chosen(inside, inside.lift(lanes), x, y)], "either")
+    return scan(builder, [a, b], [], part, 1)[0]
+
+
+def holds_functions(type_: Type) -> bool:
+    """Tell whether a value is a function, or a stack of them."""
+    return holds_functions(type_.element) if isinstance(type_, StackType) else isinstance(type_, FnType)
 
 
 def applied(builder: Builder, function: Sym, args: Sequence[Sym], lanes: Sym) -> tuple[Sym, ...]:

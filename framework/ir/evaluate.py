@@ -94,7 +94,7 @@ def chosen(mask: Array, a: Value, b: Value) -> Value:
             np.result_type(*(each for each in (a, b) if each is not None))
         )
     if not a and not b:
-        return a
+        return b if a is None else a
     pairs = zip(a or [None] * len(b), b or [None] * len(a), strict=True)
     return type(a or b)(chosen(mask, x, y) for x, y in pairs)
 

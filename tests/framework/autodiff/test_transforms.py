@@ -148,6 +148,43 @@ def test_the_turns_of_a_loop_are_kept_for_the_lanes_that_enter_it():
     np.testing.assert_allclose(none_enters, [3.0, 3.0, 3.0])
 
 
+def test_a_loop_that_some_lanes_enter_may_keep_functions():
+    """What recursion in a turn leaves for its gradient is a function: it is that of the lanes in the loop."""
+
+    def grown(x, n):
+        return x if n == 0 else grown(x * x, n - 1) * 0.5
+
+    def grown_if_large(x, n):
+        if x > 1.0:
+            while n > 0:
+                x = grown(x, n)
+                n -= 1
+        return x * 3.0
+
+    x, n = np.array([1.1, 0.9, 1.2]), np.array([2, 5, 0])
+    expected = [float(grad(grown_if_large)(*each)) for each in zip(x, n.tolist(), strict=True)]
+    np.testing.assert_allclose(vmap(grad(grown_if_large))(x, n).numpy(), expected, rtol=1e-12)
+
+
+def test_lanes_recur_to_different_depths_through_loops_in_loops():
+    """A turn that no lane entered keeps no turns, in each lane that has recurred no further."""
+
+    def nested(x, n):
+        if n == 0:
+            return x
+        for i in range(n):
+            k = i
+            while k > 0:
+                x = x * x
+                k -= 1
+            x = x * 1.5
+        return nested(x, n - 1)
+
+    x, n = np.array([0.8, 0.9, 0.7]), np.array([2, 3, 0])
+    expected = [float(grad(nested)(*each)) for each in zip(x, n.tolist(), strict=True)]
+    np.testing.assert_allclose(vmap(grad(nested))(x, n).numpy(), expected, rtol=1e-12)
+
+
 def test_axes_of_vmap():
     """Where the batch is in each argument and in the results."""
     a, b = np.arange(6.0).reshape(2, 3), np.arange(2.0)
