@@ -67,24 +67,42 @@ def test_every_other_nesting_has_the_value_and_the_slopes_of_plain_python(path, 
     compared(path, leaf)
 
 
-@each_of(one_of_each_path(SHALLOW))
-def test_a_nesting_has_the_curvature_of_plain_python(path, leaf):
-    """The gradient of the gradient equals differences of exact slopes."""
+def compared_again(path, leaf):
+    """Compare the second derivative with differences of complex steps, on all inputs."""
     compiled, plain = grad(grad(program(path, leaf, ops))), program(path, leaf, PLAIN)
     for x, y, n in INPUTS:
         expected = curvature(plain, (x, y), n)
         np.testing.assert_allclose(compiled(*tensors(x, y, n)).item(), expected, rtol=1e-6, atol=1e-7)
 
 
-@each_of(one_of_each_path(SHALLOW))
-def test_the_lanes_of_a_batch_go_their_own_ways_through_a_nesting(path, leaf):
-    """Each takes its branches and makes its turns, in values and slopes."""
+def compared_in_a_batch(path, leaf):
+    """Compare values and slopes over a batch of all inputs with those of each of its lanes."""
     compiled, plain = vmap(value_and_grad(program(path, leaf, ops), (0, 1))), program(path, leaf, PLAIN)
     x, y, n = (np.array(column) for column in zip(*INPUTS, strict=True))
     value, found = compiled(Tensor(x), Tensor(y), Tensor(n))
     np.testing.assert_allclose(value.numpy(), [plain(*each) for each in INPUTS], rtol=1e-12, atol=1e-12)
     expected = np.transpose([slopes(plain, (x, y), n) for x, y, n in INPUTS])
     np.testing.assert_allclose([each.numpy() for each in found], expected, rtol=1e-11, atol=1e-11)
+
+
+@each_of(one_of_each_path(SHALLOW))
+def test_a_nesting_has_the_curvature_of_plain_python(path, leaf):
+    """The gradient of the gradient is that of the slopes."""
+    compared_again(path, leaf)
+
+
+@each_of(one_of_each_path(SHALLOW))
+def test_the_lanes_of_a_batch_go_their_own_ways_through_a_nesting(path, leaf):
+    """Each takes its branches, makes its turns and recurs as deep as it must."""
+    compared_in_a_batch(path, leaf)
+
+
+@pytest.mark.slow
+@each_of(nestings((3,)))
+def test_nestings_of_three_have_curvature_and_go_over_batches(path, leaf):
+    """The same for all of them."""
+    compared_again(path, leaf)
+    compared_in_a_batch(path, leaf)
 
 
 @each_of(one_of_each_path(SHALLOW))

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from framework import Tensor, grad, jit
-from tests.framework.frontend import programs_of_calls, programs_of_functions, programs_of_statements
+from tests.framework.frontend import (
+    programs_of_calls,
+    programs_of_control,
+    programs_of_functions,
+    programs_of_statements,
+)
 from tests.framework.frontend.programs import PROGRAMS
 
 STEP = 1e-6
@@ -16,6 +21,7 @@ SOURCES = (
     programs_of_statements,
     programs_of_functions,
     programs_of_calls,
+    programs_of_control,
 )  # what they enter
 IDS = [function.__name__ for function, _ in PROGRAMS]
 
