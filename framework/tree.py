@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ def numbered(structure: Any, numbers: Iterator[int]) -> Any:
 
 
 def hashable(structure: Any) -> Any:
-    """Return a hashable key that tells structures apart; objects count by identity."""
+    """Return a key that tells structures apart: objects count by identity, methods by function and object."""
     if isinstance(structure, (tuple, list)):
         return (type(structure).__name__, *(hashable(each) for each in structure))
     if isinstance(structure, dict):
@@ -74,6 +75,8 @@ def hashable(structure: Any) -> Any:
         return (type(structure), *(hashable(each) for each in _parts(structure)))
     if isinstance(structure, (Leaf, str, int, float, bool, type(None))):
         return (type(structure).__name__, structure)
+    if isinstance(structure, types.MethodType):
+        return ("method", id(structure.__func__), id(structure.__self__))
     return id(structure)
 
 

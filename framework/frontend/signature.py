@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -51,6 +52,8 @@ def signature(values: Iterable[Any], leaves: list[Any]) -> tuple[Any, ...]:
             key.append((kind, tuple(value), signature(value.values(), leaves)))
         elif isinstance(value, (tuple, dict, Sym)) or dataclasses.is_dataclass(value):
             raise Unusual
+        elif kind is types.MethodType:  # made anew by each look at the object's attribute
+            key += (id(value.__func__), id(value.__self__))
         else:
             key.append(id(value))
     return tuple(key)

@@ -126,6 +126,8 @@ def known(value: Any) -> Known:
             return Known((type(value), hash(value), repr(value)), value)
         except TypeError:  # a field that cannot be hashed
             return Known(Held(value), value)
+    if isinstance(value, types.MethodType):
+        return Known((Held(value.__func__), Held(value.__self__)), value)
     return Known(Held(value), value)
 
 

@@ -70,6 +70,28 @@ def test_calls_share_no_code_when_types_or_constants_differ(one, two):
     assert key(*one) != key(*two)
 
 
+class Gain:
+    """An object with a method that is passed as an argument."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def times(self, x):
+        """Return x times the factor."""
+        return x * self.factor
+
+
+def test_a_method_is_told_by_its_function_and_object():
+    """Each look at it makes a new object, with which nothing is compiled anew."""
+    run = jit(lambda x, act, box: act(x) + box["act"](x))
+    one, other = Gain(2.0), Gain(3.0)
+    for _ in range(3):
+        np.testing.assert_array_equal(run(X, one.times, {"act": one.times}).numpy(), X.numpy() * 4)
+    assert len(run._compiled) == 1
+    np.testing.assert_array_equal(run(X, one.times, {"act": other.times}).numpy(), X.numpy() * 5)
+    assert len(run._compiled) == 2
+
+
 @pytest.mark.parametrize("value", [Scale(1, X), Pair(X, X)])
 def test_records_are_looked_into_with_more_care(value):
     """The quick way says so; the call works all the same."""
