@@ -82,7 +82,7 @@ def _name(func: int, node: int) -> str:
 
 
 def _node(node: Node) -> str:
-    text = "\\n".join(_quoted(each) for each in (node.title, node.detail) if each)
+    text = "\\n".join(_quoted(each) for each in (node.title, *node.details))
     return f'[label="{text}", shape={SHAPES[node.kind]}, fillcolor="{COLOURS[node.kind]}"]'
 
 

@@ -105,8 +105,8 @@ def _place(panels: dict[int, Panel], placed: set[int], func: Func, corner: Point
 
 
 def _size(node: Node) -> tuple[float, float]:
-    width = max(len(node.title) * LETTER, len(node.detail) * SMALL_LETTER)
-    return width + 2 * PAD, (2 if node.detail else 1) * LINE + 1.4 * PAD
+    width = max(len(node.title) * LETTER, *(len(line) * SMALL_LETTER for line in node.details), 0)
+    return width + 2 * PAD, (1 + len(node.details)) * LINE + 1.4 * PAD
 
 
 def _drawn(panels: list[Panel], kind: str) -> bytes:
@@ -149,9 +149,10 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         box = (x - width / 2, y - height / 2, width, height)
         rounding = height / 2 if node.kind in ("param", "return") else 0.05
         _box(axes, box, COLOURS[node.kind], EDGES[node.kind], rounding)
-        up = LINE / 2 if node.detail else 0.0
-        axes.text(x, y - up, node.title, fontsize=8, ha="center", va="center", zorder=3)
-        axes.text(x, y + LINE / 2, node.detail, fontsize=6.5, ha="center", va="center", color=GREY, zorder=3)
+        up = y - LINE * len(node.details) / 2
+        axes.text(x, up, node.title, fontsize=8, ha="center", va="center", zorder=3)
+        for at, line in enumerate(node.details, 1):
+            axes.text(x, up + at * LINE, line, fontsize=6.5, ha="center", va="center", color=GREY, zorder=3)
 
 
 def _draw_calls(axes: Any, panel: Panel, by_func: dict[int, Panel]) -> None:

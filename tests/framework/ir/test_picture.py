@@ -46,8 +46,8 @@ def test_dot_text_of_a_branch():
         'label="@f"',
         'n0_0 [label="%c\\nbool[]", shape=ellipse, fillcolor="#dce8f5"]',
         'n0_1 [label="%x\\nfloat32[]", shape=ellipse, fillcolor="#dce8f5"]',
-        'n0_2 [label="if\\n%0: float32[]", shape=hexagon, fillcolor="#fbe5cc"]',
-        'n0_3 [label="check  message=\'say \\"c\\"\'", shape=octagon, fillcolor="#f8d7da"]',
+        'n0_2 [label="if(%c, %x)\\n%0: float32[]", shape=hexagon, fillcolor="#fbe5cc"]',
+        'n0_3 [label="check(%c)  message=\'say \\"c\\"\'", shape=octagon, fillcolor="#f8d7da"]',
         'n0_4 [label="return %0\\nfloat32[]", shape=ellipse, fillcolor="#d8eedd"]',
         "n0_0 -> n0_2",
         "n0_1 -> n0_2",
@@ -56,7 +56,7 @@ def test_dot_text_of_a_branch():
         "subgraph cluster_1 {",
         'label="@then"',
         'n1_0 [label="%x\\nfloat32[]", shape=ellipse, fillcolor="#dce8f5"]',
-        'n1_1 [label="mul  2.0\\n%0: float32[]", shape=box, fillcolor="#ffffff"]',
+        'n1_1 [label="mul(%x, 2.0)\\n%0: float32[]", shape=box, fillcolor="#ffffff"]',
         'n1_2 [label="return %0\\nfloat32[]", shape=ellipse, fillcolor="#d8eedd"]',
         "n1_0 -> n1_1",
         "n1_1 -> n1_2",
@@ -158,13 +158,13 @@ def test_what_cannot_be_drawn_is_said(tmp_path):
 def test_texts_in_nodes_are_short():
     """Long constants are their type, long texts are cut, recursion is told."""
     text = "func @f(%x: float32[3]) {\n  %0: float32[3] = add(%x, float32[3]{1.0, 2.0, 3.0})\n  return %0\n}"
-    assert graph_of(parse_func(text)).nodes[1].title == "add  float32[3]"
+    assert graph_of(parse_func(text)).nodes[1].title == "add(%x, float32[3])"
     many = ", ".join(f"%x{at}: float32[]" for at in range(9))
     func = parse_func(f"func @f({many}) {{\n  return {', '.join(f'%x{at}' for at in range(9))}\n}}")
-    assert graph_of(func).nodes[-1].title == "return %x0, %x1, %x2, %x3, %x4, %…"
+    assert graph_of(func).nodes[-1].title == "return %x0, %x1, %x2, %x3, %x4, %x5, %x6, %…"
     call = parse_func("func @f(%x: float32[]) {\n  %0: float32[] = call @f(%x)\n  return %0\n}")
     assert isinstance(call, Func)
-    assert graph_of(call).nodes[1].title == "call @f again"
+    assert graph_of(call).nodes[1].title == "call @f again(%x)"
 
 
 @SOME
@@ -177,3 +177,35 @@ def test_panels_do_not_lie_over_each_other(func):
             beside = a.left + a.width <= b.left + 1e-6 or b.left + b.width <= a.left + 1e-6
             below = a.top + a.height <= b.top + 1e-6 or b.top + b.height <= a.top + 1e-6
             assert beside or below, (a.graph.func.name, b.graph.func.name)
+
+
+def test_the_first_axis_is_told_and_a_plain_no_is_not():
+    """Operands and attributes stand beside the name of the operator."""
+    builder = Builder()
+    x = builder.param(TensorType((2, 3), float32), "x")
+    graph = graph_of(builder.finish("f", [ops.reduce_sum(x, 0)]))
+    assert graph.nodes[1].title == "reduce_sum(%x)  axes=(0,)"
+
+
+def test_what_a_loop_keeps_is_told():
+    """Operands stand in their order, what is kept and how often, and every output has its type."""
+    outputs = ", ".join(f"%{at}: stack<float32[64, 64]>" for at in range(1, 4))
+    text = f"""
+func @more(%x: float32[64, 64]) {{
+  return bool[]{{1}}
+}}
+func @body(%x: float32[64, 64]) {{
+  return %x, %x, %x, %x
+}}
+func @f(%x: float32[64, 64]) {{
+  %0: float32[64, 64], {outputs} = while(%x, cond=@more, body=@body, invariants=0, saves=3)
+  return %0
+}}
+"""
+    loop = graph_of(parse_func(text)).nodes[1]
+    assert loop.title == "while(%x)  saves=3"
+    assert loop.details == (
+        "%0: float32[64, 64], %1: stack<float32[64, 64]>,",
+        "%2: stack<float32[64, 64]>,",
+        "%3: stack<float32[64, 64]>",
+    )
