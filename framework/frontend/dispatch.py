@@ -51,7 +51,7 @@ def apply(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str
     kwargs = {key: symbolic(builder, each) for key, each in kwargs.items()}
     if isinstance(function, functools.partial):
         return apply(builder, function.func, [*function.args, *args], {**function.keywords, **kwargs})
-    if hasattr(function, "emit_call"):  # grad, jit: transforms of functions
+    if hasattr(function, "emit_call") and not isinstance(function, type):  # grad, jit, Cells with bprop
         return function.emit_call(builder, args, kwargs)
     if isinstance(function, Choice):
         return of_choice(builder, function, lambda inner, each: apply(inner, each, args, kwargs))

@@ -79,7 +79,7 @@ Batch = Callable[[list[Sym], list[bool], dict[str, Any], int], list[Sym] | None]
 """(inputs, which have a batch axis in front, attributes, its length) -> outputs, all with that axis."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Op:
     """An operator: `op(x, y, attr=...)` computes on Tensors and emits IR on symbolic values.
 

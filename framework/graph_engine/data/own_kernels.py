@@ -25,7 +25,7 @@ FIRST_PROBE = 1009
 Axes = Callable[..., Mapping[str, int]]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KernelOp(Op):
     """An operator that a kernel of the user computes on the device, and its NumPy reference on the host."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from davinci_sim.errors import DavinciError
 from framework import (
     Tensor,
     custom_vjp,
@@ -50,6 +51,14 @@ def test_factorial_by_recursion_has_derivative_11_at_3():
     """It is n (n - 1) (n - 2) there: 3 n ** 2 - 6 n + 2, and then 6 n - 6."""
     assert float(grad(factorial)(3.0)) == 11.0
     assert float(grad(grad(factorial))(3.0)) == 12.0
+
+
+def test_an_operator_is_a_function_like_others():
+    """Each transform takes one as it is."""
+    zero, one = Tensor(0.0), Tensor(1.0)
+    assert float(grad(ops.sin)(zero)) == float(vjp(ops.sin, zero)[1](one)[0]) == 1.0
+    assert [float(each) for each in jvp(ops.sin, zero, one)] == [0.0, 1.0]
+    assert vmap(ops.sin)(Tensor([0.0])).shape == (1,)
 
 
 def test_three_gradients_of_a_cube():
@@ -237,6 +246,15 @@ class Squared(nn.Cell):
     def bprop(self, x, value, dy):
         """Return seven times too little and too much."""
         return (dy * 7.0 * x,)
+
+
+def test_a_cell_with_a_bprop_is_made_outside_like_others():
+    """The rule belongs to its objects, not to the class."""
+    with pytest.raises(DavinciError) as caught:
+        grad(lambda x: Squared()(x) + 1.0)(3.0)
+    assert str(caught.value).startswith(
+        "an object of Squared is made in compiled code; make it outside, a Cell in __init__\n"
+    )
 
 
 def test_a_cell_brings_its_bprop_along():
