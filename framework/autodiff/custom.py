@@ -86,6 +86,7 @@ class Recomputed:
         traced = trace(self.function, args, kwargs, outer=builder)
         given = [*traced.leaves, *traced.builder.parameters.values()]
         outputs = builder.bind(CALL, given, {"func": traced.func, RECOMPUTE: True})
+        traced.renew(builder, outputs)
         return unflatten(traced.structure, outputs)
 
 
@@ -130,8 +131,8 @@ class _Rule:
     ) -> None:
         self.builder, self.name, self.args = builder, name_of(custom.function), tuple(args)
         self.count = len(flatten((self.args, dict(kwargs)))[0])
-        self.plain = trace(custom.function, args, kwargs, outer=builder)
-        self.ahead = trace(custom.ahead, args, kwargs, outer=builder)
+        self.plain = trace(custom.function, args, kwargs, outer=builder).without_renewals("the rule")
+        self.ahead = trace(custom.ahead, args, kwargs, outer=builder).without_renewals("the rule")
         value, kept = self._split_ahead()
         stand_ins = [_stand_in(atom.type) for atom in self.ahead.func.results]
         self.results = list(places(value))

@@ -53,7 +53,7 @@ class Vmap(Transform):
             each if axis is None else _place_of(each, axis) for each, axis in zip(leaves, axes, strict=True)
         ]
         inner_args, inner_kwargs = unflatten(structure, single)
-        traced = trace(self.function, inner_args, inner_kwargs, outer=outer)
+        traced = trace(self.function, inner_args, inner_kwargs, outer=outer).without_renewals("vmap")
         count = len(traced.func.params)
         axes = [*axes, *[None] * (count - len(axes))]
         batched = batch(traced.func, [axis is not None for axis in axes], Batch(size))
@@ -137,7 +137,7 @@ class Jacobian(Transform):
     def trace(self, outer: Builder | None, args: Sequence[Any], kwargs: dict[str, Any]) -> Traced:
         """Return the Func of the derivatives."""
         check_positions(self.function, as_tuple(self.position), args)
-        traced = trace(self.function, args, kwargs, outer=outer)
+        traced = trace(self.function, args, kwargs, outer=outer).without_renewals("jacobian")
         placed = flatten((tuple(args), dict(kwargs)), numbers=outer is None)[1][0]
         chosen = [placed[at] for at in as_tuple(self.position)]
         wrt = [index for each in chosen for index in places(each)]

@@ -13,6 +13,8 @@ from framework.frontend.trace import Traced, name_of, trace
 from framework.frontend.transform import Transform
 from framework.frontend.values import weak_constant
 from framework.ir.builder import Builder, Sym
+from framework.ir.nodes import Func
+from framework.passes.dead_code import dead_code
 from framework.tensor import Parameter
 from framework.tree import Leaf, flatten, numbered, places
 
@@ -80,17 +82,18 @@ class Gradient(Transform):
         placed = flatten((tuple(args), dict(kwargs)), numbers=outer is None)[1][0]
         structures = [placed[position] for position in wanted.positions]
         arguments = [index for structure in structures for index in places(structure)]
-        positions = {param.name: at for at, param in enumerate(traced.func.params)}
-        weights = [positions[traced.builder.parameter(each).name] for each in wanted.parameters]
+        names = {id(each): name for name, each in traced.builder.parameters.items()}
+        weights = [traced.func.param(names[id(each)]) for each in wanted.parameters]
         wrt = [*arguments, *weights]
         keep = wanted.with_value or wanted.has_aux
-        func = differentiate(traced.func, wrt, keep_results=keep)
+        kept = len(traced.func.results) - len(traced.renewed) if keep else 0
+        func = differentiate(traced.func, wrt, keep_results=keep or bool(traced.renewed))
+        func = _renewals_last(func, kept, len(wrt), len(traced.renewed))
         traced.builder.stages.append((f"before {func.name}", traced.func))
         traced.builder.stages.append((func.name, func))
-        kept = len(traced.func.results) if keep else 0
         weak = [*traced.weak[:kept], *(_is_weak(traced.leaves[at]) for at in arguments)]
         structure = self._structure(traced.structure, structures, kept)
-        return Traced(func, traced.leaves, structure, traced.builder, weak)
+        return Traced(func, traced.leaves, structure, traced.builder, weak, traced.renewed)
 
     def _structure(self, value: Any, arguments: list[Any], kept: int) -> Any:
         """Return the structure of value and gradients; leaves number the results of the Func."""
@@ -106,7 +109,7 @@ class Gradient(Transform):
 
     def _check_result(self, traced: Traced) -> None:
         name = name_of(self.function)
-        if not traced.func.results:
+        if len(traced.func.results) == len(traced.renewed):
             raise GradientError(f"grad of {name}: it returns no tensor; return a float scalar")
         is_tuple = isinstance(traced.structure, (tuple, list))
         if is_tuple and not self.wanted.has_aux:
@@ -118,6 +121,19 @@ class Gradient(Transform):
             raise GradientError(
                 f"grad of {name}: with has_aux=True it must return (scalar, other values ...)"
             )
+
+
+def _renewals_last(func: Func, kept: int, gradients: int, renewed: int) -> Func:
+    """Return the Func of gradients with the results wanted, the gradients, and the new values of Parameters.
+
+    before  return value, auxiliary ..., new value ..., gradient ...
+    after   return (value, auxiliary ...,) gradient ..., new value ...
+    """
+    if not renewed:
+        return func
+    first = len(func.results) - gradients
+    results = (*func.results[:kept], *func.results[first:], *func.results[first - renewed : first])
+    return dead_code(func.with_body(func.bindings, results))
 
 
 def as_tuple(position: Position) -> tuple[int, ...]:

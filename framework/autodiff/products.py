@@ -46,7 +46,7 @@ class Tangents(Transform):
         """Return the Func from (arguments, tangents) to (value, tangent)."""
         inputs, directions = args
         leaves, moving = (flatten(each, numbers=outer is None)[0] for each in (inputs, directions))
-        traced = trace(self.function, inputs, kwargs, outer=outer)
+        traced = trace(self.function, inputs, kwargs, outer=outer).without_renewals("jvp")
         self._check(leaves, moving)
         active = [
             at < len(leaves) and traced.func.params[at].tensor.dtype.is_float
@@ -101,7 +101,7 @@ class _Ahead:
 
     def __init__(self, function: Any, inputs: Sequence[Any], outer: Builder | None, has_aux: bool) -> None:
         self.leaves, structure = flatten((tuple(inputs), {}), numbers=outer is None)
-        self.traced = trace(function, inputs, {}, outer=outer)
+        self.traced = trace(function, inputs, {}, outer=outer).without_renewals("vjp")
         func = self.traced.func
         count = len(self.leaves)
         active = [at < count and param.tensor.dtype.is_float for at, param in enumerate(func.params)]

@@ -48,7 +48,10 @@ def call(builder: Builder, piece: Piece, value: Value) -> Any:
     outputs = builder.bind(CALL, operands, {"func": entry.func}, _known(entry.within))
     if entry.ends:
         raise Ended
-    return put_together(entry.result, outputs)
+    own = len(outputs) - len(entry.renewed)
+    for parameter, new in zip(_parameters(entry.renewed, given), outputs[own:], strict=True):
+        builder.renew(parameter, new)
+    return put_together(entry.result, outputs[:own])
 
 
 def _known(within: frozenset[Activation]) -> dict[str, Signature]:
@@ -187,12 +190,23 @@ def _attempt(calls: Calls, builder: Builder, active: Activation, given: Given) -
     places = {id(each): at for at, each in enumerate(given.parameters)}
     parameters = tuple(places.get(id(each), each) for each in inner.parameters.values())
     if active.is_recursive:
+        _refuse_assignments(active, inner)
         joined = template if active.result is None else _join_results(calls, active, template)
         if (joined, parameters) != (active.result, active.parameters):
             active.result, active.parameters = joined, parameters
             return None
     within = frozenset(active.within - {active})
-    return Entry(inner.finish(active.name, leaves), template, parameters, ends, within)
+    renewed = tuple(places.get(id(each), each) for each, _ in inner.renewed)
+    func = inner.finish(active.name, [*leaves, *(value for _, value in inner.renewed)])
+    return Entry(func, template, parameters, ends, within, renewed)
+
+
+def _refuse_assignments(active: Activation, inner: Builder) -> None:
+    for parameter, _ in inner.renewed:
+        raise CompileError(
+            f"{active.piece.name} calls itself and assigns {parameter!r}\n"
+            "  next: return the new value, and call ops.assign where the first call is made"
+        )
 
 
 def _run(calls: Calls, active: Activation, inner: Builder, value: Any) -> tuple[Template, list[Sym], bool]:

@@ -221,12 +221,14 @@ class Expressions(Runner):
     def _if_plain(self, thunk: Callable[[], Any]) -> Any:
         """Return a value that operators alone give, None for another one, which leaves no trace."""
         builder, names = self.frame.builder, dict(self.frame.names)
-        before = len(builder.emitted)
+        before = builder.mark()
         try:
             found = thunk()
         except (DavinciError, Ended):
             found = None
-        if found is not None and not any(is_control(each.op) for each in builder.emitted[before:]):
+        assigns = builder.mark().renewals != before.renewals
+        is_plain = not any(is_control(each.op) for each in builder.since(before))
+        if found is not None and is_plain and not assigns:
             return found
         builder.forget(before)
         self.frame.names = names

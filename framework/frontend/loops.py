@@ -78,7 +78,7 @@ def while_statement(run: Runner, node: ast.While) -> None:
 def _peek(run: Runner, node: ast.While) -> Any:
     """Return the truth of the condition before the loop, without a trace of having asked."""
     builder, now = run.frame.builder, dict(run.frame.names)
-    before = len(builder.emitted)
+    before = builder.mark()
     try:
         found = run.truth(node.test)
     except Ended:
@@ -192,7 +192,7 @@ def _tried(run: Runner, first: Callable[[], None], second: Callable[[], None]) -
     """Compile a loop in one way, and in another one where that fails."""
     frame = run.frame
     builder, now, lines = frame.builder, dict(frame.names), dict(frame.lines)
-    before = len(builder.emitted)
+    before = builder.mark()
     try:
         first()
     except DavinciError:
@@ -295,12 +295,12 @@ def _condition(run: Runner, turn: Turn) -> Sym:
     going = negated(stopped)
     if going is False:
         return as_truth(builder, False)
-    before = len(builder.emitted)
+    before = builder.mark()
     own = turn.goes_on()
     if going is True and own is True:
         place = run.source.place(turn.node)
         raise located(f"a loop without an end: its condition is always true\n{place}\n  next: add a break")
-    if going is True or not any(is_control(each.op) for each in builder.emitted[before:]):
+    if going is True or not any(is_control(each.op) for each in builder.since(before)):
         return as_truth(builder, both(going, own))
     return as_truth(builder, choose(run, going, turn.goes_on, lambda: False))
 

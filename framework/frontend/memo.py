@@ -32,8 +32,9 @@ class Piece(NamedTuple):
 class Entry(NamedTuple):
     """A Func made for a template: its results' template, and which Parameters follow its arguments.
 
-    A number in `parameters` is the place of a Parameter in the Cells that go in. `within` are the calls under
-    way that the Func calls again, so that it has its meaning inside of them only.
+    A number in `parameters` is the place of a Parameter in the Cells that go in; `renewed` are those whose
+    new values follow the Func's results. `within` are the calls under way that the Func calls again, so that
+    it has its meaning inside of them only.
     """
 
     func: Func
@@ -41,6 +42,7 @@ class Entry(NamedTuple):
     parameters: tuple[int | Parameter, ...]
     ends: bool
     within: frozenset[Activation]
+    renewed: tuple[int | Parameter, ...] = ()
 
 
 class Given(NamedTuple):

@@ -49,7 +49,8 @@ ATTEMPTS = 40
 class Traced:
     """A Func made from Python: its tensor arguments in order, and the structure that its results fill.
 
-    `weak` says which results are numbers of Python's.
+    `weak` says which results are numbers of Python's. Behind the results are the new values of the
+    Parameters that it assigns, `renewed`.
     """
 
     func: Func
@@ -57,14 +58,36 @@ class Traced:
     structure: Any
     builder: Builder
     weak: Sequence[bool] = ()
+    renewed: Sequence[Parameter] = ()
 
     def emit(self, outer: Builder, leaves: Sequence[Any] | None = None) -> Any:
         """Call the Func from an outer one; return its results in their structure."""
         given = [_operand(outer, each) for each in (self.leaves if leaves is None else leaves)]
         outputs = list(outer.call(self.func, [*given, *self.builder.parameters.values()]))
+        self.renew(outer, outputs)
         for at, is_weak in enumerate(self.weak):
             outputs[at] = Sym(outer, outputs[at].atom, weak=is_weak)
         return unflatten(self.structure, outputs)
+
+    def renew(self, outer: Builder, outputs: Sequence[Sym]) -> None:
+        """Let the Parameters that the Func assigns have the values that a call has given."""
+        first = len(outputs) - len(self.renewed)
+        for parameter, value in zip(self.renewed, outputs[first:], strict=True):
+            outer.renew(parameter, value)
+
+    def without_renewals(self, name: str) -> Traced:
+        """Return it, after a check that it assigns no Parameter.
+
+        Raises:
+            CompileError: it does, which transforms of this name do not pass on.
+        """
+        for parameter in self.renewed:
+            raise CompileError(
+                f"{name} of {self.func.name}: it assigns {parameter!r}\n"
+                "  rule: jit, grad, value_and_grad, recompute and training steps take functions that assign\n"
+                "  next: return the new value beside the result, and assign it outside"
+            )
+        return self
 
 
 def _operand(builder: Builder, leaf: Any) -> Any:
@@ -143,7 +166,9 @@ def _finished(
         builder.parameter(weight)
     found, structure = flatten(result)
     is_weak = [isinstance(each, Sym) and each.weak for each in found]
-    return Traced(builder.finish(name, found), given, structure, builder, is_weak)
+    renewed = [parameter for parameter, _ in builder.renewed]
+    func = builder.finish(name, [*found, *(value for _, value in builder.renewed)])
+    return Traced(func, given, structure, builder, is_weak, renewed)
 
 
 def _builder(outer: Builder | None, function: Any, sites: dict[Hashable, Site]) -> Builder:

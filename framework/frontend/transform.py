@@ -35,13 +35,17 @@ _OWN = ("function", "_compiled", "_quick", "_keys", "_on_device")
 
 @dataclass(frozen=True)
 class Compiled:
-    """A Func ready to run: the Parameters it reads, the structure of its results, its earlier stages."""
+    """A Func ready to run: the Parameters it reads, the structure of its results, its earlier stages.
+
+    The last results are the new values of the Parameters that it assigns, `renewed`.
+    """
 
     func: Func
     parameters: Sequence[Parameter]
     structure: Any
     stages: Sequence[tuple[str, Func]]
     execute: Executable
+    renewed: Sequence[Parameter] = ()
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run on the tensors and numbers among the arguments."""
@@ -50,6 +54,9 @@ class Compiled:
             for leaf, dtype in zip(leaves, self._dtypes, strict=False)
         ]
         outputs = self.execute([*arrays, *(parameter.numpy() for parameter in self.parameters)])
+        for parameter in reversed(self.renewed):
+            *outputs, new = outputs
+            parameter.set_data(new)
         return self._arrange([Tensor.wrap(np.asarray(each)) for each in outputs])
 
     @cached_property
@@ -196,4 +203,5 @@ class Transform(ABC):
         if self.save_ir is not None:
             save_stages(self.save_ir, traced.func.name, len(self._compiled), stages)
         parameters = list(traced.builder.parameters.values())
-        return Compiled(func, parameters, traced.structure, stages, self.executable(func))
+        execute = self.executable(func)
+        return Compiled(func, parameters, traced.structure, stages, execute, traced.renewed)

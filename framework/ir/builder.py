@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Sym(Arithmetic):
         self, builder: Builder, atom: Atom, parameter: Parameter | None = None, weak: bool = False
     ) -> None:
         """Tie an atom to its builder, and to the Parameter whose value it is."""
-        self.parameter = parameter
+        self._parameter = parameter
         self.builder = builder
         self.atom = atom
         self.weak = weak
@@ -48,6 +48,13 @@ class Sym(Arithmetic):
     def type(self) -> TensorType:
         """Return shape and dtype."""
         return self.atom.tensor
+
+    @property
+    def parameter(self) -> Parameter | None:
+        """Return the Parameter whose value it is; None once that one has been given a new value."""
+        if self._parameter is None or self.builder.parameter(self._parameter).atom is self.atom:
+            return self._parameter
+        return None
 
     @property
     def name(self) -> str:
@@ -80,6 +87,13 @@ class Sym(Arithmetic):
         return f"Sym({'%' if self.name else 'const'}{self.name}: {self.type})"
 
 
+class Mark(NamedTuple):
+    """How far a Func has come: how many bindings it has, and how many new values of Parameters."""
+
+    bindings: int
+    renewals: int
+
+
 class Builder:
     """The bindings of one Func, in the order they were emitted.
 
@@ -104,15 +118,22 @@ class Builder:
         self._inside: dict[Atom, Var] = {}
         self.parameters: dict[str, Parameter] = {}
         self._parameter_of: dict[int, Sym] = {}
+        self._renewals: list[tuple[Parameter, Sym]] = []
+        self._renewed: dict[int, Sym] = {}
 
-    @property
-    def emitted(self) -> Sequence[Binding]:
-        """Return the bindings so far."""
-        return self._bindings
+    def mark(self) -> Mark:
+        """Return how far the Func has come."""
+        return Mark(len(self._bindings), len(self._renewals))
 
-    def forget(self, count: int) -> None:
-        """Drop all bindings but the first `count`: what was tried is not wanted."""
-        del self._bindings[count:]
+    def since(self, mark: Mark) -> Sequence[Binding]:
+        """Return the bindings after a mark."""
+        return self._bindings[mark.bindings :]
+
+    def forget(self, mark: Mark) -> None:
+        """Go back to a mark: what was tried is not wanted."""
+        del self._bindings[mark.bindings :]
+        del self._renewals[mark.renewals :]
+        self._renewed = {id(parameter): value for parameter, value in self._renewals}
 
     @property
     def params(self) -> Sequence[Var]:
@@ -139,6 +160,8 @@ class Builder:
 
     def parameter(self, parameter: Parameter) -> Sym:
         """Return the value of a Parameter, which becomes a parameter of the outermost Func."""
+        if id(parameter) in self._renewed:
+            return self._renewed[id(parameter)]
         if id(parameter) not in self._parameter_of:
             if self.parent is not None:
                 atom = self._capture(self.parent.parameter(parameter)).atom
@@ -153,6 +176,29 @@ class Builder:
                 self._parameter_of[id(parameter)] = Sym(self, sym.atom, parameter)
                 self.parameters[sym.name] = parameter
         return self._parameter_of[id(parameter)]
+
+    @property
+    def renewed(self) -> list[tuple[Parameter, Sym]]:
+        """Return the Parameters that have got a new value, each with the last one."""
+        return list({id(each): (each, value) for each, value in self._renewals}.values())
+
+    def renew(self, parameter: Parameter, value: Any) -> Sym:
+        """Give a Parameter a new value: what is emitted from here on reads it.
+
+        Raises:
+            DavinciError: the Func is a branch or a loop, which may run never or often.
+        """
+        if self.parent is not None:
+            raise DavinciError(
+                f"{parameter!r} is assigned inside of a branch, a loop or a function of run time\n"
+                "  rule: an assignment stands where each run comes by once\n"
+                "  next: choose the new value there, and call ops.assign after it"
+            )
+        self.parameter(parameter)
+        found = Sym(self, self.value(value).atom, parameter)
+        self._renewals.append((parameter, found))
+        self._renewed[id(parameter)] = found
+        return found
 
     def lift(self, sym: Sym) -> Sym:
         """Return a value of this or an outer Func as a value of this Func."""

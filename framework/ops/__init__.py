@@ -2,6 +2,7 @@
 
 from framework.ir.registry import OPERATORS
 from framework.ops.array import argmax, argmin, broadcast_to, one_hot, reshape, transpose
+from framework.ops.assign import assign
 from framework.ops.bits import bitwise_and, bitwise_not, bitwise_or, bitwise_xor, left_shift, right_shift
 from framework.ops.composed import (
     clip,
@@ -115,6 +116,7 @@ __all__ = [
     "argmax",
     "argmin",
     "asin",
+    "assign",
     "atan",
     "atan2",
     "bias_add",
