@@ -297,12 +297,21 @@ class Flow:
         """Return all tasks in their order: what runs when nothing jumps."""
         return np.arange(len(self.tasks), dtype=np.int32)
 
-    def timeline(self, path: npt.NDArray[np.int32], cycles: Sequence[int] | None = None) -> Timeline:
-        """Return when the tasks of a run start and end; without `cycles`, L2 is left as they leave it."""
+    def timeline(
+        self, path: npt.NDArray[np.int32], cycles: Sequence[int] | None = None, host_cycles: int = 0
+    ) -> Timeline:
+        """Return when the tasks of a run start and end; without `cycles`, L2 is left as they leave it.
+
+        A task starts when the one before it has ended and, where the host sends each by itself, `host_cycles`
+        after it sent the one before.
+        """
         if cycles is None:
             cycles = [self.tasks[task].cycles(self.chip) for task in path]
         took = np.array(cycles, dtype=np.int64)
+        done = np.cumsum(took)  # on a device that never waits
+        sent = np.arange(1, len(path) + 1) * host_cycles
+        waited = np.maximum.accumulate(sent - (done - took)) if len(path) else sent
         spans = np.zeros(len(path), dtype=SPAN_DTYPE)
-        spans["task"], spans["end"] = path, np.cumsum(took)
+        spans["task"], spans["end"] = path, done + np.maximum(waited, 0)
         spans["start"] = spans["end"] - took
         return Timeline(self.tasks, spans, float(self.chip.platform.clock_hz))

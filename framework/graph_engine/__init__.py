@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from framework.graph_engine.control.runner import DeviceRunner
-from framework.graph_engine.control.session import DeviceFunction, Options, Session, as_chip
+from framework.graph_engine.control.session import DeviceFunction, Session, as_chip
+from framework.graph_engine.options import Options
 from framework.ir.nodes import Func
 
 __all__ = [

@@ -52,6 +52,11 @@ class Profile(list[OpTime]):
         super().__init__(times)
         self.host_round_trips, self.timeline = host_round_trips, timeline
 
+    @property
+    def us(self) -> float:
+        """The time from the start of the step to its end."""
+        return self.timeline.cycles / self.timeline.clock_hz * 1e6
+
     def write(self, path: str | Path) -> None:
         """Write the timeline as a Chrome trace, which Perfetto opens."""
         write_stream_trace(self.timeline, path)
@@ -65,10 +70,11 @@ class Profile(list[OpTime]):
         return "\n".join([*lines, f"host_round_trips {self.host_round_trips}"]) + "\n"
 
 
-def profile(loaded: LoadedGraph) -> Profile:
+def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:
     """Return the time of every task that the newest step ran on the device, as in a step after another one.
 
     What L2 holds at the beginning is what a step leaves there: a first one, from an empty L2, is not told.
+    With `op_by_op` the host sends each task by itself, which takes it the platform's `host_launch_cycles`.
 
     Raises:
         DavinciError: the way through branches and loops is not known, because nothing has run.
@@ -83,7 +89,8 @@ def profile(loaded: LoadedGraph) -> Profile:
     loaded.chip.empty_l2()
     for _ in range(2):
         took = [_time(loaded, loaded.tasks[number]) for number in path]
-    timeline = loaded.flow.timeline(path, [cycles for cycles, _ in took])
+    host_cycles = int(loaded.chip.platform.host_launch_cycles) if op_by_op else 0
+    timeline = loaded.flow.timeline(path, [cycles for cycles, _ in took], host_cycles)
     totals: dict[int, tuple[int, int, str]] = {}
     for number, (cycles, bound) in zip(path.tolist(), took, strict=True):
         total, runs, _ = totals.get(number, (0, 0, ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,23 +13,18 @@ from davinci_sim.errors import InternalError
 from davinci_sim.platforms import Platform
 from framework.graph_engine.control.profile import Profile, profile
 from framework.graph_engine.data.graph import PUSH
+from framework.graph_engine.options import OP_BY_OP, Options
 from framework.graph_engine.service.bind import RoomFull
 from framework.graph_engine.service.compile import CompiledGraph, compile_graph
 from framework.graph_engine.service.execute import SinkResult, execute, host_round_trips
 from framework.graph_engine.service.load import LoadedGraph, load
 from framework.graph_engine.service.optimize import optimize
+from framework.graph_engine.service.precision import with_precision
 from framework.graph_engine.service.prepare import first_room, prepare
 from framework.graph_engine.service.split import placement, split
 from framework.ir.nodes import Func
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user may choose when compiling."""
-
-    fusion: bool = True
 
 
 class Session:
@@ -49,10 +43,10 @@ class Session:
         """Take the steps one to five; loops that keep values have room for so many turns."""
         platform = self.chip.platform
         self.room = room
-        self.prepared = prepare(self.func, room)
+        self.prepared = with_precision(prepare(self.func, room), self.options.precision, platform)
         self.placed = split(self.prepared, platform)
-        self.optimized = optimize(self.placed, platform, self.options.fusion)
-        self.compiled: CompiledGraph = compile_graph(self.optimized, platform)
+        self.optimized = optimize(self.placed, platform, self.options)
+        self.compiled: CompiledGraph = compile_graph(self.optimized, platform, self.options.reuse)
         self.loaded: LoadedGraph = load(self.compiled, self.chip, state)
 
     def run(self, feeds: Mapping[str, Array]) -> SinkResult:
@@ -96,11 +90,11 @@ class Session:
 
     def profile(self) -> Profile:
         """Return the simulated time of every task of one step."""
-        return profile(self.loaded)
+        return profile(self.loaded, self.options.mode == OP_BY_OP)
 
     def step_us(self) -> float:
         """Return the simulated microseconds of one step."""
-        return sum(each.us for each in self.profile())
+        return self.profile().us
 
 
 class DeviceFunction:

@@ -53,8 +53,11 @@ class MemoryPlan:
         )
 
 
-def plan(blocks: Sequence[Lifetime]) -> MemoryPlan:
-    """Place blocks so that no two that are alive together overlap: largest first, at the lowest gap."""
+def plan(blocks: Sequence[Lifetime], reuse: bool = True) -> MemoryPlan:
+    """Place blocks so that no two that are alive together overlap: largest first, at the lowest gap.
+
+    Without `reuse` no two overlap at all.
+    """
     order = sorted(blocks, key=lambda b: (-b.padded_bytes, b.first, b.name))
     first, last, size = (
         np.array([getattr(block, key) for block in order], dtype=np.int64)
@@ -62,7 +65,7 @@ def plan(blocks: Sequence[Lifetime]) -> MemoryPlan:
     )
     begin = np.zeros(len(order), dtype=np.int64)
     for place in range(1, len(order)):
-        meets = (first[:place] <= last[place]) & (first[place] <= last[:place])
+        meets = (first[:place] <= last[place]) & (first[place] <= last[:place]) | (not reuse)
         begin[place] = _lowest_gap(begin[:place][meets], size[:place][meets], size[place])
     offsets = {block.name: int(at) for block, at in zip(order, begin, strict=True)}
     peak = int((begin + size).max(initial=0))

@@ -76,12 +76,12 @@ class CompiledGraph:
         return "\n".join([f"tasks of {self.graph.name}", *lines, self.memory.text()]) + "\n"
 
 
-def compile_graph(graph: Graph, platform: Platform) -> CompiledGraph:
-    """Return the tasks of one step and where every value lies."""
+def compile_graph(graph: Graph, platform: Platform, reuse: bool = True) -> CompiledGraph:
+    """Return the tasks of one step and where every value lies; with `reuse` they share memory in turn."""
     graph, kernel_tasks = _kernel_tasks(graph, platform)
     homes, copies = _homes(graph)
     tasks = (*_gets(graph), *kernel_tasks, *copies, *_puts(graph))
-    return CompiledGraph(graph, tasks, homes, plan(_lifetimes(graph, tasks, homes)))
+    return CompiledGraph(graph, tasks, homes, plan(_lifetimes(graph, tasks, homes), reuse))
 
 
 def _kernel_tasks(graph: Graph, platform: Platform) -> tuple[Graph, tuple[TaskSpec, ...]]:

@@ -64,11 +64,16 @@ class Wishes:
         return choice[self.group[node.name]] if wanted == ANY else wanted
 
 
-def assign_formats(graph: Graph) -> Graph:
-    """Return the graph with a format at every value and conversion nodes where formats meet."""
+def assign_formats(graph: Graph, free: bool = True) -> Graph:
+    """Return the graph with a format at every value and conversion nodes where formats meet.
+
+    Unless they are `free`, all values lie in ND, and every kernel that wants another format has it converted.
+    """
     wishes = _wishes(graph)
     producer = {output: node for node in graph.nodes for output in node.outputs}
-    return _insert(wishes, choose(_problem(wishes)), producer)
+    problem = _problem(wishes)
+    choice = choose(problem) if free else dict.fromkeys(problem.candidates, "ND")
+    return _insert(wishes, choice, producer)
 
 
 def _wishes(graph: Graph) -> Wishes:

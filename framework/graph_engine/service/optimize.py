@@ -11,6 +11,7 @@ from itertools import groupby
 
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import AICORE, FLOW, INPUT, INTERMEDIATE, VARIABLE, Graph, Node, Value
+from framework.graph_engine.options import Options
 from framework.graph_engine.service.formats import assign_formats
 from framework.graph_engine.service.hoist import hoist_conversions
 from framework.graph_engine.service.split import place
@@ -20,20 +21,21 @@ BIASED = {"matmul": (-1, 1), "conv2d": (1,)}
 """Operators whose kernels add a bias on the way out, and the axes on which."""
 
 
-def optimize(graph: Graph, platform: Platform, fusion: bool = True) -> Graph:
+def optimize(graph: Graph, platform: Platform, options: Options | None = None) -> Graph:
     """Fuse what the kernels can do in one, then choose formats and insert the conversions that are left.
 
     Where the stream jumps, each straight part is optimised by itself: values between parts lie in ND.
     """
+    options = options or Options()
     if not graph.is_straight:
-        whole = fuse_switches(graph) if fusion else graph
-        return hoist_conversions(_in_parts(whole, platform, fusion))
-    if fusion:
+        whole = fuse_switches(graph) if options.fusion else graph
+        return hoist_conversions(_in_parts(whole, platform, options))
+    if options.fusion:
         graph = fuse_bias(graph, platform)
-    return assign_formats(graph)
+    return assign_formats(graph, options.formats)
 
 
-def _in_parts(graph: Graph, platform: Platform, fusion: bool) -> Graph:
+def _in_parts(graph: Graph, platform: Platform, options: Options) -> Graph:
     """Return the graph with every run of nodes between jumps and copies optimised."""
     runs = [tuple(nodes) for _, nodes in groupby(graph.nodes, key=lambda node: node.op in FLOW)]
     users = _users(graph, runs)
@@ -46,7 +48,7 @@ def _in_parts(graph: Graph, platform: Platform, fusion: bool) -> Graph:
             continue
         made = [name for node in nodes for name in node.outputs]
         outputs = tuple(name for name in made if users.get(name, set()) - {number})
-        part = optimize(_part(graph, values, nodes, outputs), platform, fusion)
+        part = optimize(_part(graph, values, nodes, outputs), platform, options)
         renamed |= zip(outputs, part.outputs, strict=True)
         values |= {name: value for name, value in part.values.items() if name not in graph.inputs}
         found += part.nodes

@@ -125,6 +125,19 @@ def test_a_task_of_the_host_costs_the_way_there_and_is_counted():
     assert (seen, timeline.runs("host"), timeline.cycles) == ([1], 1, chip.platform.host_launch_cycles)
 
 
+@given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 40))
+def test_tasks_that_the_host_sends_one_by_one_wait_for_it_and_for_each_other(cycles, host_cycles):
+    """A task starts when it was sent and the one before it has ended."""
+    flow = Flow(Chip("ascend910a"), [Label(f"task {number}", number) for number in range(len(cycles))])
+    spans = flow.timeline(flow.straight(), cycles, host_cycles).spans
+    end, expected = 0, []
+    for number, took in enumerate(cycles):
+        start = max(end, (number + 1) * host_cycles)
+        end = start + took
+        expected.append((number, start, end))
+    assert [tuple(row) for row in spans.tolist()] == expected
+
+
 def test_a_jump_to_a_label_that_stands_nowhere_is_refused():
     """The message names the jump and the labels that there are."""
     with pytest.raises(DavinciError) as caught:

@@ -1,0 +1,46 @@
+"""What a user may choose when a graph is compiled and run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from davinci_sim.errors import unknown
+
+GRAPH, OP_BY_OP = "graph", "op-by-op"
+MODES = (GRAPH, OP_BY_OP)
+"""Graph: the device follows its list of tasks. Op by op: the host sends one task after the other."""
+KEEP, MIXED, FORCE_FP16 = "keep", "mixed", "force_fp16"
+PRECISIONS = (KEEP, MIXED, FORCE_FP16)
+"""Element types as they are; what the cube multiplies in float16; all that a kernel takes in float16."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Each optimisation of a graph can be switched off by itself.
+
+    `formats`: values lie as the cube and pooling want them, if that saves conversions; else each is ND.
+    `reuse`: values that are not alive together share memory. `streams`: independent branches run side by
+    side.
+
+    Raises:
+        UnknownName: there is no such mode or precision.
+    """
+
+    fusion: bool = True
+    formats: bool = True
+    reuse: bool = True
+    streams: bool = True
+    mode: str = GRAPH
+    precision: str = KEEP
+
+    def __post_init__(self) -> None:
+        """Refuse what there is not."""
+        if self.mode not in MODES:
+            raise unknown("mode", self.mode, MODES)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+
+
+def op_by_op() -> Options:
+    """Return the options of a framework that optimises nothing: one operator after the other."""
+    return Options(fusion=False, formats=False, reuse=True, streams=False, mode=OP_BY_OP)

@@ -1,0 +1,72 @@
+"""Precision modes put casts where operators then compute in float16, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from davinci_sim import Chip
+from davinci_sim.errors import UnknownName
+from framework import Tensor, jit, ops
+from framework.graph_engine import Options, Session
+from framework.ir.nodes import Func
+
+GENERATOR = np.random.default_rng(7)
+X, W = (GENERATOR.standard_normal(shape).astype(np.float32) for shape in ((16, 32), (32, 16)))
+
+
+def layer(x: Any, w: Any) -> Any:
+    """Return a product between element-wise operators."""
+    return ops.tanh(ops.matmul(ops.relu(x), w) + 1.0)
+
+
+def func() -> Func:
+    found: Func = jit(layer).compiled(Tensor(X), Tensor(W)).func
+    return found
+
+
+def dtypes(precision: str) -> dict[str, str]:
+    """Return the dtype of each operator's result."""
+    session = Session(func(), Chip("ascend910a"), options=Options(precision=precision))
+    values = session.prepared.values
+    return {
+        node.op: values[node.outputs[0]].type.dtype.name
+        for node in session.prepared.nodes
+        if node.op != "cast"
+    }
+
+
+def test_keep_changes_nothing():
+    assert set(dtypes("keep").values()) == {"float32"}
+
+
+def test_mixed_casts_what_the_cube_reads_and_nothing_else():
+    session = Session(func(), Chip("ascend910a"), options=Options(precision="mixed"))
+    values = session.prepared.values
+    product = next(node for node in session.prepared.nodes if node.op == "matmul")
+    assert [values[name].type.dtype.name for name in product.inputs] == ["float16", "float16"]
+    assert set(dtypes("mixed").values()) == {"float32"}
+    assert sum(node.op == "cast" for node in session.prepared.nodes) == 2
+
+
+def test_force_fp16_computes_everything_in_half_and_gives_float32():
+    found = dtypes("force_fp16")
+    assert (found["relu"], found["tanh"]) == ("float16", "float16")
+    session = Session(func(), Chip("ascend910a"), options=Options(precision="force_fp16"))
+    assert session.prepared.values[session.prepared.outputs[0]].type.dtype.name == "float32"
+
+
+@pytest.mark.parametrize("precision", ["keep", "mixed", "force_fp16"])
+def test_every_mode_gives_the_numbers_within_its_rounding(precision: str):
+    session = Session(func(), Chip("ascend910a"), options=Options(precision=precision))
+    names = session.prepared.inputs
+    (found,) = session.run({names[0]: X[None], names[1]: W[None]}).outputs.values()
+    expected = np.tanh(np.maximum(X, 0) @ W + 1.0)
+    np.testing.assert_allclose(found[0], expected, atol=1e-5 if precision == "keep" else 2e-2)
+
+
+def test_a_mode_that_there_is_not_is_refused():
+    with pytest.raises(UnknownName, match="precision"):
+        Options(precision="half")
