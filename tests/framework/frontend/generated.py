@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import linecache
-import textwrap
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
+
+from tests.framework.frontend.nestings import CONSTRUCTS, indented, nestings
 
 HEAD = """
 def program(a, b, n):
@@ -28,6 +29,19 @@ OVER = ("range(3)", "range(n)", "range(k % 4)", "range(n, 0, -1)", "(1, 3, 5)", 
 INTEGERS = ("k + 1", "k * 2 % 7", "(k + n) // 2", "n - k if k < n else k", "abs(k - 3)")
 
 
+class Place(NamedTuple):
+    """Where statements stand: what may leave there, how deep blocks may go on, and what must stand inside."""
+
+    depth: int
+    spine: tuple[str, ...] = ()
+    in_loop: bool = False
+    in_function: bool = False
+
+    def inside(self, **changes: Any) -> Place:
+        """Return the place of a block inside of the first statement of the spine, or of one beside it."""
+        return self._replace(depth=self.depth - 1, spine=self.spine[1:], **changes)
+
+
 class Writer:
     """Writes one program; `names` numbers what has to be told apart."""
 
@@ -45,28 +59,38 @@ class Writer:
         self.names += 1
         return f"{prefix}{self.names}"
 
-    def block(self, depth: int, in_loop: bool, in_function: bool = False) -> str:
-        """Return some statements."""
-        count = self.draw(st.integers(1, 3))
-        return "\n".join(self.statement(depth, in_loop, in_function) for _ in range(count))
+    def block(self, place: Place) -> str:
+        """Return some statements; one of them is the next of the spine, if there is one."""
+        beside = place._replace(spine=())
+        count = self.draw(st.integers(0 if place.spine else 1, 2))
+        written = [self.statement(beside) for _ in range(count)]
+        if place.spine:
+            written.insert(self.draw(st.integers(0, count)), self.nested(place.spine[0], place))
+        return "\n".join(written)
 
-    def statement(self, depth: int, in_loop: bool, in_function: bool) -> str:
+    def statement(self, place: Place) -> str:
         """Return one statement, with others inside of it down to a depth."""
         plain: list[Callable[[], str]] = [self.assignment, self.assignment, self.counting]
-        if in_loop or depth < 3:
-            plain.append(lambda: self.leaving(in_loop, in_function))
-        nested: list[Callable[[], str]] = [
-            lambda: self.condition(depth, in_loop, in_function),
-            lambda: self.counted(depth, in_function),
-            lambda: self.repeated(depth, in_function),
-            lambda: self.function(depth),
-            self.recursion,
+        if place.in_loop or place.in_function:
+            plain.append(lambda: self.leaving(place))
+        further: list[Callable[[], str]] = [
+            *(functools.partial(self.nested, kind, place) for kind in CONSTRUCTS),
             self.chosen_function,
             self.composed_functions,
             self.structure,
         ]
-        written: str = self.draw(st.sampled_from(plain + (nested if depth else [])))()
+        written: str = self.draw(st.sampled_from(plain + (further if place.depth else [])))()
         return written
+
+    def nested(self, kind: str, place: Place) -> str:
+        """Write a construct, or a way to leave, with what must stand inside of it."""
+        writers = {
+            "if": self.condition, "while": self.repeated, "for": self.counted, "closure": self.function,
+            "recursion": self.recursion,
+        }  # fmt: skip
+        if kind in writers:
+            return writers[kind](place)
+        return self.assignment() if kind == "assign" else self.leaving(place, kind)
 
     def assignment(self) -> str:
         """Assign one or two floats."""
@@ -78,64 +102,64 @@ class Writer:
         """Assign the integer."""
         return f"k = {self.pick(INTEGERS)}"
 
-    def leaving(self, in_loop: bool, in_function: bool) -> str:
+    def leaving(self, place: Place, way: str = "") -> str:
         """Leave under a condition."""
-        result = "return a * b + k" if in_function else "return a, b, c, k"
-        ways = ("break", "continue", result) if in_loop else (result,)
-        return f"if {self.pick(CONDITIONS)}:\n    {self.pick(ways)}"
+        way = way or self.pick(("break", "continue", "return") if place.in_loop else ("return",))
+        if way == "return":
+            way = "return a * b + k" if place.in_function else "return a, b, c, k"
+        return f"if {self.pick(CONDITIONS)}:\n    {way}"
 
-    def condition(self, depth: int, in_loop: bool, in_function: bool) -> str:
+    def condition(self, place: Place) -> str:
         """Write an `if`."""
-        text = f"if {self.pick(CONDITIONS)}:\n{indented(self.block(depth - 1, in_loop, in_function))}"
+        text = f"if {self.pick(CONDITIONS)}:\n{indented(self.block(place.inside()))}"
+        beside = place._replace(depth=place.depth - 1, spine=())
         if self.draw(st.booleans()):
-            text += (
-                f"\nelif {self.pick(CONDITIONS)}:\n{indented(self.block(depth - 1, in_loop, in_function))}"
-            )
+            text += f"\nelif {self.pick(CONDITIONS)}:\n{indented(self.block(beside))}"
         if self.draw(st.booleans()):
-            text += f"\nelse:\n{indented(self.block(depth - 1, in_loop, in_function))}"
+            text += f"\nelse:\n{indented(self.block(beside))}"
         return text
 
-    def counted(self, depth: int, in_function: bool) -> str:
+    def counted(self, place: Place) -> str:
         """Write a `for`."""
         name = self.fresh("i")
         over = self.pick(OVER)
-        body = f"k = k + {name}\n{self.block(depth - 1, True, in_function)}"
-        return f"for {name} in {over}:\n{indented(body)}{self.otherwise(depth, in_function)}"
+        body = f"k = k + {name}\n{self.block(place.inside(in_loop=True))}"
+        return f"for {name} in {over}:\n{indented(body)}{self.otherwise()}"
 
-    def repeated(self, depth: int, in_function: bool) -> str:
+    def repeated(self, place: Place) -> str:
         """Write a `while` of at most four turns."""
         name = self.fresh("w")
-        body = f"{name} += 1\n{self.block(depth - 1, True, in_function)}"
+        body = f"{name} += 1\n{self.block(place.inside(in_loop=True))}"
         also = self.draw(st.sampled_from(["", f" and {self.pick(CONDITIONS)}"]))
         test = f"{name} < 4{also}"
-        return f"{name} = 0\nwhile {test}:\n{indented(body)}{self.otherwise(depth, in_function)}"
+        return f"{name} = 0\nwhile {test}:\n{indented(body)}{self.otherwise()}"
 
-    def otherwise(self, depth: int, in_function: bool) -> str:
+    def otherwise(self) -> str:
         """Write the `else` of a loop, or nothing."""
         if self.draw(st.integers(0, 3)):
             return ""
         return f"\nelse:\n{indented(self.assignment())}"
 
-    def function(self, depth: int) -> str:
+    def function(self, place: Place) -> str:
         """Write a function that sees names around it, and a call of it."""
         name = self.fresh("f")
         body = f"c = a * 0.5 + b * 0.1\nk = {self.pick(('1', 'n', 'p'))}\n"
-        body += f"{self.block(depth - 1, False, True)}\nreturn a - c * b"
+        body += f"{self.block(place.inside(in_loop=False, in_function=True))}\nreturn a - c * b"
         default = self.pick(("2", "n"))
         value = self.pick(("a", "b * 0.5"))
         head = f"def {name}(a, b, p={default}):\n{indented(body)}"
         return f"{head}\nc = ops.sin({name}({value}, c))"
 
-    def recursion(self) -> str:
+    def recursion(self, place: Place) -> str:
         """Write a function that calls itself, and a call of it."""
         name = self.fresh("r")
         test, value = self.pick(CONDITIONS), self.pick(("c * 0.5 + b", "ops.sin(c)", "c - a"))
-        body = "if m <= 0:\n    return c\n"
-        body += f"if {test}:\n    return {name}({value}, m - 1) * 0.5\n"
-        body += f"return {name}(c * 0.7, m - {self.pick(('1', '2'))}) + a"
-        return (
-            f"def {name}(c, m):\n{indented(body)}\nb = ops.sin({name}(b, {self.pick(('3', 'n', 'n + 1'))}))"
-        )
+        body = f"c = a * 0.5 - b\nk = {self.pick(('m', 'n'))}\nif m <= 0:\n    return c\n"
+        body += f"{self.block(place.inside(in_loop=False, in_function=True))}\n"
+        body += f"if {test}:\n    return {name}({value}, b, m - 1) * 0.5\n"
+        body += f"return ops.sin({name}(c * 0.7, a, m - {self.pick(('1', '2'))})) + a"
+        call = f"{name}(b, a, {self.pick(('2', '3', 'n'))})"
+        return f"def {name}(a, b, m):\n{indented(body)}\nb = ops.sin({call})"
 
     def chosen_function(self) -> str:
         """Write a variable that holds one of three functions, and calls of it."""
@@ -165,26 +189,12 @@ class Writer:
         return f'{text}\na, c, k = {name}[0], {name}[1]["x"] * 0.1, {name}[1]["y"][0]'
 
 
-def indented(text: str) -> str:
-    """Return a block one level further in."""
-    return textwrap.indent(text, "    ")
-
-
 @st.composite
-def sources(draw: Any, depth: int = 3) -> str:
-    """The source of a function `program(a, b, n)` of two scalars and an int."""
-    writer = Writer(draw)
-    body = "\n".join(writer.block(depth, False) for _ in range(draw(st.integers(1, 2))))
-    return HEAD + indented(body) + "\n    return a, b, c, k\n"
+def sources(draw: Any, outside: tuple[str, ...] = (), depth: int = 3) -> str:
+    """The source of a function `program(a, b, n)` of two scalars and an int.
 
-
-COUNT = iter(range(1_000_000_000))
-
-
-def made(source: str, around: dict[str, Any]) -> Any:
-    """Return the function of a source, which can be read back as that of a file can."""
-    file = f"<program {next(COUNT)}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    names = dict(around)
-    exec(compile(source, file, "exec"), names)
-    return names["program"]
+    It is written around one of all nestings of a depth that begin with the constructs `outside`.
+    """
+    around = [each for each in nestings((depth,)) if each[0][: len(outside)] == outside]
+    path, leaf = draw(st.sampled_from(around))
+    return HEAD + indented(Writer(draw).block(Place(depth, (*path, leaf)))) + "\n    return a, b, c, k\n"

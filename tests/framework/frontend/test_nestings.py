@@ -14,6 +14,7 @@ from tests.framework.frontend.nestings import (
     LEAVES,
     name,
     nestings,
+    paths_of,
     program,
     source,
 )
@@ -181,20 +182,3 @@ def compiles(text):
     except SyntaxError:
         return False
     return True
-
-
-def paths_of(node, path):
-    """Yield the constructs around each statement; a function that calls itself is a recursion."""
-    for child in ast.iter_child_nodes(node):
-        inner = path + kinds_of(child)
-        yield inner
-        yield from paths_of(child, inner)
-
-
-def kinds_of(node):
-    """Return the construct that a statement is, but for the function that is the program, as a path."""
-    if isinstance(node, ast.FunctionDef) and node.name != "program":
-        calls = [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
-        return ("recursion",) if node.name in calls else ("closure",)
-    kinds = {ast.If: "if", ast.While: "while", ast.For: "for"}
-    return (kinds[type(node)],) if type(node) in kinds else ()
