@@ -151,6 +151,7 @@ class Linearized:
             if is_active and has_cotangent(param.type)
         }
         self._steps: list[tuple[Binding, Pull]] = []
+        self._before_casts: dict[Atom, TensorType] = {}
         for binding in func.bindings:
             builder.source = binding.source or builder.source
             if not is_control(binding.op):
@@ -201,9 +202,21 @@ class Linearized:
     def _add(self, builder: Builder, cotangents: dict[Atom, Sym], atom: Atom, dx: Sym | None) -> None:
         if dx is None or isinstance(atom, Const) or atom not in self.active:
             return
-        dx = _of_type(dx, cotangent_type(atom.type))
+        dx = _of_type(dx, self._cotangent_type(atom))
         before = cotangents.get(atom)
         cotangents[atom] = dx if before is None else added(builder, before, dx)
+
+    def _cotangent_type(self, atom: Atom) -> Type:
+        """Return the type that cotangents of an atom are kept in: what a cast narrows gets wide ones.
+
+        The cast would widen them again, with the digits that were lost in between.
+        """
+        return self._before_casts.get(atom) or cotangent_type(atom.type)
+
+    def _note_cast(self, binding: Binding) -> None:
+        (x,), (y,) = binding.inputs, binding.outputs
+        if x.tensor.dtype.is_float and x.tensor.dtype.itemsize_bytes > y.tensor.dtype.itemsize_bytes:
+            self._before_casts[y] = x.tensor
 
     def _is_plain(self, binding: Binding) -> bool:
         """Tell whether a binding of the control table needs no way back, and no backpropagators either."""
@@ -220,16 +233,21 @@ class Linearized:
         rule = operator(binding.op).vjp
         if isinstance(rule, NoGradient) or not any(self.actives(binding.inputs)):
             return
+        if binding.op == "cast":
+            self._note_cast(binding)
         inputs, outputs = self.values(binding.inputs), [self.scope[var] for var in binding.outputs]
+        wide = {
+            at: self._before_casts[x].dtype for at, x in enumerate(binding.inputs) if x in self._before_casts
+        }
 
         def pull(builder: Builder, dys: Cotangents) -> Cotangents:
-            call = Call(
-                tuple(map(builder.lift, inputs)), tuple(map(builder.lift, outputs)), dict(binding.attrs)
-            )
-            given = [
-                materialized(builder, dy, var.type) for dy, var in zip(dys, binding.outputs, strict=True)
+            given, made = tuple(map(builder.lift, inputs)), tuple(map(builder.lift, outputs))
+            call = Call(given, made, dict(binding.attrs), wide)
+            moved = [
+                nothing(builder, var.type) if dy is None else builder.lift(dy)
+                for dy, var in zip(dys, binding.outputs, strict=True)
             ]
-            pulled: Cotangents = rule(call, *given)
+            pulled: Cotangents = rule(call, *moved)
             if len(pulled) != len(inputs):
                 raise InternalError(
                     f"vjp of {binding.op} returned {len(pulled)} cotangents for {len(inputs)} inputs"
@@ -250,6 +268,11 @@ def zero(builder: Builder, type_: Type) -> Sym:
         scalar = builder.constant(0, type_.dtype)
         found: Sym = scalar if type_.shape == () else broadcast_to(scalar, type_.shape)
         return found
+    return nothing(builder, type_)
+
+
+def nothing(builder: Builder, type_: Type) -> Sym:
+    """Return a zero that passes take away together with what is computed from it."""
     return builder.bind(NOTHING, [], {"type": str(type_)})[0]
 
 

@@ -126,10 +126,15 @@ def _window_attrs(call: Call) -> dict[str, Any]:
     return {key: call.attrs[key] for key in ("stride", "pad", "dilation")}
 
 
+def _filter_dtype(call: Call) -> str:
+    """Return the dtype of the gradient of the filter, the second input."""
+    return promote(call.cotangent_dtype(1), dtype(accumulator(call.inputs[1].dtype))).name
+
+
 def _vjp(call: Call, dy: Any) -> tuple[Any, ...]:
-    """Return dx in x's dtype, and dw as wide as the output."""
+    """Return dx in x's dtype, and dw in float32 at least, as the cube sums it."""
     x, w = call.inputs
-    wide = promote(w.dtype, promote(call.outputs[0].dtype, dy.dtype)).name
+    wide = _filter_dtype(call)
     dy = dy.astype(x.dtype)
     window = _window_attrs(call)
     return (
@@ -205,7 +210,7 @@ def _input_evaluate(
 def _input_vjp(call: Call, d: Any) -> tuple[Any, ...]:
     dy, w = call.inputs
     window = _window_attrs(call)
-    wide = promote(w.dtype, d.dtype).name
+    wide = _filter_dtype(call)
     d = d.astype(dy.dtype)
     return (
         conv2d(d, w, **window, out_dtype=dy.dtype),

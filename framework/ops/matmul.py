@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from framework.dtypes import accumulator, dtype, promote
+from framework.dtypes import accumulator, dtype
 from framework.ir.builder import Sym
 from framework.ir.registry import operator
 from framework.ir.types import TensorType
@@ -66,10 +66,10 @@ def _evaluate(a: Array, b: Array, transpose_a: bool, transpose_b: bool, out_dtyp
 
 
 def _vjp(call: Call, dy: Any) -> tuple[Any, ...]:
-    """Return da in a's dtype, and db (the weight's) as wide as the output."""
+    """Return da in a's dtype, and db (the weight's) in the one that the weight is kept in."""
     a, b = call.inputs
     ta, tb = call.attrs["transpose_a"], call.attrs["transpose_b"]
-    wide = promote(b.dtype, promote(call.outputs[0].dtype, dy.dtype)).name
+    wide = call.cotangent_dtype(1).name
     dy = dy.astype(a.dtype)
     da = matmul(b, dy, tb, True, a.dtype) if ta else matmul(dy, b, False, not tb, a.dtype)
     db = matmul(dy, a, True, ta, wide) if tb else matmul(a, dy, not ta, False, wide)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -32,11 +32,19 @@ class NoGradient:
 
 @dataclass(frozen=True)
 class Call:
-    """One application of an operator, as its gradient rule sees it: symbolic values and attributes."""
+    """One application of an operator, as its gradient rule sees it: symbolic values and attributes.
+
+    `wide` holds, by position, the dtypes of inputs that a cast has narrowed for this operator.
+    """
 
     inputs: tuple[Sym, ...]
     outputs: tuple[Sym, ...]
     attrs: dict[str, Any]
+    wide: Mapping[int, DType] = field(default_factory=dict)
+
+    def cotangent_dtype(self, position: int) -> DType:
+        """Return the dtype in which the cotangent of an input keeps all of its digits."""
+        return self.wide.get(position, self.inputs[position].dtype)
 
 
 @dataclass(frozen=True)
