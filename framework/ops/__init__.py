@@ -3,6 +3,7 @@
 from framework.ir.registry import OPERATORS
 from framework.ops.array import argmax, argmin, broadcast_to, one_hot, reshape, transpose
 from framework.ops.assign import assign
+from framework.ops.batch_norm import batch_norm, batch_norm_grad, batch_norm_inference
 from framework.ops.bits import bitwise_and, bitwise_not, bitwise_or, bitwise_xor, left_shift, right_shift
 from framework.ops.composed import (
     clip,
@@ -87,6 +88,7 @@ from framework.ops.lowering import Lowering
 from framework.ops.matmul import bias_add, bias_add_grad, matmul
 from framework.ops.op import Batch, Call, NoGradient, Op, Sample, sample
 from framework.ops.pooling import max_pool_grad, max_pool_take, max_pool_with_argmax
+from framework.ops.pooling_average import avg_pool, avg_pool_grad, global_avg_pool, global_avg_pool_grad
 from framework.ops.reduction import (
     cumsum,
     reduce_max,
@@ -119,6 +121,11 @@ __all__ = [
     "assign",
     "atan",
     "atan2",
+    "avg_pool",
+    "avg_pool_grad",
+    "batch_norm",
+    "batch_norm_grad",
+    "batch_norm_inference",
     "bias_add",
     "bias_add_grad",
     "bitwise_and",
@@ -151,6 +158,8 @@ __all__ = [
     "floor_div",
     "full",
     "gelu",
+    "global_avg_pool",
+    "global_avg_pool_grad",
     "greater",
     "greater_equal",
     "hypot",

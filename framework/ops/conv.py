@@ -49,14 +49,18 @@ class Window:
         )
 
 
+def sides(pad: Any) -> Four:
+    """Return padding, given by one number, by (h, w) or in full, as (top, bottom, left, right)."""
+    if isinstance(pad, tuple) and len(pad) == SIDES:
+        return pad
+    pad_h, pad_w = pair(pad)
+    return (pad_h, pad_h, pad_w, pad_w)
+
+
 def normalize_window(types: tuple[TensorType, ...], attrs: dict[str, Any]) -> dict[str, Any]:
     """Return attributes with stride and dilation as (h, w) and pad as (top, bottom, left, right)."""
-    pad = attrs["pad"]
-    if not (isinstance(pad, tuple) and len(pad) == SIDES):
-        pad_h, pad_w = pair(pad)
-        pad = (pad_h, pad_h, pad_w, pad_w)
-    spelled = {**attrs, "stride": pair(attrs["stride"]), "pad": pad, "dilation": pair(attrs["dilation"])}
-    return with_out_dtype(types, spelled)
+    spelled = {**attrs, "stride": pair(attrs["stride"]), "pad": sides(attrs["pad"])}
+    return with_out_dtype(types, {**spelled, "dilation": pair(attrs["dilation"])})
 
 
 def _output_shape(name: str, x: tuple[int, ...], w: tuple[int, ...], window: Window) -> tuple[int, ...]:
@@ -73,17 +77,24 @@ def _output_shape(name: str, x: tuple[int, ...], w: tuple[int, ...], window: Win
     return (x[0], w[0], h, width)
 
 
-def _padded(x: Array, window: Window) -> Array:
+def padded(x: Array, window: Window, value: float = 0) -> Array:
+    """Return x[n, c, h, w] with the padding of a window, which holds one value."""
     top, bottom, left, right = window.pad
     if not any(window.pad):
         return x
-    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=value)
+
+
+def unpadded(x: Array, window: Window) -> Array:
+    """Return x[n, c, h, w] without the padding of a window."""
+    top, bottom, left, right = window.pad
+    return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
 
 
 def _columns(x: Array, kernel: Two, window: Window) -> Array:
     """Return x[n, c, h, w] as columns [n ho wo, c kh kw], widened to the accumulator."""
     (kh, kw), (dh, dw), (sh, sw) = kernel, window.dilation, window.stride
-    wide = _padded(x, window).astype(accumulator(x.dtype), copy=False)
+    wide = padded(x, window).astype(accumulator(x.dtype), copy=False)
     spread = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
     taps = np.lib.stride_tricks.sliding_window_view(wide, spread, axis=(2, 3))[:, :, ::sh, ::sw, ::dh, ::dw]
     n, c, ho, wo = taps.shape[:4]

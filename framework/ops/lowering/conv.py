@@ -7,16 +7,14 @@ from typing import Any
 
 from framework.ir.types import TensorType
 from framework.ops.lowering.launch import Launch, NotOnDevice, Types, device_dtype
+from framework.ops.lowering.window import padding, steps
 
 
 def _window(x: TensorType, w_shape: tuple[int, ...], attrs: Mapping[str, Any]) -> dict[str, int]:
-    """Return the keys of a convolution; the kernels have one stride, pad and dilation for both axes."""
-    for key in ("stride", "pad", "dilation"):
-        if len(set(attrs[key])) != 1:
-            raise NotOnDevice(f"convolution kernels take one {key} for both axes, not {attrs[key]}")
+    """Return the keys of a convolution."""
     (n, c, h, w), (o, _, kh, kw) = x.shape, w_shape
     axes = {"n": n, "c": c, "h": h, "w": w, "o": o, "kh": kh, "kw": kw}
-    return axes | {key: attrs[key][0] for key in ("stride", "pad", "dilation")}
+    return axes | steps("convolution", attrs, "stride", "dilation") | padding(attrs["pad"])
 
 
 def _require_half(name: str, ins: Types) -> None:
