@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from davinci_sim.chip.chip import Chip
-    from davinci_sim.chip.remembered import TaskTime
+    from davinci_sim.chip.group import GroupTime, TaskTime
     from davinci_sim.chip.stream import Event, Stream
     from davinci_sim.chip.task import Task
 
-__all__ = ["Chip", "Event", "Stream", "Task", "TaskTime"]
+__all__ = ["Chip", "Event", "GroupTime", "Stream", "Task", "TaskTime"]
 
-_HOME = {"Chip": "chip", "Event": "stream", "Stream": "stream", "Task": "task", "TaskTime": "remembered"}
+_HOME = {
+    "Chip": "chip",
+    "Event": "stream",
+    "GroupTime": "group",
+    "Stream": "stream",
+    "Task": "task",
+    "TaskTime": "group",
+}
 
 
 def __getattr__(name: str) -> object:

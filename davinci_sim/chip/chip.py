@@ -1,16 +1,17 @@
 """A chip: device memory that hands out ranges, and tasks that run on the cores."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.chip.engine.l2 import new_l2
+from davinci_sim.chip.group import Group, GroupTime, TaskTime
 from davinci_sim.chip.launch import Launch
-from davinci_sim.chip.remembered import Clockwork, TaskTime
-from davinci_sim.chip.simulate import ENGINES, simulate_launches
+from davinci_sim.chip.remembered import Clockwork
+from davinci_sim.chip.simulate import ENGINES
 from davinci_sim.chip.stream import Stream, Streams
 from davinci_sim.chip.task import Task
 from davinci_sim.core.dispatch import execute
@@ -50,7 +51,7 @@ class Chip:
             raise unknown("engine", engine, ENGINES)
         self.platform = platform(name) if isinstance(name, str) else name
         self.engine, self.streams = engine, Streams(int(self.platform.host_launch_cycles))
-        self._clockwork = Clockwork(self.platform, new_l2(self.platform), engine, remember_times)
+        self.clockwork = Clockwork(self.platform, engine, remember_times)
         self.threads = threads if threads is not None else min(2, os.cpu_count() or 1)
         self.allocated_bytes = 0
         self._gm = np.zeros(FIRST_GM_BYTES, dtype=np.uint8)
@@ -151,11 +152,23 @@ class Chip:
 
     def time(self, task: Task) -> TaskTime:
         """Return what a task takes from its first instruction on; L2 is left as the task leaves it."""
-        return self._clockwork.time(task)
+        return self.clockwork.time(task)
+
+    def time_of_group(self, tasks: Sequence[Task], after: Sequence[Sequence[int]]) -> GroupTime:
+        """Return when tasks start and end that share the otherwise idle chip; L2 is left as they leave it.
+
+        Task n is launched when those numbered `after[n]` have ended: nothing else orders them, so that they
+        are what lies between two points at which all streams wait. Their starts are in the times.
+
+        Raises:
+            DavinciError: a task waits for itself or a later one.
+        """
+        order = tuple(tuple(sorted(set(earlier))) for earlier in after)
+        return self.clockwork.time_of_group(Group(tuple(tasks), order, self.start_cycles))
 
     def empty_l2(self) -> None:
         """Forget what L2 holds."""
-        self._clockwork.cache = new_l2(self.platform)
+        self.clockwork.empty()
 
     def stream(self) -> Stream:
         """Return a new stream: tasks launched into it run one after the other, beside other streams."""
@@ -173,10 +186,7 @@ class Chip:
             Launch(task.programs, self.start_cycles, self.block_cycles, after, host_cycle)
             for task, after, host_cycle in queued
         ]
-        cache = self._clockwork.cache
-        trace = simulate_launches(launches, self.platform, self.engine, cache)
-        self._clockwork.cache = cache
-        return trace
+        return self.clockwork.simulate(launches)
 
     def microseconds(self, cycles: int) -> float:
         """Return cycles of this chip in microseconds."""
@@ -184,15 +194,12 @@ class Chip:
 
     def trace(self, task: Task) -> Trace:
         """Simulate a task's time on all its cores; L2 is left as the task leaves it."""
-        return self._clockwork.trace(task)
+        return self.clockwork.trace(task)
 
     def run_reference(self, task: Task) -> Trace:
         """Simulate a task with its data: every move takes effect when its simulated time ends."""
-        cache = self._clockwork.cache
         launch = Launch(task.programs, block_cycles=self.block_cycles)
-        trace = simulate_launches([launch], self.platform, "reference", cache, self._gm)
-        self._clockwork.cache = cache
-        return trace
+        return self.clockwork.simulate([launch], "reference", self._gm)
 
     def __str__(self) -> str:
         """Print the platform and what is allocated."""
