@@ -124,6 +124,9 @@ def arguments(kernel: Kernel, shape: Shape, tiling: Tiling, addresses: list[int]
     function = rewrite.plain_of(kernel.emit)
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     takes_any = function.__code__.co_flags & inspect.CO_VARARGS
+    if kernel.optional:
+        given = dict(zip((operand.name for operand in kernel.operands(shape)), addresses, strict=True))
+        addresses = [given.get(name, 0) for name in names[1:-2]]
     if len(names) != len(addresses) + len(AROUND) and not takes_any:
         wanted = (AROUND[0], *(operand.name for operand in kernel.operands(shape)), *AROUND[1:])
         raise DavinciError(

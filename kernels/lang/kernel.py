@@ -103,6 +103,8 @@ class Kernel:
     macs: Callable[[Any], int] | None
     emit: Any
     barriers: bool = True
+    optional: bool = False
+    """Whether shapes may lack operands that the function takes; it is given 0 for those."""
 
     @property
     def source(self) -> str:
@@ -229,12 +231,14 @@ def kernel(
     reference: Callable[..., tuple[npt.NDArray[Any], ...]],
     macs: Callable[[Any], int] | None = None,
     barriers: bool = True,
+    optional: bool = False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Declare a kernel: the decorated function emits one block's share.
 
     The function takes (core, one GM handle per operand, shape, tiling), where shape and tiling are named
     tuples of integers. `macs(shape)` counts the cube's multiplications for the roofline. Barriers within the
     vector and the cube unit are put where they are needed; `barriers=False` leaves that to the kernel.
+    With `optional` a shape may lack some of the operands that the function takes, which then are 0.
     """
 
     def declare(function: Callable[..., None]) -> Kernel:
@@ -249,6 +253,7 @@ def kernel(
             macs=macs,
             emit=emission_jit(function, partial(rewrite.rewrite, function, mark_lines=True)),
             barriers=barriers,
+            optional=optional,
         )
         if not declared.is_of_the_kit:
             rewrite.plain_of(declared.emit)
