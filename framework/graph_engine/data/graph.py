@@ -41,6 +41,10 @@ class Value:
     kind: str = INTERMEDIATE
     format: str = "ND"
     data: np.ndarray[Any, Any] | None = field(default=None, compare=False)
+    whole: str = ""
+    """The value that it is a part of, if any;"""
+    offset_bytes: int = 0
+    """and where in it."""
 
     @property
     def nbytes(self) -> int:

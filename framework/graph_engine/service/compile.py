@@ -67,7 +67,7 @@ class CompiledGraph:
     graph: Graph
     tasks: tuple[TaskSpec, ...]
     homes: Mapping[str, str]
-    """Value -> the value in whose memory it lies (views, updates in place); itself for most."""
+    """Value -> the value in whose memory it lies (views, parts, updates in place); itself for most."""
     memory: MemoryPlan
 
     def text(self) -> str:
@@ -112,7 +112,8 @@ def _launches(node: Node, values: dict[str, Value], platform: Platform) -> Itera
         for operand, reference in zip(operands(launch), launch.operands, strict=True):
             if reference.startswith("tmp"):
                 value = f"{node.name}.{reference}"
-                values.setdefault(value, _between(value, operand.shape, operand.dtype_name))
+                made = _between(value, operand.shape, operand.dtype_name)
+                values.setdefault(value, _part_of_another(made) if "[" in reference else made)
             elif reference.startswith("scalar:"):
                 value = f"scalar.{reference.removeprefix('scalar:')}"
                 number = np.full(1, float(reference.removeprefix("scalar:")), np.float32)
@@ -131,9 +132,15 @@ def _between(name: str, shape: tuple[int, ...], device_dtype: str) -> Value:
     return Value(name, TensorType(shape, framework_dtype(names[device_dtype])))
 
 
+def _part_of_another(value: Value) -> Value:
+    """Return a value `whole[2]` as the third of equal parts."""
+    whole, _, index = value.name.removesuffix("]").rpartition("[")
+    return replace(value, whole=whole, offset_bytes=int(index) * value.nbytes)
+
+
 def _homes(graph: Graph) -> tuple[dict[str, str], list[TaskSpec]]:
     """Return who lies in whose memory, and the copies for updates that cannot be made in place."""
-    homes = {name: name for name in graph.values}
+    homes = {name: value.whole or name for name, value in graph.values.items()}
     for node in graph.nodes:
         if node.engine == VIEW:
             homes[node.outputs[0]] = homes[node.inputs[0]]

@@ -86,7 +86,7 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
     workspace = chip.allocate(compiled.memory.peak_bytes, "workspace")
     for name, home in compiled.homes.items():
         if home in compiled.memory.offsets:
-            handles[name] = workspace + compiled.memory.offsets[home]
+            handles[name] = workspace + compiled.memory.offsets[home] + graph.values[name].offset_bytes
         elif home in handles:
             handles[name] = handles[home]
     ensure(spec.kernel for spec in compiled.tasks if spec.kind == KERNEL)
