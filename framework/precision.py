@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from framework import ops
-from framework.dtypes import DType, float32
+from framework.dtypes import DType, accumulator, dtype
 
 
 def operand(x: Any, compute_dtype: DType | None) -> Any:
@@ -13,9 +13,14 @@ def operand(x: Any, compute_dtype: DType | None) -> Any:
     return x if compute_dtype is None or x.dtype == compute_dtype else ops.cast(x, compute_dtype)
 
 
-def result_dtype(x: DType, compute_dtype: DType | None) -> DType:
-    """Return the dtype of a product: float32 in mixed precision, else that of the operands."""
-    return x if compute_dtype is None else float32
+def result_dtype(x: DType, wanted: DType | None) -> DType:
+    """Return the dtype of a layer's result: that of its operands unless another one is wanted."""
+    return x if wanted is None else wanted
+
+
+def summed_wide(x: Any) -> Any:
+    """Return x in the dtype that its sums are kept in: losses and statistics of half precision in float32."""
+    return operand(x, dtype(accumulator(x.dtype)))
 
 
 def without_bias(y: Any, bias: None, axis: int) -> Any:

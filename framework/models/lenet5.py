@@ -73,4 +73,4 @@ def build(config: Config | None = None) -> LeNet5:
     """Return the network, in mixed precision unless the config says otherwise."""
     config = config or Config()
     net = LeNet5(config)
-    return net if config.compute_dtype is None else net.to_float(config.compute_dtype)
+    return net if config.compute_dtype is None else net.to_float(config.compute_dtype, "float32")

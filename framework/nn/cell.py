@@ -22,6 +22,9 @@ class Cell:
     """Whether `construct` is run by Python while compiling, instead of being compiled from its source."""
 
     compute_dtype: DType | None = None
+    result_dtype: DType | None = None
+    training: bool = False
+    """Whether layers that learn statistics take those of the batch; see `set_train`."""
 
     def __init__(self) -> None:
         """Start without Parameters and children."""
@@ -83,13 +86,23 @@ class Cell:
         """Return the Parameters that training changes."""
         return tuple(parameter for _, parameter in self.parameters_and_names() if parameter.requires_grad)
 
-    def to_float(self, compute_dtype: DType | str) -> Self:
-        """Let Conv2d, Dense and MaxPool2d in this Cell compute in a dtype; Parameters keep theirs.
+    def to_float(self, compute_dtype: DType | str, result_dtype: DType | str | None = None) -> Self:
+        """Let Conv2d, Dense and pooling in this Cell compute in a dtype; Parameters keep theirs.
 
-        Convolutions and dense layers then cast inputs and weights, accumulate in float32 and give float32.
+        Convolutions and dense layers then cast inputs and weights, accumulate in float32 and give results of
+        that dtype, or of another one: `to_float("float16", "float32")` leaves to products alone what float16
+        there is.
         """
+        wanted = None if result_dtype is None else dtype(result_dtype)
         for cell in self.cells():
             object.__setattr__(cell, "compute_dtype", dtype(compute_dtype))
+            object.__setattr__(cell, "result_dtype", wanted)
+        return self
+
+    def set_train(self, mode: bool = True) -> Self:
+        """Let this Cell and all in it compute as in training, or as in use: with the statistics learnt."""
+        for cell in self.cells():
+            object.__setattr__(cell, "training", mode)
         return self
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Parameter]]:

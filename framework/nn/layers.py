@@ -38,7 +38,7 @@ class Conv2d(Cell):
     def construct(self, x: Any) -> Any:
         """Return the convolution of x."""
         x, weight = operand(x, self.compute_dtype), operand(self.weight, self.compute_dtype)
-        out_dtype = result_dtype(x.dtype, self.compute_dtype)
+        out_dtype = result_dtype(x.dtype, self.result_dtype)
         y = ops.conv2d(x, weight, self.stride, self.pad, self.dilation, out_dtype)
         return self.add_bias(y, self.bias, 1)
 
@@ -56,7 +56,7 @@ class Dense(Cell):
     def construct(self, x: Any) -> Any:
         """Return the product with x."""
         x, weight = operand(x, self.compute_dtype), operand(self.weight, self.compute_dtype)
-        y = ops.matmul(x, weight, False, True, result_dtype(x.dtype, self.compute_dtype))
+        y = ops.matmul(x, weight, False, True, result_dtype(x.dtype, self.result_dtype))
         return self.add_bias(y, self.bias, -1)
 
 

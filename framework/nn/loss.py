@@ -7,6 +7,7 @@ from typing import Any
 from davinci_sim.errors import unknown
 from framework import ops
 from framework.nn.cell import Cell
+from framework.precision import summed_wide
 
 
 class SoftmaxCrossEntropyWithLogits(Cell):
@@ -22,7 +23,7 @@ class SoftmaxCrossEntropyWithLogits(Cell):
 
     def construct(self, logits: Any, labels: Any) -> Any:
         """Return the loss."""
-        return self.reduce(ops.softmax_cross_entropy(logits, self.to_index(labels)))
+        return self.reduce(ops.softmax_cross_entropy(summed_wide(logits), self.to_index(labels)))
 
 
 def _as_index(labels: Any) -> Any:
