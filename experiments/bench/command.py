@@ -20,6 +20,7 @@ from experiments.bench import (  # noqa: F401 - they register their benchmarks
     data,
     engines,
     kernels,
+    loops,
     starts,
 )
 from experiments.bench.registry import BENCHMARKS, ROOT

@@ -22,6 +22,8 @@ TRANS_DATA = "trans_data"
 MEMCPY, PUSH, PICK = "memcpy", "push", "pick"
 LABEL, GOTO, SWITCH = "label", "label_goto", "label_switch"
 ASSERT, HOST_PART = "assert", "host_part"
+TURN = np.int32
+"""What counts turns of loops that keep values: the cores count, in 32 bits, and rooms have fewer places."""
 FLOW = (MEMCPY, PUSH, PICK, LABEL, GOTO, SWITCH, ASSERT, HOST_PART)
 """Nodes that are no operators of the framework.
 

@@ -31,6 +31,7 @@ from framework.graph_engine.data.graph import (
     PUSH,
     SWITCH,
     TRANS_DATA,
+    TURN,
     Node,
 )
 from framework.graph_engine.service.compile import COPY, CPU_TASK, GET, HOST_TASK, PUT, TaskSpec
@@ -95,12 +96,12 @@ class TurnCopy:
         Raises:
             RoomFull: there is no place for it.
         """
-        turn = int(chip.words(self.turn, 1, np.int64)[0])
+        turn = int(chip.words(self.turn, 1, TURN)[0])
         if self.turns is None:
             if turn >= self.room:
                 raise RoomFull
             chip.copy(self.place + turn * self.nbytes, self.value, self.nbytes)
-        elif chip.words(self.turns, 1, np.int64)[0] == 0:
+        elif chip.words(self.turns, 1, TURN)[0] == 0:
             chip.words(self.value, self.nbytes, np.uint8)[:] = 0
         else:
             chip.copy(self.value, self.place + turn * self.nbytes, self.nbytes)

@@ -24,6 +24,7 @@ from framework.graph_engine.data.graph import (
     PICK,
     PUSH,
     SWITCH,
+    TURN,
     Node,
     Value,
 )
@@ -42,7 +43,7 @@ All stacks of a loop share the count of its turns as their height.
 Join = Callable[[str, str, str], None]
 """Writes the nodes that make a tensor, the last one, of two."""
 
-COUNT = TensorType.of(np.zeros((), np.int64))
+COUNT = TensorType.of(np.zeros((), TURN))
 
 
 def stored_types(type_: Type, room: int) -> tuple[TensorType, ...]:
@@ -91,7 +92,7 @@ class Straightener:
 
     def number(self, value: int) -> str:
         """Return the name of a constant count."""
-        return self.constant(Const.of(np.asarray(value, np.int64)))
+        return self.constant(Const.of(np.asarray(value, TURN)))
 
     def define(self, wanted: str, type_: TensorType) -> str:
         """Enter a value under a name that is free."""
@@ -283,7 +284,7 @@ class Straightener:
         for source, target in pairs:
             self.node(MEMCPY, (saved.get(source, source),), (target,))
 
-    def _computed(self, op: str, a: str, b: str, dtype: str = "int64") -> str:
+    def _computed(self, op: str, a: str, b: str, dtype: str = COUNT.dtype.name) -> str:
         name = self.define(op, COUNT.with_dtype(dtype))
         self.node(op, (a, b), (name,))
         return name
