@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from framework.autodiff.linear import cotangents_of, zero
-from framework.autodiff.reverse import GradientError
-from framework.frontend.trace import Traced, apply, find_builder, name_of, trace
+from framework.frontend.trace import Traced, apply, find_builder, name_of, place_of, trace
 from framework.ir.builder import Builder, Sym
 from framework.ir.control import AHEAD, BACK, RECOMPUTE
 from framework.ir.nodes import CALL, Func
 from framework.ir.types import TensorType, Type, has_cotangent
+from framework.ops.matching import is_weak
+from framework.ops.op import GradientError
 from framework.tree import flatten, places, unflatten
 
 
@@ -37,6 +38,8 @@ def custom_vjp(function: Any) -> CustomVjp:
 def hook(x: Any, function: Callable[[Any], Any]) -> Any:
     """Return x; its cotangent goes through a function on the way back: to look at it, or to change it.
 
+    A function that returns None leaves the cotangent as it is.
+
     >>> from framework import grad
     >>> float(grad(lambda x: hook(x, lambda dx: dx * 10.0) ** 2)(3.0))
     60.0
@@ -44,9 +47,11 @@ def hook(x: Any, function: Callable[[Any], Any]) -> Any:
 
     def back(_: Any, dy: Any) -> Any:
         builder = find_builder(dy)
-        return (function(dy) if builder is None else apply(builder, function, [dy], {}),)
+        found = function(dy) if builder is None else apply(builder, function, [dy], {})
+        return (dy if found is None else found,)
 
     hooked = custom_vjp(_identity)
+    hooked.written = ("hook", function)
     hooked.defvjp(_unchanged, back)
     return hooked(x)
 
@@ -98,12 +103,16 @@ class CustomVjp:
         self.function = function
         self.ahead: Any = None
         self.back: Any = None
+        self.written: tuple[str, Any] | None = None
+        """What messages call the rule, and the function that the user has written for it."""
         if hasattr(function, "__name__"):
             functools.update_wrapper(self, function, updated=())
 
     def defvjp(self, ahead: Callable[..., Any], back: Callable[..., Any]) -> None:
         """Give the rule: `ahead(*args)` returns (value, kept), `back(kept, dy)` a cotangent per argument."""
         self.ahead, self.back = ahead, back
+        if self.written is None:
+            self.written = ("back", back)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the function; in compiled code its rule goes along."""
@@ -130,10 +139,11 @@ class _Rule:
         self, builder: Builder, custom: CustomVjp, args: Sequence[Any], kwargs: dict[str, Any]
     ) -> None:
         self.builder, self.name, self.args = builder, name_of(custom.function), tuple(args)
+        self.word, self.written = custom.written or ("back", custom.back)
         self.count = len(flatten((self.args, dict(kwargs)))[0])
         self.plain = trace(custom.function, args, kwargs, outer=builder).without_renewals("the rule")
         self.ahead = trace(custom.ahead, args, kwargs, outer=builder).without_renewals("the rule")
-        value, kept = self._split_ahead()
+        value, kept = self._split_ahead(custom.ahead)
         stand_ins = [_stand_in(atom.type) for atom in self.ahead.func.results]
         self.results = list(places(value))
         self.kept = list(places(kept))
@@ -141,15 +151,16 @@ class _Rule:
             custom.back, [unflatten(kept, stand_ins), unflatten(value, stand_ins)], {}, outer=builder
         )
 
-    def _split_ahead(self) -> tuple[Any, Any]:
+    def _split_ahead(self, ahead: Any) -> tuple[Any, Any]:
         """Return the structures of the value, which is that of the function, and of what is kept."""
         structure = self.ahead.structure
         if not isinstance(structure, tuple) or len(structure) != 2:
-            raise self._wrong("its `ahead` must return two values: the function's and what is kept")
+            raise self._wrong("its `ahead` must return two values: the function's and what is kept", ahead)
         found = [str(self.ahead.func.results[at].type) for at in places(structure[0])]
         wanted = [str(self.plain.func.results[at].type) for at in places(self.plain.structure)]
         if found != wanted:
-            raise self._wrong(f"its `ahead` returns ({', '.join(found)}), the function ({', '.join(wanted)})")
+            shown = f"its `ahead` returns ({', '.join(found)}), the function ({', '.join(wanted)})"
+            raise self._wrong(shown, ahead)
         return structure
 
     def emit(self) -> Any:
@@ -212,29 +223,51 @@ class _Rule:
         given = tuple(given) if isinstance(given, (tuple, list)) else (given,)
         if len(given) != len(self.args):
             raise self._wrong(
-                f"its `back` gives {len(given)} cotangents, there are {len(self.args)} arguments; "
+                f"its `{self.word}` gives {len(given)} cotangents, there are {len(self.args)} arguments; "
                 "give None for those without"
             )
-        leaves = iter(self.plain.func.params)
+        leaves = zip(self.plain.func.params, self.plain.leaves, strict=False)
         for at, (structure, arg) in enumerate(zip(given, self.args, strict=True)):
-            kinds = [next(leaves).type for _ in flatten(arg)[0]]
+            own = list(itertools.islice(leaves, len(flatten(arg)[0])))
             found = list(places(structure))
-            if found and kinds and len(found) != len(kinds):  # a number known while compiling has none
-                raise self._wrong(f"cotangent {at} has {len(found)} tensors, argument {at} has {len(kinds)}")
-            for order, kind in enumerate(kinds):
-                dx = results[found[order]] if found else zero(builder, kind)
-                if has_cotangent(kind):
-                    yield self._fitting(at, dx, kind)
+            if found and own and len(found) != len(own):  # a number known while compiling has none
+                raise self._wrong(f"cotangent {at} has {len(found)} tensors, argument {at} has {len(own)}")
+            for order, (param, leaf) in enumerate(own):
+                if not has_cotangent(param.type):
+                    continue
+                if found:
+                    is_number = self.back.weak[found[order]] or is_weak([leaf])
+                    yield self._fitting(at, results[found[order]], param.type, is_number)
+                else:
+                    yield self._known(builder, at, structure, param.type)
 
-    def _fitting(self, at: int, dx: Sym, kind: Type) -> Sym:
-        """Return a cotangent in the dtype of its argument, if it has the shape."""
-        if isinstance(kind, TensorType) and dx.shape == kind.shape and dx.dtype.is_float:
-            same: Sym = dx if dx.dtype == kind.dtype else dx.astype(kind.dtype)
-            return same
-        raise self._wrong(f"cotangent {at} is {dx.atom.type}, argument {at} is {kind}")
+    def _known(self, builder: Builder, at: int, given: Any, kind: Type) -> Sym:
+        """Return a cotangent that is known when compiling: None, which is zero, or a number for a scalar."""
+        if given is None or given in ((), []):
+            return zero(builder, kind)
+        if isinstance(kind, TensorType) and not kind.shape and type(given) in (int, float):
+            return builder.constant(given, kind.dtype)
+        raise self._unfit(at, repr(given), kind)
 
-    def _wrong(self, what: str) -> GradientError:
-        return GradientError(f"gradient rule of {self.name}: {what}")
+    def _fitting(self, at: int, dx: Sym, kind: Type, is_number: bool) -> Sym:
+        """Return a cotangent, if it has the type of its argument; numbers of Python's take on its dtype."""
+        if dx.atom.type == kind:
+            return dx
+        if is_number and isinstance(kind, TensorType) and dx.shape == kind.shape and dx.dtype.is_float:
+            cast: Sym = dx.astype(kind.dtype)
+            return cast
+        raise self._unfit(at, str(dx.atom.type), kind)
+
+    def _unfit(self, at: int, given: str, kind: Type) -> GradientError:
+        return self._wrong(
+            f"cotangent {at} is {given}, argument {at} is {kind}\n"
+            "  rule: a cotangent has the shape and dtype of its argument"
+        )
+
+    def _wrong(self, what: str, written: Any = None) -> GradientError:
+        """Return the error of a rule that is wrong, with the line on which it is written."""
+        name = f"hook {name_of(self.written)}" if self.word == "hook" else f"gradient rule of {self.name}"
+        return GradientError(f"{name}: {what}{place_of(written or self.written)}")
 
 
 def _around(traced: Traced, count: int) -> list[Any]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from framework.autodiff.linear import Context, Linearized, materialized
+from davinci_sim.errors import DavinciError
+from framework.autodiff.linear import Context, Linearized, check_cotangents, materialized
 from framework.ir.builder import Builder, Sym, restored
 from framework.ir.control import (
     Signature,
     is_control,
 )
+from framework.ir.lines import at_line
 from framework.ir.nodes import Atom, Binding, Func, Var
 from framework.ir.registry import operator
 from framework.ir.types import FnType, StackType, Type, has_cotangent
@@ -148,7 +150,11 @@ class Forward:
         inside = Builder(self.builder)
         dys = [inside.param(var.type) for var in binding.outputs]
         inputs, outputs = (map(inside.lift, self.values(each)) for each in (binding.inputs, binding.outputs))
-        pulled = rule(Call(tuple(inputs), tuple(outputs), dict(binding.attrs)), *dys)
+        try:
+            pulled = rule(Call(tuple(inputs), tuple(outputs), dict(binding.attrs)), *dys)
+            check_cotangents(binding, pulled)
+        except DavinciError as error:
+            raise at_line(error, binding.source) from None
         kept = [
             (atom, dx) for atom, dx in zip(binding.inputs, pulled, strict=True)
             if dx is not None and atom in self.tangents

@@ -12,13 +12,13 @@ from framework.autodiff.batching import Batch, Batched, batch
 from framework.autodiff.forward import push
 from framework.autodiff.grad import Position, as_tuple, check_positions
 from framework.autodiff.linear import Context, Pair, materialized
-from framework.autodiff.reverse import GradientError
 from framework.dtypes import bool_
 from framework.frontend.trace import Traced, name_of, trace
 from framework.frontend.transform import Transform
 from framework.ir.builder import Builder, Sym
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
+from framework.ops.op import GradientError
 from framework.tensor import Tensor
 from framework.tree import Leaf, flatten, places, unflatten
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from framework.autodiff.reverse import GradientError, differentiate
-from framework.frontend.trace import Traced, name_of, trace
+from framework.autodiff.reverse import differentiate
+from framework.frontend.trace import Traced, name_of, place_of, trace
 from framework.frontend.transform import Transform
 from framework.frontend.values import weak_constant
 from framework.ir.builder import Builder, Sym
 from framework.ir.nodes import Func
+from framework.ops.op import GradientError
 from framework.passes.dead_code import dead_code
 from framework.tensor import Parameter
 from framework.tree import Leaf, flatten, numbered, places
@@ -108,18 +109,18 @@ class Gradient(Transform):
         return args
 
     def _check_result(self, traced: Traced) -> None:
-        name = name_of(self.function)
+        name, place = name_of(self.function), place_of(self.function)
         if len(traced.func.results) == len(traced.renewed):
-            raise GradientError(f"grad of {name}: it returns no tensor; return a float scalar")
+            raise GradientError(f"grad of {name}: it returns no tensor; return a float scalar{place}")
         is_tuple = isinstance(traced.structure, (tuple, list))
         if is_tuple and not self.wanted.has_aux:
             raise GradientError(
                 f"grad of {name}: it returns {len(traced.structure)} values, only one scalar has a "
-                "gradient; say has_aux=True when the others are only to be passed on"
+                f"gradient; say has_aux=True when the others are only to be passed on{place}"
             )
         if self.wanted.has_aux and not (is_tuple and list(places(traced.structure[0])) == [0]):
             raise GradientError(
-                f"grad of {name}: with has_aux=True it must return (scalar, other values ...)"
+                f"grad of {name}: with has_aux=True it must return (scalar, other values ...){place}"
             )
 
 

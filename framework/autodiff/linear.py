@@ -18,14 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from davinci_sim.errors import InternalError
+from davinci_sim.errors import DavinciError, InternalError
 from framework.ir.builder import Builder, Sym, restored
 from framework.ir.control import ACCUMULATE, NOTHING, Signature, is_control
+from framework.ir.lines import at_line
 from framework.ir.nodes import Atom, Binding, Const, Func, Var
 from framework.ir.recursion import calls_around
 from framework.ir.registry import operator
 from framework.ir.types import EnvType, FnType, StackType, TensorType, Type, cotangent_type, has_cotangent
 from framework.ops import Call, NoGradient, broadcast_to
+from framework.ops.op import GradientError
 from framework.passes.dead_code import dead_code
 
 Cotangents = Sequence[Sym | None]
@@ -194,7 +196,11 @@ class Linearized:
             if all(dy is None for dy in found):
                 continue
             builder.source = binding.source
-            for atom, dx in zip(binding.inputs, pull(builder, found), strict=True):
+            try:
+                pulled = pull(builder, found)
+            except DavinciError as error:
+                raise at_line(error, binding.source) from None
+            for atom, dx in zip(binding.inputs, pulled, strict=True):
                 self._add(builder, cotangents, atom, dx)
         builder.source = None
         return [cotangents.get(param) for param in self.func.params]
@@ -248,13 +254,32 @@ class Linearized:
                 for dy, var in zip(dys, binding.outputs, strict=True)
             ]
             pulled: Cotangents = rule(call, *moved)
-            if len(pulled) != len(inputs):
-                raise InternalError(
-                    f"vjp of {binding.op} returned {len(pulled)} cotangents for {len(inputs)} inputs"
-                )
+            check_cotangents(binding, pulled)
             return pulled
 
         self.step(binding, outputs, pull)
+
+
+def check_cotangents(binding: Binding, pulled: Any) -> None:
+    """Refuse what the gradient rule of an operator gives if its count or a shape does not fit the inputs."""
+    what = f"gradient rule of operator {binding.op}"
+    if not isinstance(pulled, (tuple, list)) or len(pulled) != len(binding.inputs):
+        given = len(pulled) if isinstance(pulled, (tuple, list)) else "no tuple of"
+        raise GradientError(
+            f"{what}: it gives {given} cotangents, there are {len(binding.inputs)} inputs\n"
+            "  next: return a tuple with a cotangent, or None for zero, per input"
+        )
+    for at, (dx, atom) in enumerate(zip(pulled, binding.inputs, strict=True)):
+        if dx is not None and has_cotangent(atom.type) and _shape(dx) != atom.tensor.shape:
+            found = dx.type if isinstance(dx, Sym) else f"{dx!r}"
+            raise GradientError(
+                f"{what}: cotangent {at} is {found}, input {at} is {atom.type}\n"
+                "  rule: a cotangent has the shape of its input"
+            )
+
+
+def _shape(dx: Any) -> Any:
+    return dx.shape if isinstance(dx, Sym) else None
 
 
 def materialized(builder: Builder, dy: Sym | None, type_: Type) -> Sym:

@@ -10,12 +10,12 @@ import numpy as np
 
 from framework.autodiff.forward import push
 from framework.autodiff.linear import Context, Pair, materialized
-from framework.autodiff.reverse import GradientError
 from framework.frontend.trace import Traced, find_builder, name_of, trace
 from framework.frontend.transform import Transform
 from framework.host import HostFunction, compile_host
 from framework.ir.builder import Builder, Sym
 from framework.ir.types import TensorType
+from framework.ops.op import GradientError
 from framework.passes import run as run_passes
 from framework.tensor import Tensor
 from framework.tree import Leaf, flatten, places, unflatten

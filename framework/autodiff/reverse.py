@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from davinci_sim.errors import DavinciError
 from framework.autodiff.linear import Context, Linearized, materialized
 from framework.ir.builder import Builder
+from framework.ir.lines import at_line
 from framework.ir.nodes import Func
+from framework.ops.op import GradientError
 from framework.passes.dead_code import dead_code
-
-
-class GradientError(DavinciError):
-    """A function that has no gradient of the kind asked for."""
 
 
 def differentiate(func: Func, wrt: Sequence[int], *, keep_results: bool = False) -> Func:
@@ -43,10 +40,12 @@ def differentiate(func: Func, wrt: Sequence[int], *, keep_results: bool = False)
 def _check(func: Func, wrt: Sequence[int]) -> None:
     y = func.results[0].tensor
     if y.shape != () or not y.dtype.is_float:
-        raise GradientError(
+        made = [each.source for each in func.bindings if func.results[0] in each.outputs]
+        error = GradientError(
             f"gradient of @{func.name}: its result is {y}, it must be a float scalar; reduce it with "
             "ops.reduce_sum or ops.reduce_mean, or return other values after it with has_aux=True"
         )
+        raise at_line(error, made[0] if made else None)
     for position in wrt:
         param = func.params[position]
         if not param.tensor.dtype.is_float:

@@ -11,7 +11,6 @@ from framework.dtypes import bool_
 from framework.frontend import join
 from framework.frontend.runner import Runner
 from framework.frontend.scope import FLAGS, RESULT, Ended, Frame, Unsettled
-from framework.frontend.source import shown
 from framework.frontend.templates import MAYBE, Node, Template, leaves_of, put_together, template_of
 from framework.frontend.values import MISSING, Site, is_number, weak_constant
 from framework.ir import flow
@@ -226,14 +225,14 @@ def joined_templates(
         found = join.join(templates[0], templates[1], site)
     except join.Mismatch as mismatch:
         called = f"{name!r}: " if name.isidentifier() and name not in (VALUE, RESULT) else ""
-        places = [shown(line) for line in dict.fromkeys(each for each in lines if each is not None)]
+        places = [line.place for line in dict.fromkeys(each for each in lines if each is not None)]
         advice = [f"  next: {ADVICE}"] if what == TURNS else []
         return join.conflict("\n".join([f"{called}{what} {mismatch}", *places, *advice]))
     if join.is_maybe(found) and isinstance(found, Node) and name != RESULT:
         line = next((each for each in lines if each is not None), None)
         inner, flag, where = found.children
         if where == template_of("") and line is not None:
-            found = Node("object", MAYBE, (inner, flag, template_of(shown(line))))
+            found = Node("object", MAYBE, (inner, flag, template_of(line.place)))
     return found
 
 

@@ -186,6 +186,25 @@ def name_of(function: Any) -> str:
     return str(name).strip("<>")
 
 
+def place_of(function: Any) -> str:
+    """Return the line on which a function is written, for the end of a message; nothing if none is known."""
+    while not isinstance(function, (Closure, types.FunctionType, types.MethodType)):
+        inner = function.construct if is_cell(function) else getattr(function, "function", None)
+        inner = function.func if isinstance(function, functools.partial) else inner
+        if inner is None:
+            return ""
+        function = inner
+    if isinstance(function, Closure):
+        return "\n" + function.code.source.line(function.code.node).place
+    if isinstance(function, types.MethodType):
+        return place_of(function.__func__)
+    try:
+        source, node = find_source(function)
+    except CompileError:
+        return ""
+    return "\n" + source.line(node).place
+
+
 def find_builder(values: Any) -> Builder | None:
     """Return the builder of the symbolic values in a structure, None when there are none."""
     return innermost(flatten(values)[0])

@@ -15,7 +15,7 @@ from framework.frontend import branches, builtin, checks, dispatch, items, names
 from framework.frontend.hints import EXPRESSION_HINTS
 from framework.frontend.runner import Runner
 from framework.frontend.scope import Ended, Unsettled
-from framework.frontend.source import CompileError, located, shown
+from framework.frontend.source import CompileError, located
 from framework.frontend.values import MISSING, Choice, Closure, Code, Conflict, Maybe, Text, symbolic
 from framework.ir.builder import Sym
 from framework.ir.control import is_control
@@ -137,7 +137,7 @@ class Expressions(Runner):
         """Return the message for a name without a value."""
         later = names.assignment_of(self.frame.code.node, name) if is_own else None
         if later is not None:
-            where = shown(self.source.line(later))
+            where = self.source.line(later).place
             return f"{name!r} is used before it is assigned\n  it is assigned here\n{where}\n  and used here"
         close = nearest(name, self.frame.known())
         guess = f"; did you mean {' or '.join(close)}?" if close else "; assign it before it is used"

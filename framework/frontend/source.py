@@ -64,11 +64,6 @@ class Source:
         return located(f"{what} is not supported in compiled code\n{self.place(node)}\n  instead: {instead}")
 
 
-def shown(line: SourceLine) -> str:
-    """Return a line for a message: file, number, text."""
-    return f"  {line.file}:{line.line}\n    {line.text}"
-
-
 _FOUND: dict[tuple[str, types.CodeType], tuple[Source, Function]] = {}
 
 

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from framework.frontend.calls import func_builder
-from framework.frontend.dispatch import apply, find_builder, name_of, piece_of, run_closure, user_function
+from framework.frontend.dispatch import (
+    apply,
+    find_builder,
+    name_of,
+    piece_of,
+    place_of,
+    run_closure,
+    user_function,
+)
 from framework.frontend.functions import Again
 from framework.frontend.memo import Activation, Calls, calls_of
 from framework.frontend.scope import Ended, Unsettled
@@ -161,7 +169,7 @@ def _finished(
     builder: Builder, function: Any, result: Any, given: Sequence[Any], weights: Sequence[Parameter]
 ) -> Traced:
     name = name_of(function)
-    _refuse_functions(name, result)
+    _refuse_functions(function, result)
     for weight in weights:
         builder.parameter(weight)
     found, structure = flatten(result)
@@ -228,19 +236,23 @@ def _inline(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[s
         ) from None
 
 
-def _refuse_functions(name: str, value: Any) -> None:
+def _refuse_functions(function: Any, value: Any) -> None:
+    name = name_of(function)
     if isinstance(value, (Closure, Choice, Function)):
         called = value.name if isinstance(value, Closure) else "one of several"
-        raise CompileError(f"{name} returns a function, {called}; return what it computes")
+        raise CompileError(
+            f"{name} returns a function, {called}; return what it computes{place_of(function)}"
+        )
     if isinstance(value, Conflict):
         raise CompileError(value.message)
     if isinstance(value, Text):
         raise CompileError(
             f"{name} returns a text with values of run time; they can be shown by assert and raise"
+            + place_of(function)
         )
     if isinstance(value, (tuple, list)):
         for each in value:
-            _refuse_functions(name, each)
+            _refuse_functions(function, each)
 
 
 def _type_of(leaf: Any) -> TensorType:
@@ -279,4 +291,4 @@ def _argument_names(function: Any) -> list[str]:
     return list(code.co_varnames[skip : code.co_argcount]) if code is not None else []
 
 
-__all__ = ["Traced", "apply", "find_builder", "name_of", "trace"]
+__all__ = ["Traced", "apply", "find_builder", "name_of", "place_of", "trace"]

@@ -6,18 +6,12 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
+from framework.ir.lines import Place
 from framework.ir.nodes import Const, SourceLine
 
 INDENT = "    "
-
-
-class Place(NamedTuple):
-    """Where a line of generated source comes from: the Func, and the user's line if that is known."""
-
-    func: str
-    source: SourceLine | None
 
 
 class Code:

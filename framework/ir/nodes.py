@@ -5,9 +5,11 @@ A `Func` names every intermediate value once; a value is a `Var` (named) or a `C
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias, Union
 
 import numpy as np
@@ -15,17 +17,42 @@ import numpy as np
 from davinci_sim.errors import InternalError
 from framework.ir.types import TensorType, Type
 
+_LIBRARY = str(Path(__file__).parents[1]) + os.sep
+
 CALL = "call"
 """The op of a binding that calls another Func, which is its attribute `func`."""
 
 
 @dataclass(frozen=True)
 class SourceLine:
-    """Where a value comes from in the user's Python source."""
+    """Where a value comes from in the user's Python source.
+
+    In a Func that has been inlined `func` is its name, and `caller` the line that it was called on.
+    """
 
     file: str
     line: int
     text: str
+    caller: SourceLine | None = field(default=None, compare=False, repr=False)
+    func: str = field(default="", compare=False, repr=False)
+
+    @property
+    def is_library(self) -> bool:
+        """Tell whether it is a line of this package, such as one of a layer's."""
+        return self.file.startswith(_LIBRARY)
+
+    @property
+    def users(self) -> SourceLine:
+        """Return the line itself, or the user's that has led to one of this package, as far as is known."""
+        found: SourceLine | None = self
+        while found is not None and found.is_library:
+            found = found.caller
+        return found or self
+
+    @property
+    def place(self) -> str:
+        """Return file, number and text, for the end of a message."""
+        return f"  {self.file}:{self.line}\n    {self.text}"
 
     def __str__(self) -> str:
         """Return file name and line, short enough for a comment."""

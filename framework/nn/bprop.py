@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from framework.autodiff.custom import custom_vjp
+from framework.frontend.trace import place_of
+from framework.ops.op import GradientError
 
 
 def with_bprop(cell: Any, builder: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -24,5 +27,18 @@ def with_bprop(cell: Any, builder: Any, args: Sequence[Any], kwargs: dict[str, A
 
     construct.__name__ = type(cell).__name__
     rule = custom_vjp(construct)
+    rule.written = ("bprop", cell.bprop)
     rule.defvjp(ahead, back)
+    _check_arguments(cell, len(args))
     return rule.emit_call(builder, args, kwargs)
+
+
+def _check_arguments(cell: Any, count: int) -> None:
+    """Refuse a `bprop` that does not take the arguments of `construct`, the value and the cotangent."""
+    try:
+        inspect.signature(cell.bprop).bind(*[None] * (count + 2))
+    except TypeError as mistake:
+        raise GradientError(
+            f"gradient rule of {type(cell).__name__}: its `bprop` is given {count + 2} arguments: {mistake}\n"
+            "  next: bprop(self, *args, value, dy), where args are those of construct" + place_of(cell.bprop)
+        ) from None

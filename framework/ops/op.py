@@ -30,6 +30,25 @@ class NoGradient:
     reason: str
 
 
+class GradientError(DavinciError):
+    """A function that has no gradient of the kind asked for, or a gradient rule that is wrong."""
+
+
+@dataclass(frozen=True)
+class MissingGradient:
+    """The rule of an operator whose gradient nobody has written: it refuses, instead of giving zeros."""
+
+    op: str
+    reason: str
+
+    def __call__(self, call: Call, *cotangents: Sym) -> tuple[Any, ...]:
+        """Refuse to give cotangents."""
+        raise GradientError(
+            f"operator {self.op} has no gradient rule: {self.reason}\n"
+            f"  next: give one, vjp=lambda call, dy: (...); or ops.stop_gradient({self.op}(...)) for zeros"
+        )
+
+
 @dataclass(frozen=True)
 class Call:
     """One application of an operator, as its gradient rule sees it: symbolic values and attributes.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from framework.ir.control import KEEP
-from framework.ir.nodes import CALL, Binding, Func
+from framework.ir.nodes import CALL, Binding, Func, SourceLine
 from framework.passes.substitute import Substitution
 from framework.passes.walk import (
     WITH_PARTS,
@@ -102,11 +103,23 @@ def _inline_call(
     inner = Substitution()
     for param, atom in zip(callee.params, call.inputs, strict=True):
         inner.bind(param, atom)
+    lines: dict[int, SourceLine | None] = {}
     for binding in callee.bindings:
         inputs, outputs = inner.atoms(binding.inputs), fresh_vars(fresh, binding.outputs)
-        source = binding.source or call.source
-        bindings.append(Binding(outputs, binding.op, inputs, binding.attrs, source))
+        key = id(binding.source)
+        if key not in lines:
+            lines[key] = _called_on(call.source, binding.source, callee)
+        bindings.append(Binding(outputs, binding.op, inputs, binding.attrs, lines[key]))
         for var, new in zip(binding.outputs, outputs, strict=True):
             inner.bind(var, new)
     for output, result in zip(call.outputs, callee.results, strict=True):
         outer.bind(output, inner.atom(result))
+
+
+def _called_on(caller: SourceLine | None, source: SourceLine | None, callee: Func) -> SourceLine | None:
+    """Return a line of a callee as one that another line has called."""
+    if source is None or caller is None:
+        return source or caller
+    if source.caller is None:
+        return replace(source, caller=caller, func=callee.name)
+    return replace(source, caller=_called_on(caller, source.caller, callee))

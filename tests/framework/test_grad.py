@@ -124,11 +124,16 @@ def test_half_precision_layers_give_their_weights_full_gradients():
 
 def test_a_gradient_needs_a_scalar():
     """A result with axes is refused, with the way out."""
+
+    def f(x):
+        return x * x
+
     with pytest.raises(GradientError) as caught:
-        grad(lambda x: x * x)(Tensor([1.0, 2.0]))
+        grad(f)(Tensor([1.0, 2.0]))
     assert str(caught.value) == (
-        "gradient of @lambda: its result is float32[2], it must be a float scalar; reduce it with "
-        "ops.reduce_sum or ops.reduce_mean, or return other values after it with has_aux=True"
+        "gradient of @f: its result is float32[2], it must be a float scalar; reduce it with "
+        "ops.reduce_sum or ops.reduce_mean, or return other values after it with has_aux=True\n"
+        f"  {__file__}:{f.__code__.co_firstlineno + 1}\n    return x * x"
     )
 
 

@@ -15,7 +15,7 @@ from framework.graph_engine.data import operators
 from framework.ir.registry import OPERATORS
 from framework.ir.types import TensorType
 from framework.ops.lowering import DEVICE_DTYPES, Launch
-from framework.ops.op import Array, Call, NoGradient, Op, Rule
+from framework.ops.op import Array, Call, MissingGradient, NoGradient, Op, Rule
 from kernels.lang.kernel import Kernel, Operand
 from kernels.lang.shapes import Shape
 
@@ -206,8 +206,9 @@ def _by_names(op: str, forward: _Signature, gradient: Kernel) -> Rule:
     Raises:
         DavinciError: an operand of the kernel has another name.
     """
-    reason = NoGradient(f"kernel {gradient.name} was given without a gradient")
-    backward = kernel_op(gradient, reason, name=f"{op}_vjp")
+    own = f"{op}_vjp"
+    missing = MissingGradient(own, f"it is kernel {gradient.name}, the gradient of {op}")
+    backward = kernel_op(gradient, missing, name=own)
     names = _Signature(gradient, None)
     inputs, outputs = _places(forward.input_names), _places(forward.output_names)
     cotangents = {f"d{name}": at for name, at in outputs.items()}
