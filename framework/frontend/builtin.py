@@ -74,7 +74,10 @@ def _number(kind: type) -> Rule:
             return branches.truth(builder.value(value))
         found = builder.value(value)
         if found.type.size != 1:
-            raise DavinciError(f"{kind.__name__} of a tensor {found.type}: it must have one element")
+            raise DavinciError(
+                f"a number of a tensor {found.type}: it must have one element\n"
+                "  next: choose one, x[i], or reduce it with ops.reduce_sum, ops.reduce_mean ..."
+            )
         if found.type.shape:
             found = operator("reshape")(found, ())
         wanted = NUMBERS[kind]

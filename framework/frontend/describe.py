@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import types
+from typing import Any
+
 from framework.frontend.templates import MAYBE, Held, Known, Run, Template
 from framework.frontend.values import MISSING, NUMBERS, number_type
+from framework.ir.builder import Sym
 from framework.ir.types import Type
 from framework.tensor import Tensor
 
@@ -26,6 +30,17 @@ def describe(template: Template) -> str:
     if template.kind in ("namedtuple", "object"):
         return f"a {template.static.value.__name__}" if isinstance(template.static, Held) else "an object"
     return "a function"
+
+
+def described(value: Any) -> str:
+    """Return what a value of compiled code is, for messages."""
+    if isinstance(value, Sym):
+        return f"a tensor {value.type}"
+    if value is None:
+        return "None"
+    if isinstance(value, (types.ModuleType, type)):
+        return f"{'module' if isinstance(value, types.ModuleType) else 'class'} {value.__name__}"
+    return f"a {type(value).__name__}"
 
 
 def _describe_number(type_: Type) -> str:

@@ -10,12 +10,15 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from davinci_sim.errors import DavinciError
 from framework.frontend import branches, builtin, calls, functions, memo
 from framework.frontend.scope import Frame, Signature, cells_of
 from framework.frontend.source import CompileError, find_source
 from framework.frontend.values import Choice, Closure, Code, Function, Scope, is_cell, symbolic
 from framework.ir.builder import Builder, innermost
+from framework.ir.registry import OPERATORS
 from framework.tensor import Tensor
 from framework.tree import flatten
 
@@ -72,11 +75,28 @@ def apply(builder: Builder, function: Any, args: Sequence[Any], kwargs: dict[str
         raise CompileError(
             f"an object of {name_of(function)} is made in compiled code; make it outside, a Cell in __init__"
         )
-    raise CompileError(
-        f"a call of {name_of(function)} cannot be compiled; "
-        "call operators (framework.ops), Cells and plain Python functions, or compute it outside"
+    raise CompileError(_uncompiled(function))
+
+
+def _uncompiled(function: Any) -> str:
+    """Return the message for a call of what is compiled in no way."""
+    if not callable(function):
+        return f"{function!r} is called, it is no function but a {type(function).__name__}"
+    name = name_of(function)
+    same = _SAME.get(name, name)
+    is_numpy = isinstance(function, np.ufunc) or (getattr(function, "__module__", None) or "") == "numpy"
+    hint = f": here ops.{same}" if is_numpy and same in OPERATORS else ""
+    return (
+        f"a call of {name} cannot be compiled; "
+        f"call operators (framework.ops{hint}), Cells and plain Python functions, or compute it outside"
     )
 
+
+_SAME = {"sum": "reduce_sum", "mean": "reduce_mean", "amax": "reduce_max", "max": "reduce_max",
+    "min": "reduce_min", "amin": "reduce_min", "prod": "reduce_prod", "where": "select",
+    "absolute": "abs", "power": "pow", "multiply": "mul", "subtract": "sub", "true_divide": "div",
+    "divide": "div", "negative": "neg", "dot": "matmul", "concatenate": "concat"}  # fmt: skip
+"""Operators that NumPy calls otherwise."""
 
 UserCall = tuple[Closure, Sequence[Any], dict[str, Any], str]
 
@@ -140,7 +160,10 @@ def run_closure(
 
     node = closure.code.node
     signature = Signature(closure.name, node, closure.defaults, closure.keyword_defaults)
-    names = signature.bind(args, kwargs)
+    try:
+        names = signature.bind(args, kwargs)
+    except DavinciError as error:
+        raise CompileError(f"{error}\n{closure.code.source.line(node).place}") from None
     frame = Frame(closure.code, builder, names, closure.scope)
     frame.given, frame.label = tuple(names.values()), name
     run = Interpreter(frame)
@@ -226,6 +249,11 @@ def _runs_natively(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -
             f"{function.__name__} changes a {type(owner).__name__} in place; compiled code knows the "
             "statements xs.append(x), xs.extend(ys), xs.insert(i, x), d.update(e), and x[i] = y\n"
             "  next: make a new one, for example xs = xs[:-1]"
+        )
+    if isinstance(owner, str) and find_builder((args, kwargs)) is not None:
+        raise DavinciError(
+            f"the text method {function.__name__} is given a tensor, whose value is known at run time only\n"
+            "  next: write an f-string in assert or raise, which shows it then"
         )
     if isinstance(owner, (str, tuple, list, dict, int, float)):
         return True

@@ -12,10 +12,12 @@ import numpy as np
 
 from davinci_sim.errors import DavinciError, nearest
 from framework.frontend import branches, builtin, checks, dispatch, items, names
+from framework.frontend.describe import describe, described
 from framework.frontend.hints import EXPRESSION_HINTS
 from framework.frontend.runner import Runner
 from framework.frontend.scope import Ended, Unsettled
 from framework.frontend.source import CompileError, located
+from framework.frontend.templates import template_of
 from framework.frontend.values import MISSING, Choice, Closure, Code, Conflict, Maybe, Text, symbolic
 from framework.ir.builder import Sym
 from framework.ir.control import is_control
@@ -74,15 +76,16 @@ class Expressions(Runner):
         except DavinciError as error:
             raise self.placed(error, node) from None
         except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise located(f"{_text(error)}\n{self.source.place(node)}") from error
+            raise self.placed(CompileError(_text(error)), node) from None
         finally:
             builder.source = outer
 
     def placed(self, error: DavinciError, node: ast.AST) -> DavinciError:
-        """Return an error with the place of a node, unless it has one."""
-        if not getattr(error, "is_located", False):
+        """Return an error with the place of a node, unless it has one; behind one in a layer, the user's."""
+        line, found = self.source.line(node), getattr(error, "found_in", None)
+        if found is None or (found.is_library and not line.is_library):
             error.args = (f"{error}\n{self.source.place(node)}",)
-            error.is_located = True  # type: ignore[attr-defined]
+            error.found_in = line  # type: ignore[attr-defined]
         return error
 
     def truth(self, node: ast.expr) -> bool | Sym:
@@ -91,7 +94,7 @@ class Expressions(Runner):
         try:
             return branches.truth(value)
         except DavinciError as error:
-            raise located(f"{error}\n{self.source.place(node)}") from None
+            raise self.placed(error, node) from None
 
     def call(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call a value."""
@@ -104,7 +107,7 @@ class Expressions(Runner):
             CompileError: the paths that lead here give it different types.
         """
         if isinstance(value, Conflict):
-            raise located(value.message)
+            raise located(value.message, self.source.line(self.frame.code.node))
         if isinstance(value, Maybe):
             checks.demand(self, value.is_assigned, checks.unassigned(name, value.where))
             return value.value
@@ -160,8 +163,9 @@ class Expressions(Runner):
             return self.call(found.fget, [owner], {})
         if not hasattr(owner, node.attr):
             close = nearest(node.attr, [each for each in dir(owner) if not each.startswith("_")])
-            guess = f"; did you mean {' or '.join(close)}?" if close else "; it must be set in __init__"
-            raise CompileError(f"{_describe(owner)} has no attribute {node.attr!r}{guess}")
+            hint = "; it must be set in __init__" if hasattr(owner, "__dict__") else ""
+            guess = f"; did you mean {' or '.join(close)}?" if close else hint
+            raise CompileError(f"{described(owner)} has no attribute {node.attr!r}{guess}")
         return getattr(owner, node.attr)
 
     def _call(self, node: ast.Call) -> Any:
@@ -349,18 +353,27 @@ class Expressions(Runner):
             raise self.source.unsupported(
                 node, "a key that is known at run time only", "a tuple and an index, or conditions"
             )
+        if isinstance(owner, dict) and index not in owner:
+            keys = ", ".join(map(repr, owner)) or "none"
+            raise CompileError(f"a dict has no key {index!r}; its keys are {keys}")
         return owner[index]
 
     def _chosen(self, owner: Sequence[Any], index: Sym) -> Any:
         """Return the item of a tuple at an index that is known at run time only."""
+        if index.size != 1 or index.dtype.is_float:
+            raise CompileError(
+                f"the index of a {type(owner).__name__} is {index.type}; it must be one integer"
+            )
         count = len(owner)
         builder = self.frame.builder
+        index = builtin.item(index)
         place = operator("select")(index < 0, index + count, index)
         place = Sym(place.builder, place.atom, weak=True)
         is_inside = operator("logical_and")(place >= 0, place < count)
         checks.demand(self, is_inside, Text("IndexError: index {} is outside of " + str(count), (index,)))
         if isinstance(owner, range) or items.numbers_of(owner) is not None:
             return items.item(builder, owner, place)
+        kinds = list(dict.fromkeys(describe(template_of(each)) for each in owner))
 
         def at(position: int) -> Any:
             if position == count - 1:
@@ -372,7 +385,15 @@ class Expressions(Runner):
                 lambda: at(position + 1),
             )
 
-        return at(0)
+        try:
+            return at(0)
+        except CompileError:
+            if len(kinds) == 1:
+                raise
+            raise CompileError(
+                f"which item of a {type(owner).__name__} is meant is known at run time only\n"
+                f"  rule: then all have one type, these have {', '.join(kinds)}"
+            ) from None
 
     def _slice(self, node: ast.Slice) -> Any:
         parts = [
@@ -440,12 +461,6 @@ def _text(error: Exception) -> str:
     for inner, outside in (("'Sym'", "a tensor"), ("Sym", "tensor")):
         text = text.replace(inner, outside)
     return text
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, Sym):
-        return f"a tensor {value.type}"
-    return f"a {type(value).__name__}"
 
 
 _EXPRESSIONS: dict[type[ast.expr], Callable[[Expressions, Any], Any]] = {

@@ -299,7 +299,8 @@ def _condition(run: Runner, turn: Turn) -> Sym:
     own = turn.goes_on()
     if going is True and own is True:
         place = run.source.place(turn.node)
-        raise located(f"a loop without an end: its condition is always true\n{place}\n  next: add a break")
+        message = f"a loop without an end: its condition is always true\n{place}\n  next: add a break"
+        raise located(message, run.source.line(turn.node))
     if going is True or not any(is_control(each.op) for each in builder.since(before)):
         return as_truth(builder, both(going, own))
     return as_truth(builder, choose(run, going, turn.goes_on, lambda: False))

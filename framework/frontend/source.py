@@ -17,14 +17,14 @@ Function = ast.FunctionDef | ast.Lambda
 class CompileError(DavinciError):
     """Python code that the front end cannot compile."""
 
-    is_located = False
-    """Whether the message already has file and line."""
+    found_in: SourceLine | None = None
+    """A line that the message names already."""
 
 
-def located(message: str) -> CompileError:
-    """Return the error for a message that has file and line, so that callers add none."""
+def located(message: str, line: SourceLine) -> CompileError:
+    """Return the error for a message that names a line, so that callers add none."""
     error = CompileError(message)
-    error.is_located = True
+    error.found_in = line
     return error
 
 
@@ -61,7 +61,8 @@ class Source:
 
     def unsupported(self, node: ast.AST, what: str, instead: str) -> CompileError:
         """Return the one error for all that the front end does not compile."""
-        return located(f"{what} is not supported in compiled code\n{self.place(node)}\n  instead: {instead}")
+        message = f"{what} is not supported in compiled code\n{self.place(node)}\n  instead: {instead}"
+        return located(message, self.line(node))
 
 
 _FOUND: dict[tuple[str, types.CodeType], tuple[Source, Function]] = {}
@@ -86,6 +87,11 @@ def _find(function: types.FunctionType) -> tuple[Source, Function]:
             f"the source of {function.__qualname__} is not available, so it cannot be compiled; "
             "define it in a file (not with exec, nor in a shell without history)"
         ) from None
+    if code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+        raise CompileError(
+            f"`async def` is not supported in compiled code\n  {code.co_filename}:{code.co_firstlineno}\n"
+            f"    {lines[code.co_firstlineno - 1].strip()}\n    ^\n  instead: a plain function, def"
+        )
     source = _parsed(code.co_filename, lines)
     candidates = source.functions(code.co_firstlineno)
     candidates = [node for node in candidates if isinstance(node, ast.Lambda) == (code.co_name == "<lambda>")]

@@ -24,6 +24,26 @@ from framework.ir.subscript import taken_apart
 from framework.ir.types import TensorType, Type
 from framework.tensor import Parameter, Tensor
 
+
+def not_a_tensor(value: Any) -> DavinciError:
+    """Return the error for an operand that is none.
+
+    >>> print(not_a_tensor("a"))
+    an operand is 'a'
+      rule: operands are tensors, arrays and numbers, this is a str
+    """
+    kind = type(value).__name__
+    if value is None:
+        return DavinciError(
+            "an operand is None\n  rule: operands are tensors, arrays and numbers\n"
+            "  next: return a value on every path of the function that gives it, or test `is None` first"
+        )
+    shown = f"a {kind}" if len(repr(value)) > 60 else repr(value)
+    return DavinciError(
+        f"an operand is {shown}\n  rule: operands are tensors, arrays and numbers, this is a {kind}"
+    )
+
+
 NO_FUNCS: Mapping[str, Signature] = {}
 
 
@@ -235,7 +255,7 @@ class Builder:
             return self.parameter(value)
         if isinstance(value, (Tensor, np.ndarray, np.generic, int, float, bool)):
             return self.constant(value, dtype)
-        raise DavinciError(f"a {type(value).__name__} is not a tensor: {value!r}")
+        raise not_a_tensor(value)
 
     def emit(self, op: str, inputs: Sequence[Sym], attrs: Attrs) -> tuple[Sym, ...]:
         """Append a binding of an operator; its output types are inferred."""

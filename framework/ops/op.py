@@ -12,7 +12,7 @@ import numpy as np
 
 from davinci_sim.errors import DavinciError, InternalError
 from framework.dtypes import DType
-from framework.ir.builder import Builder, Sym, innermost
+from framework.ir.builder import Builder, Sym, innermost, not_a_tensor
 from framework.ir.nodes import Attr, Attrs
 from framework.ir.registry import OPERATORS
 from framework.ir.types import TensorType
@@ -302,7 +302,7 @@ def _weakened(value: Sym) -> Sym:
 
 def _eager(value: Any, dtype: DType | None) -> Array:
     if not isinstance(value, (Tensor, np.ndarray, np.generic, int, float, bool, list)):
-        raise DavinciError(f"a {type(value).__name__} is not a tensor: {value!r}")
+        raise not_a_tensor(value)
     array = value.numpy() if isinstance(value, Tensor) else Tensor(value, dtype).numpy()
     return array if dtype is None or array.dtype == dtype.numpy else array.astype(dtype.numpy)
 

@@ -121,7 +121,10 @@ def test_other_syntax_is_refused_with_the_same_message(function, what):
 
 def test_a_numpy_call_on_a_tensor_is_refused():
     """NumPy cannot see symbolic values."""
-    assert refused(lambda x: np.exp(x) + 1).startswith("a call of exp cannot be compiled; call operators")
+    assert refused(lambda x: np.exp(x) + 1).startswith(
+        "a call of exp cannot be compiled; call operators (framework.ops: here ops.exp), Cells and plain "
+        "Python functions, or compute it outside\n"
+    )
 
 
 def test_a_condition_has_one_element():
@@ -162,7 +165,9 @@ def test_endless_recursion_and_returned_functions_are_refused():
         "endless calls itself on every path, so it never ends\n"
         "  next: return something without a further call under some condition"
     )
-    assert refused(lambda x: lambda y: x + y) == "lambda returns a function, lambda; return what it computes"
+    assert refused(lambda x: lambda y: x + y).startswith(
+        f"lambda returns a function, lambda; return what it computes\n  {__file__}:"
+    )
 
 
 def scaled(x, *, by=2.0):

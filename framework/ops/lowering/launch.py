@@ -20,8 +20,9 @@ class Launch:
     """One kernel of a lowering.
 
     `operands` names, in the kernel's order, what each operand is: `in0`, `out0`, `tmp0` (between the launches
-    of one operator), `tmp0[2]` (the third of its equal parts, which lie side by side) or `scalar:0.9`. A `flat` kernel runs over elements, so that its tensors may have any one
-    format; `formats` overrides the layout that the kernel declares for an operand.
+    of one operator), `tmp0[2]` (the third of its equal parts, which lie side by side) or `scalar:0.9`. A
+    `flat` kernel runs over elements, so that its tensors may have any one format; `formats` overrides the
+    layout that the kernel declares for an operand.
     """
 
     kernel: str

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pytest
 
 from davinci_sim.errors import DavinciError
-from framework import Tensor, jit, ops
+from framework import Tensor, jit, nn, ops
 from framework.ir.evaluate import CheckFailed
 
 # ruff: noqa: F821, F841, PERF401, SIM108, PLW0108, T201 - the mistakes are what is tested
@@ -290,3 +293,124 @@ def test_methods_that_change_a_list_are_refused_but_as_statements():
 def test_random_numbers_are_not_drawn_while_compiling():
     """They would be the same with every call."""
     assert refused(lambda x: x * np.random.rand()).startswith("a call of rand cannot be compiled; ")
+
+
+FORM = "{}"
+
+
+def join_up(x):
+    return FORM.format(x[0])
+
+
+def helper(x, scale):
+    return x * scale
+
+
+@dataclass
+class Two:
+    """Two values."""
+
+    a: Any
+    b: Any
+
+
+NOTHING = None
+
+MISTAKES = [
+    (lambda x: {"a": x, 1: x}["b"], "a dict has no key 'b'; its keys are 'a', 1"),
+    (
+        lambda x: x + None,
+        "an operand is None\n  rule: operands are tensors, arrays and numbers\n"
+        "  next: return a value on every path of the function that gives it, or test `is None` first",
+    ),
+    (lambda x: x * "a", "an operand is 'a'\n  rule: operands are tensors, arrays and numbers, this is a str"),
+    (lambda x: NOTHING(x), "None is called, it is no function but a NoneType"),
+    (
+        lambda x: np.sum(x),
+        "a call of sum cannot be compiled; call operators (framework.ops: here ops.reduce_sum), Cells and "
+        "plain Python functions, or compute it outside",
+    ),
+    (
+        lambda x: x.item(),
+        "a number of a tensor float64[3]: it must have one element\n"
+        "  next: choose one, x[i], or reduce it with ops.reduce_sum, ops.reduce_mean ...",
+    ),
+    (
+        lambda x: [x, x.sum()][x[0].astype("int32")],
+        "which item of a list is meant is known at run time only\n"
+        "  rule: then all have one type, these have float64[3], float64[]",
+    ),
+    (lambda x: (x, x)[x[0]], "the index of a tuple is float64[]; it must be one integer"),
+    (
+        lambda x: ops.sinus(x),
+        "module framework.ops has no attribute 'sinus'; did you mean sin or sinh or silu?",
+    ),
+    (lambda x: Two(x, x).c, "a Two has no attribute 'c'; it must be set in __init__"),
+]
+
+
+@pytest.mark.parametrize(("function", "told"), MISTAKES, ids=range(len(MISTAKES)))
+def test_mistakes_in_expressions_are_told_in_the_programs_words(function, told):
+    """The object, the rule, the line, a caret; nothing about the classes of the compiler."""
+    text = refused(function)
+    assert text.startswith(f"{told}\n  {__file__}:{function.__code__.co_firstlineno}\n    ")
+    assert text.splitlines()[-1].strip() == "^"
+
+
+def test_a_wrong_call_of_a_function_is_told_with_both_lines():
+    """That of its `def`, and that of the call."""
+
+    def f(x):
+        return helper(x)
+
+    assert refused(f) == (
+        f"helper is called without its argument 'scale'\n{place(helper, 0, 'def helper(x, scale):')}\n"
+        f"{place(f, 1, 'return helper(x)')}\n           ^"
+    )
+    assert refused(helper) == (
+        f"helper is called without its argument 'scale'\n{place(helper, 0, 'def helper(x, scale):')}"
+    )
+
+
+def test_texts_of_run_time_are_made_by_fstrings_only():
+    """A method of a text would show the compiler's value."""
+    assert refused(join_up).startswith(
+        "the text method format is given a tensor, whose value is known at run time only\n"
+        "  next: write an f-string in assert or raise, which shows it then\n"
+    )
+
+
+def test_items_are_chosen_by_integers_of_every_dtype():
+    """Those of a tensor, too."""
+    f = jit(lambda x, n: [x, x * 2, x * 3][n])
+    for dtype in (np.int8, np.int32, np.int64, np.uint8):
+        np.testing.assert_array_equal(f(X, Tensor(np.asarray(2, dtype))).numpy(), X.numpy() * 3)
+
+
+class Net(nn.Cell):
+    """A network with a layer that does not fit."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Dense(4, 2)
+
+    def construct(self, x):
+        """Return what the layer makes of x."""
+        return self.dense(x)
+
+
+def test_a_mistake_in_a_layer_names_the_line_that_uses_it_too():
+    """The line of the layer is followed by the user's."""
+    text = refused(Net(), Tensor(np.ones((2, 3), np.float32)))
+    assert text.startswith("matmul: float32[2, 3] and float32[2, 4] transposed do not match: ")
+    assert "framework/nn/layers.py:" in text.splitlines()[1]
+    assert text.endswith(f"{place(Net.construct, 2, 'return self.dense(x)')}\n           ^")
+
+
+def test_no_message_comes_with_a_traceback_of_the_compiler():
+    """It is one message, whatever it began as."""
+    for function in (lambda x: {}["a"], lambda x: None + x, lambda x: Two(x), lambda x: 1 // 0):
+        with pytest.raises(DavinciError) as caught:
+            jit(function)(X)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
