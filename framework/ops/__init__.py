@@ -83,10 +83,21 @@ from framework.ops.logic import (
     reduce_all,
     reduce_any,
 )
-from framework.ops.loss import apply_momentum, softmax_cross_entropy, softmax_cross_entropy_grad
+from framework.ops.loss import softmax_cross_entropy, softmax_cross_entropy_grad
 from framework.ops.lowering import Lowering
 from framework.ops.matmul import bias_add, bias_add_grad, matmul
 from framework.ops.op import Batch, Call, NoGradient, Op, Sample, sample
+from framework.ops.optimizer import (
+    apply_adam,
+    apply_adamw,
+    apply_lamb,
+    apply_momentum,
+    apply_momentum_decay,
+    apply_sgd,
+    clip_by_norm,
+    float_status,
+    global_norm,
+)
 from framework.ops.pooling import max_pool_grad, max_pool_take, max_pool_with_argmax
 from framework.ops.pooling_average import avg_pool, avg_pool_grad, global_avg_pool, global_avg_pool_grad
 from framework.ops.reduction import (
@@ -113,7 +124,12 @@ __all__ = [
     "abs",
     "acos",
     "add",
+    "apply_adam",
+    "apply_adamw",
+    "apply_lamb",
     "apply_momentum",
+    "apply_momentum_decay",
+    "apply_sgd",
     "arange",
     "argmax",
     "argmin",
@@ -136,6 +152,7 @@ __all__ = [
     "cast",
     "ceil",
     "clip",
+    "clip_by_norm",
     "concat",
     "conv2d",
     "conv2d_backward_filter",
@@ -154,12 +171,14 @@ __all__ = [
     "expm1",
     "eye",
     "flip",
+    "float_status",
     "floor",
     "floor_div",
     "full",
     "gelu",
     "global_avg_pool",
     "global_avg_pool_grad",
+    "global_norm",
     "greater",
     "greater_equal",
     "hypot",

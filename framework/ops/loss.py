@@ -1,4 +1,4 @@
-"""Softmax cross-entropy with integer labels, and the momentum update."""
+"""Softmax cross-entropy with integer labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from framework.dtypes import accumulator
-from framework.ir.builder import Sym
 from framework.ir.types import TensorType
 from framework.ops import lowering
 from framework.ops.array import one_hot, reshape
-from framework.ops.batching import all_batched, folding
+from framework.ops.batching import folding
 from framework.ops.op import Arg, Array, Call, Op, sample
 from framework.ops.reduction import reduce_sum, softmax, softmax_of
 from framework.ops.shapes import require
@@ -93,46 +92,4 @@ softmax_cross_entropy_grad = Op(
     lowering=lowering.softmax_cross_entropy_grad,
     samples=(sample((3, 5), _LABELS, (3,)),),
     batch=folding("softmax_cross_entropy_grad"),
-)
-
-
-def _momentum_infer(
-    w: TensorType, m: TensorType, g: TensorType, learning_rate: TensorType, /, momentum: float
-) -> tuple[TensorType, TensorType]:
-    require(w == m == g, f"apply_momentum: weight {w}, momentum {m} and gradient {g} must have one type")
-    require(learning_rate.shape == (), f"apply_momentum: the learning rate {learning_rate} must be a scalar")
-    return w, m
-
-
-def _momentum_evaluate(
-    w: Array, m: Array, g: Array, learning_rate: Array, momentum: float
-) -> tuple[Array, Array]:
-    m_new = m * w.dtype.type(momentum) + g
-    return w - learning_rate.astype(w.dtype) * m_new, m_new
-
-
-def _momentum_vjp(call: Call, dw: Any, dm: Any) -> tuple[Any, ...]:
-    learning_rate = call.inputs[3]
-    m_total = dm - learning_rate * dw
-    return dw, m_total * call.attrs["momentum"], m_total, -reduce_sum(dw * call.outputs[1], None)
-
-
-def _momentum_batch(
-    inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int
-) -> list[Sym] | None:
-    """Update all weights of a batch at once; learning rates of their own they have only one by one."""
-    if is_batched[3]:
-        return None
-    return list(apply_momentum(*all_batched(inputs[:3], is_batched[:3], size), inputs[3], **attrs))
-
-
-apply_momentum: Op = Op(
-    "apply_momentum",
-    "...,...,...,->...,...",
-    _momentum_infer,
-    _momentum_evaluate,
-    _momentum_vjp,
-    lowering=lowering.apply_momentum,
-    samples=(sample((3, 4), (3, 4), (3, 4), Arg((), low=0.1, high=0.5), momentum=0.9),),
-    batch=_momentum_batch,
 )
