@@ -13,12 +13,12 @@ from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.remembered import Clockwork
 from davinci_sim.chip.simulate import ENGINES
 from davinci_sim.chip.stream import Stream, Streams
-from davinci_sim.chip.task import Task
+from davinci_sim.chip.task import Code, Task
 from davinci_sim.core.dispatch import execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.program import out_of_bounds
 from davinci_sim.core.trace import Trace
-from davinci_sim.errors import out_of_space, unknown
+from davinci_sim.errors import DavinciError, out_of_space, unknown
 from davinci_sim.isa.machine import Memory
 from davinci_sim.memory.dtypes import DType
 from davinci_sim.platforms import Platform, platform
@@ -35,12 +35,13 @@ class Chip:
     Data of a task are computed by compiled code, block by block; its time comes from the engine: "fast"
     (compiled) or "reference" (SimPy), which agree to the cycle. A task is simulated once for each state of
     L2 that it meets: `remember_times=False` turns that off. Blocks write disjoint memory, so that `threads`
-    changes no result.
+    changes no result. With `data=False` it only tells time: handles are handed out like those of a chip with
+    data, and hold none.
     """
 
     def __init__(
         self, name: str | Platform = "ascend910a", *, remember_times: bool = True, threads: int | None = None,
-        engine: str = "fast",
+        engine: str = "fast", data: bool = True,
     ) -> None:  # fmt: skip
         """Make an empty chip of a platform, given by name or value.
 
@@ -53,8 +54,8 @@ class Chip:
         self.engine, self.streams = engine, Streams(int(self.platform.host_launch_cycles))
         self.clockwork = Clockwork(self.platform, engine, remember_times)
         self.threads = threads if threads is not None else min(2, os.cpu_count() or 1)
-        self.allocated_bytes = 0
-        self._gm = np.zeros(FIRST_GM_BYTES, dtype=np.uint8)
+        self.allocated_bytes, self.has_data = 0, data
+        self._gm = np.zeros(FIRST_GM_BYTES if data else 0, dtype=np.uint8)
         self._memories: list[Memory] = []
         self._pool: ThreadPoolExecutor | None = None
 
@@ -69,8 +70,18 @@ class Chip:
         if nbytes > available:
             raise out_of_space(name, "GM", nbytes, max(0, available), "use a smaller batch")
         self.allocated_bytes = start + nbytes
-        self._grow(self.allocated_bytes)
+        if self.has_data:
+            self._grow(self.allocated_bytes)
         return start
+
+    def _require_data(self, what: str) -> None:
+        """Refuse what a chip without data cannot do."""
+        if not self.has_data:
+            raise DavinciError(
+                f"{self}: {what} needs data\n"
+                "  rule: a chip made with data=False tells time and holds no data\n"
+                f'  next: make it with Chip("{self.platform.name}"), which holds them'
+            )
 
     def _grow(self, nbytes: int) -> None:
         padded = nbytes + ALIGN_BYTES  # the last block of a tensor may be moved as a whole
@@ -80,17 +91,32 @@ class Chip:
             self._gm, self._memories = grown, []
 
     def write(self, handle: int, array: npt.NDArray[Any]) -> None:
-        """Copy an array into device memory."""
+        """Copy an array into device memory.
+
+        Raises:
+            DavinciError: the chip has no data.
+        """
+        self._require_data("write")
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         self._gm[handle : handle + data.size] = data
 
     def read(self, handle: int, shape: tuple[int, ...], dtype: DType) -> npt.NDArray[Any]:
-        """Return a copy of `shape` elements in device memory."""
+        """Return a copy of `shape` elements in device memory.
+
+        Raises:
+            DavinciError: the chip has no data.
+        """
+        self._require_data("read")
         count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize_bytes
         return self._gm[handle : handle + count].copy().view(dtype.numpy).reshape(shape)
 
     def words(self, handle: int, count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """Return `count` numbers of device memory as they lie there, to be read or written in place."""
+        """Return `count` numbers of device memory as they lie there, to be read or written in place.
+
+        Raises:
+            DavinciError: the chip has no data.
+        """
+        self._require_data("words")
         size = count * np.dtype(dtype).itemsize
         return self._gm[handle : handle + size].view(dtype)
 
@@ -99,16 +125,20 @@ class Chip:
 
         Raises:
             IllegalInstruction: an operand leaves its memory space.
+            DavinciError: the chip has no data.
         """
-        threads = 1 if task.instructions < SMALL_TASK else min(self.threads, task.block_dim)
+        self._require_data("run")
+        code, blocks = task.code, task.block_dim
+        threads = 1 if code.offsets[-1] < SMALL_TASK else min(self.threads, blocks)
         if threads == 1:
-            self._execute(task, 0, task.block_dim, self._memory(0))
+            self._execute(code, 0, blocks, self._memory(0))
             return
         self._pool = self._pool or ThreadPoolExecutor(self.threads)
-        cuts = [task.block_dim * part // threads for part in range(threads + 1)]
+        cuts = [blocks * part // threads for part in range(threads + 1)]
         memories = [self._memory(part) for part in range(threads)]
+        _ = code.words  # put in order once, for all threads
         parts = [
-            self._pool.submit(self._execute, task, cuts[part], cuts[part + 1], memories[part])
+            self._pool.submit(self._execute, code, cuts[part], cuts[part + 1], memories[part])
             for part in range(threads)
         ]
         for part in parts:
@@ -119,17 +149,22 @@ class Chip:
             self._memories.append(new_memory(self.platform, self._gm))
         return self._memories[index]
 
-    def _execute(self, task: Task, first: int, last: int, memory: Memory) -> None:
-        begin, end = int(task.offsets[first]), int(task.offsets[last])
-        wrong = execute(task.words, begin, end, memory)
+    def _execute(self, code: Code, first: int, last: int, memory: Memory) -> None:
+        begin, end = int(code.offsets[first]), int(code.offsets[last])
+        wrong = execute(code.words, begin, end, memory)
         if wrong >= 0:
-            block = int(np.searchsorted(task.offsets, wrong, side="right")) - 1
-            record = task.words[wrong]
-            matches = np.flatnonzero((task.programs[block].words == record).all(axis=1))
-            raise out_of_bounds(task.programs[block], int(matches[0]))
+            block = int(np.searchsorted(code.offsets, wrong, side="right")) - 1
+            record = code.words[wrong]
+            matches = np.flatnonzero((code.programs[block].words == record).all(axis=1))
+            raise out_of_bounds(code.programs[block], int(matches[0]))
 
     def copy(self, dst: int, src: int, nbytes: int) -> None:
-        """Copy a range of device memory, as the chip's own copy engine does between tasks."""
+        """Copy a range of device memory, as the chip's own copy engine does between tasks.
+
+        Raises:
+            DavinciError: the chip has no data.
+        """
+        self._require_data("copy")
         self._gm[dst : dst + nbytes] = self._gm[src : src + nbytes]
 
     def copy_cycles(self, nbytes: int) -> int:
@@ -180,7 +215,7 @@ class Chip:
         Tasks compute their data in the order of their launches, which the streams' events allow.
         """
         queued = self.streams.take()
-        for task, _, _ in queued:
+        for task, _, _ in queued if self.has_data else ():
             self.run(task)
         launches = [
             Launch(task.programs, self.start_cycles, self.block_cycles, after, host_cycle)
@@ -197,7 +232,12 @@ class Chip:
         return self.clockwork.trace(task)
 
     def run_reference(self, task: Task) -> Trace:
-        """Simulate a task with its data: every move takes effect when its simulated time ends."""
+        """Simulate a task with its data: every move takes effect when its simulated time ends.
+
+        Raises:
+            DavinciError: the chip has no data.
+        """
+        self._require_data("run_reference")
         launch = Launch(task.programs, block_cycles=self.block_cycles)
         return self.clockwork.simulate([launch], "reference", self._gm)
 

@@ -41,7 +41,7 @@ class Block:
         programs, tables = list(self.task.programs), list(self.task.buffers)
         programs[self.index] = Program(words, self.task.programs[self.index].sources)
         tables[self.index] = self.buffers if buffers is None else buffers
-        return replace(self.task, programs=tuple(programs), buffers=tuple(tables))
+        return self.task.with_code(replace(self.task.code, programs=tuple(programs), buffers=tuple(tables)))
 
     @property
     def ops(self) -> Words:

@@ -4,17 +4,15 @@ Model: nothing is timed here; barriers within the vector and the cube unit are p
 """
 
 import inspect
-from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from davinci_sim.chip.task import Task, Tensor
+from davinci_sim.chip.task import Code, Task, Tensor
 from davinci_sim.core.barriers import with_barriers
-from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import Program
 from davinci_sim.core.supported import require_supported
 from davinci_sim.errors import BadTiling, DavinciError
@@ -45,9 +43,8 @@ def task(
         Deadlock: a program waits for a flag that nobody sets.
     """
     made = emitted(kernel, shape, handles, platform, tiling)
-    ordered = [program.words[legal_order(program)] for program in made.programs]
-    offsets = np.cumsum([0, *map(len, ordered)])
-    return replace(made, words=np.concatenate(ordered), offsets=offsets)
+    _ = made.words  # finds the order now, so that a deadlock comes up here
+    return made
 
 
 def emitted(
@@ -60,19 +57,33 @@ def emitted(
         IllegalInstruction: an instruction breaks one of its rules.
         UnsupportedInstruction: the chip lacks an instruction for an element type.
     """
+    made = deferred(kernel, shape, handles, platform, tiling)
+    return made.with_code(made.code)
+
+
+def deferred(
+    kernel: Kernel, shape: Shape, handles: dict[str, int], platform: Platform, tiling: Tiling | None = None
+) -> Task:
+    """Return the task of a kernel that is emitted whenever its programs are asked for, and not kept.
+
+    What `emitted` raises comes up then.
+    """
     tiling = tiling or kernel.tiling(shape, platform)
     blocks, operands = tiling.blocks(shape, platform), kernel.operands(shape)
     addresses = [handles[operand.name] for operand in operands]
-    made = [_program(kernel, shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
-    require_supported(f"kernel {kernel.name} of shape {shape}", [p for p, _, _ in made], platform)
-    nothing, offsets = np.empty((0, 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
     tensors = (Tensor(o.name, handles[o.name], o.nbytes, o.is_output, o.padding_bytes) for o in operands)
-    return Task(
-        kernel.name, (kernel.name, str(shape), str(tiling), platform.name, platform.digest),
-        tuple(program for program, _, _ in made), nothing, offsets, operands=dict(handles),
-        tensors=tuple(tensors), buffers=tuple(buffers for _, buffers, _ in made),
-        queues=tuple(queues for _, _, queues in made),
-    )  # fmt: skip
+    key = (kernel.name, str(shape), str(tiling), platform.name, platform.digest)
+    emit = partial(_code, kernel, shape, tiling, addresses, platform)
+    return Task(kernel.name, key, blocks, emit, operands=dict(handles), tensors=tuple(tensors))
+
+
+def _code(kernel: Kernel, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform) -> Code:
+    """Emit all blocks."""
+    blocks = tiling.blocks(shape, platform)
+    made = [_program(kernel, shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
+    programs = tuple(program for program, _, _ in made)
+    require_supported(f"kernel {kernel.name} of shape {shape}", programs, platform)
+    return Code(programs, tuple(buffers for _, buffers, _ in made), tuple(queues for _, _, queues in made))
 
 
 def program(

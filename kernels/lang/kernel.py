@@ -176,6 +176,17 @@ class Kernel:
 
         return emission.emitted(self, shape, handles, platform, tiling)
 
+    def deferred(
+        self, shape: Shape, handles: dict[str, int], platform: Platform, tiling: Tiling | None = None
+    ) -> Task:
+        """Return the task without emitting it: that is done when its programs are asked for, and not kept.
+
+        What is wrong with it comes up then. For time alone: a task whose time is remembered is never emitted.
+        """
+        from kernels.lang import emission
+
+        return emission.deferred(self, shape, handles, platform, tiling)
+
     def program(
         self, shape: Shape, platform: Platform, tiling: Tiling | None = None, block: int = 0
     ) -> Program:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from davinci_sim.chip import Chip, Task, remembered
 from davinci_sim.chip import chip as chip_module
+from davinci_sim.chip.task import Code
 from davinci_sim.core.program import Program
-from davinci_sim.errors import IllegalInstruction, OutOfSpace, UnknownName
+from davinci_sim.errors import DavinciError, IllegalInstruction, OutOfSpace, UnknownName
 from davinci_sim.memory.dtypes import F32, U8
 from davinci_sim.platforms import assumed, platform
 
@@ -21,8 +22,7 @@ SMALL_L2 = platform("ascend910a").with_figures(
 
 def task_of(*programs: Program, key: str = "a test") -> Task:
     """Return a task whose blocks are given as programs in a legal order."""
-    words = np.concatenate([program.words for program in programs])
-    return Task("test", (key,), programs, words, np.cumsum([0, *map(len, programs)]))
+    return Task.of("test", (key,), Code(programs))
 
 
 def test_memory_is_handed_out_zeroed_and_aligned():
@@ -40,6 +40,42 @@ def test_an_array_comes_back_as_it_was_written_also_after_the_memory_has_grown()
     chip.write(handle, array)
     chip.allocate(1 << 22)
     assert np.array_equal(chip.read(handle, (3, 4), F32), array)
+
+
+def test_a_chip_without_data_hands_out_the_same_handles_and_takes_the_same_time(words):
+    """Up to its whole device memory, of which it holds nothing."""
+    with_data, without = Chip(), Chip(data=False)
+    sizes = (100, 5000, 1)
+    assert [with_data.allocate(size) for size in sizes] == [without.allocate(size) for size in sizes]
+    task = task_of(words.program(words.load(300), words.work(90)))
+    assert with_data.cycles(task) == without.cycles(task)
+    with_data.stream().launch(task)
+    without.stream().launch(task)
+    assert with_data.synchronize() == without.synchronize()
+    without.allocate(without.platform.gm_bytes - (1 << 20))
+    with pytest.raises(OutOfSpace):
+        without.allocate(1 << 20, "one more")
+
+
+def test_a_chip_without_data_says_that_it_has_none(words):
+    chip = Chip(data=False)
+    handle = chip.allocate(12)
+    asked = {
+        "write": lambda: chip.write(handle, np.zeros(3, dtype=np.float32)),
+        "read": lambda: chip.read(handle, (3,), F32),
+        "words": lambda: chip.words(handle, 1, np.int32),
+        "copy": lambda: chip.copy(handle, handle, 4),
+        "run": lambda: chip.run(task_of(words.program(words.load()))),
+        "run_reference": lambda: chip.run_reference(task_of(words.program(words.load()))),
+    }
+    for what, ask in asked.items():
+        with pytest.raises(DavinciError) as error:
+            ask()
+        assert str(error.value) == (
+            f"Chip(ascend910a, 12 bytes allocated): {what} needs data\n"
+            "  rule: a chip made with data=False tells time and holds no data\n"
+            '  next: make it with Chip("ascend910a"), which holds them'
+        )
 
 
 def test_what_does_not_fit_the_device_memory_is_refused():
@@ -121,7 +157,7 @@ def test_a_task_whose_tensors_lie_elsewhere_is_another_one(narrow, words):
     chip, tasks = Chip(narrow), []
     for handle in (0, 1 << 20):
         task = task_of(words.program(words.load(1024, s=handle)))
-        tasks.append(Task(task.name, task.key, task.programs, task.words, task.offsets, 0, {"x": handle}))
+        tasks.append(Task.of(task.name, task.key, task.code, {"x": handle}))
     cold = chip.time(tasks[0])
     assert chip.time(tasks[1]) == cold
     assert chip.time(tasks[0]).cycles < cold.cycles

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from davinci_sim.chip import Chip, Task
 from davinci_sim.chip.engine.l2 import content_of
-from davinci_sim.chip.task import Tensor
+from davinci_sim.chip.task import Code, Tensor
 from davinci_sim.core.program import Program
 from davinci_sim.errors import Deadlock
 from davinci_sim.platforms import Platform, assumed, platform
@@ -65,9 +65,7 @@ def task_of(blocks, handles, key) -> Task:
         Tensor(f"x{number}", start, nbytes)
         for number, (start, nbytes) in enumerate(zip(handles, OPERANDS, strict=False))
     )
-    offsets = np.cumsum([0, *map(len, blocks)])
-    words = np.concatenate([program.words for program in blocks])
-    return Task("test", (key,), tuple(blocks), words, offsets, 0, {}, tensors)
+    return Task.of("test", (key,), Code(tuple(blocks)), tensors=tensors)
 
 
 moves = st.tuples(st.integers(0, 2), st.integers(0, 700), st.integers(1, 700), st.booleans())
@@ -140,7 +138,7 @@ def test_a_task_that_leaves_its_operands_is_told_from_one_that_finds_other_lines
         for byte in (1 << 20, 1 << 22):
             chip.empty_l2()
             warm = words.program(words.load(1024, s=byte))
-            chip.time(Task("warm", (f"warm {byte}",), (warm,), warm.words, np.array([0, 1])))
+            chip.time(Task.of("warm", (f"warm {byte}",), Code((warm,))))
             times.append(chip.time(stray).cycles)
         assert times[0] < times[1]
 

@@ -8,6 +8,7 @@ import pytest
 from davinci_sim.chip import Chip, Task
 from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.simulate import simulate_launches
+from davinci_sim.chip.task import Code
 from davinci_sim.core.program import Program
 from davinci_sim.core.trace import Trace
 from davinci_sim.errors import DavinciError
@@ -36,8 +37,7 @@ def chip(engine) -> Chip:
 
 def task_of(*programs: Program) -> Task:
     """Return a task whose blocks are given as programs in a legal order."""
-    words = np.concatenate([program.words for program in programs])
-    return Task("test", ("a test",), programs, words, np.cumsum([0, *map(len, programs)]))
+    return Task.of("test", ("a test",), Code(programs))
 
 
 def sums(words, blocks: int = 1) -> Task:
@@ -239,7 +239,7 @@ def test_synchronising_runs_what_was_launched_once(chip, words):
 
 def test_a_task_without_blocks_ends_when_it_starts(chip, words):
     """What waits for it goes on."""
-    nothing = Task("nothing", ("nothing",), (), np.zeros((0, 8), dtype=np.int64), np.zeros(1, dtype=np.int64))
+    nothing = Task.of("nothing", ("nothing",), Code(()))
     stream = chip.stream()
     stream.launch(nothing)
     stream.launch(sums(words))

@@ -235,6 +235,21 @@ def test_named_arguments_and_defaults_mean_what_their_places_mean():
     assert "dst=UB+0x0 src=GM+0x0 nburst=1 burst_len=8 src_gap=0 dst_gap=0" in load
 
 
+def test_a_deferred_task_is_the_same_one_emitted_later():
+    """What is wrong with it comes up when its programs are asked for."""
+    shape = Case.of("twice", {"n": 8192, "case": RIGHT})
+    chosen = Tiles.of("twice", {}, shape, CHIP)
+    later, now = TWICE.deferred(shape, {"x": 0, "y": 1 << 20}, CHIP, chosen), task()
+    assert (later.key, later.tensors, later.operands) == (now.key, now.tensors, now.operands)
+    assert later.block_dim == now.block_dim
+    assert [p.digest() for p in later.programs] == [p.digest() for p in now.programs]
+    wrong = TWICE.deferred(
+        Case.of("twice", {"n": 8192, "case": NEVER_CLOSED}), {"x": 0, "y": 0}, CHIP, chosen
+    )
+    with pytest.raises(DavinciError):
+        _ = wrong.words
+
+
 def test_blocks_share_the_work_in_whole_units():
     """Each element is loaded by one block."""
     loads = []
