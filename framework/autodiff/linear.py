@@ -96,7 +96,7 @@ class Pair:
     def pull(self, builder: Builder, dys: Cotangents, residuals: Sequence[Any]) -> list[Sym | None]:
         """Write the call of `backward`; return a cotangent, or None, per parameter of `forward`."""
         given = [
-            materialized(builder, dys[at], param.type)
+            _or_nothing(builder, dys[at], param.type)
             for at, param in zip(self.results, self.backward.params, strict=False)
         ]
         found = builder.call(self.backward, [*given, *residuals])
@@ -249,10 +249,7 @@ class Linearized:
         def pull(builder: Builder, dys: Cotangents) -> Cotangents:
             given, made = tuple(map(builder.lift, inputs)), tuple(map(builder.lift, outputs))
             call = Call(given, made, dict(binding.attrs), wide)
-            moved = [
-                nothing(builder, var.type) if dy is None else builder.lift(dy)
-                for dy, var in zip(dys, binding.outputs, strict=True)
-            ]
+            moved = [_or_nothing(builder, dy, var.type) for dy, var in zip(dys, binding.outputs, strict=True)]
             pulled: Cotangents = rule(call, *moved)
             check_cotangents(binding, pulled)
             return pulled
@@ -294,6 +291,11 @@ def zero(builder: Builder, type_: Type) -> Sym:
         found: Sym = scalar if type_.shape == () else broadcast_to(scalar, type_.shape)
         return found
     return nothing(builder, type_)
+
+
+def _or_nothing(builder: Builder, dy: Sym | None, type_: Type) -> Sym:
+    """Return a cotangent, or a zero that takes what is made from it away with it."""
+    return nothing(builder, type_) if dy is None else builder.lift(dy)
 
 
 def nothing(builder: Builder, type_: Type) -> Sym:
