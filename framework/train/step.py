@@ -26,7 +26,7 @@ def training_step(net: Cell, loss: Cell, optimizer: Momentum, x: TensorType, lab
     params   x, labels, learning_rate, weights ..., moments ...
     results  loss, logits, new weights ..., new moments ...; `updates` says which result is which parameter.
     """
-    net.rename_parameters()
+    net.set_train().rename_parameters()
     traced = _forward(net, loss, optimizer, x, labels)
     names = [each.name for each in optimizer.params]
     gradients = differentiate(traced.func, [traced.func.param(name) for name in names], keep_results=True)
@@ -40,20 +40,22 @@ def training_step(net: Cell, loss: Cell, optimizer: Momentum, x: TensorType, lab
     states = {name: builder.param(weights[name].type, optimizer.state_name(name)) for name in names}
 
     scope = builder.replay(gradients, [{**inputs, **weights}[param.name] for param in gradients.params])
-    value, logits, *slopes = [restored(scope, builder, atom) for atom in gradients.results]
+    value, logits, *others = [restored(scope, builder, atom) for atom in gradients.results]
+    renewed, slopes = others[: len(traced.renewed)], others[len(traced.renewed) :]
     updated = [
         optimizer.update(weights[name], states[name], slope, learning_rate)
         for name, slope in zip(names, slopes, strict=True)
     ]
-    results = [value, logits, *(weight for weight, _ in updated), *(state for _, state in updated)]
+    results = [value, logits, *(weight for weight, _ in updated), *(state for _, state in updated), *renewed]
     targets = [*names, *(optimizer.state_name(name) for name in names)]
+    targets += [each.name for each in traced.renewed]
     func = builder.finish(f"train_{name_of(net)}", results, {2 + at: name for at, name in enumerate(targets)})
     return run(func, FLAT)
 
 
 def inference_step(net: Cell, x: TensorType) -> Func:
     """Return the Func of the network alone: params x, weights ...; result logits."""
-    net.rename_parameters()
+    net.set_train(False).rename_parameters()
     return run(trace(net, [_example(x)], {}).func, FLAT)
 
 
