@@ -1,15 +1,21 @@
 """Layers and losses."""
 
+from framework.nn.batch_norm import BatchNorm2d
 from framework.nn.cell import Cell
 from framework.nn.initializer import generator, shapes_only
-from framework.nn.layers import Conv2d, Dense, Flatten, MaxPool2d, ReLU, SequentialCell
-from framework.nn.loss import SoftmaxCrossEntropyWithLogits
+from framework.nn.layers import Conv2d, Dense, Flatten, ReLU, SequentialCell
+from framework.nn.loss import CrossEntropySmooth, SoftmaxCrossEntropyWithLogits
+from framework.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 
 __all__ = [
+    "AvgPool2d",
+    "BatchNorm2d",
     "Cell",
     "Conv2d",
+    "CrossEntropySmooth",
     "Dense",
     "Flatten",
+    "GlobalAvgPool2d",
     "MaxPool2d",
     "ReLU",
     "SequentialCell",

@@ -59,3 +59,8 @@ def he_uniform(shape: tuple[int, ...], fan_in: int, seed: Seed) -> Array:
 def zeros(shape: tuple[int, ...]) -> Array:
     """Return float32 zeros."""
     return made(shape, lambda: np.zeros(shape, np.float32))
+
+
+def ones(shape: tuple[int, ...]) -> Array:
+    """Return float32 ones."""
+    return made(shape, lambda: np.ones(shape, np.float32))

@@ -60,23 +60,6 @@ class Dense(Cell):
         return self.add_bias(y, self.bias, -1)
 
 
-class MaxPool2d(Cell):
-    """y[n, c, ho, wo] = maximum of x[n, c, h, w] over windows."""
-
-    def __init__(
-        self, kernel_size: int | tuple[int, int], stride: int | tuple[int, int] | None = None
-    ) -> None:
-        """Take the window; without a stride windows lie side by side."""
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, stride
-
-    def construct(self, x: Any) -> Any:
-        """Return the maxima, in the dtype that the layer computes in."""
-        x = operand(x, self.compute_dtype)
-        y, _ = ops.max_pool_with_argmax(x, self.kernel_size, self.stride)
-        return y
-
-
 class ReLU(Cell):
     """y = maximum of x and 0."""
 

@@ -109,6 +109,7 @@ from framework.ops.reduction import (
     reduce_sum,
     softmax,
 )
+from framework.ops.soft_labels import softmax_cross_entropy_with_logits
 from framework.ops.unrolling import unroll
 from framework.ops.whole import ceil, floor, floor_div, mod, round, sign
 from framework.ops.whole import power as pow
@@ -244,6 +245,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_grad",
+    "softmax_cross_entropy_with_logits",
     "softplus",
     "split",
     "sqrt",

@@ -13,6 +13,7 @@ from framework.ir.builder import Sym
 from framework.ir.types import TensorType
 from framework.ops import moving
 from framework.ops.batching import aligned, longer, next_axis, together
+from framework.ops.lowering import loss as lowering
 from framework.ops.op import Arg, Array, Call, NoGradient, Op, sample
 from framework.ops.shapes import broadcast, normalize_axis, require, sum_to
 
@@ -131,6 +132,7 @@ one_hot = Op(
     NoGradient("its input is an index"),
     samples=(sample(Arg((3,), "int32", high=5), depth=5),),
     batch=together("one_hot"),
+    lowering=lowering.one_hot,
 )
 
 
