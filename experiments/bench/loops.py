@@ -56,7 +56,8 @@ def simulated_turn_of_a_loop_with_gradient() -> float:
 def simulating_a_turn_of_a_loop_with_gradient() -> float:
     """Time how long the host computes for the same, data of 1024 numbers included."""
     compiled, x = _on_the_chip(), _x()
-    short, long = (median_seconds(lambda turns=turns: compiled(x, turns)) for turns in (_TURNS, _MORE))
+    short = median_seconds(lambda: compiled(x, _TURNS))
+    long = median_seconds(lambda: compiled(x, _MORE))
     return (long - short) / (_MORE - _TURNS) * 1e6
 
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from davinci_sim.errors import UnknownName
 from experiments.bench import command as bench
+from experiments.bench import loops
 from experiments.bench.registry import Benchmark
 
 
@@ -44,6 +45,13 @@ def test_an_unknown_benchmark_is_answered_with_the_nearest():
     result = CliRunner().invoke(bench.bench, ["--only", "emision"])
     assert isinstance(result.exception, UnknownName)
     assert str(result.exception).startswith("unknown benchmark 'emision': did you mean emission?")
+
+
+def test_a_turn_of_a_loop_on_the_chip_takes_the_same_every_time():
+    """The simulated time depends on the program only, and the host is not asked."""
+    turn = loops.simulated_turn_of_a_loop_with_gradient()
+    assert turn == loops.simulated_turn_of_a_loop_with_gradient() > 0
+    assert loops.host_round_trips_of_a_loop_with_gradient() == 0
 
 
 def test_every_benchmark_says_what_it_measures():

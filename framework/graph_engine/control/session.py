@@ -16,11 +16,11 @@ from framework.graph_engine.data.graph import PUSH
 from framework.graph_engine.options import OP_BY_OP, Options
 from framework.graph_engine.service.bind import RoomFull
 from framework.graph_engine.service.compile import CompiledGraph, compile_graph
-from framework.graph_engine.service.execute import SinkResult, execute, host_round_trips
+from framework.graph_engine.service.execute import SinkResult, counts_fit, execute, host_round_trips
 from framework.graph_engine.service.load import LoadedGraph, load
 from framework.graph_engine.service.optimize import optimize
 from framework.graph_engine.service.precision import with_precision
-from framework.graph_engine.service.prepare import first_room, prepare
+from framework.graph_engine.service.prepare import first_room, more_room, prepare
 from framework.graph_engine.service.split import placement, split
 from framework.ir.nodes import Func
 
@@ -37,6 +37,7 @@ class Session:
         self.options = options or Options()
         self.func, self.chip = func, chip
         self.host_calls = 0
+        self._narrows = True
         self._build(first_room(func), state or {})
 
     def _build(self, room: int, state: Mapping[str, Array]) -> None:
@@ -45,7 +46,7 @@ class Session:
         self.room = room
         self.prepared = with_precision(prepare(self.func, room), self.options.precision, platform)
         self.placed = split(self.prepared, platform)
-        self.optimized = optimize(self.placed, platform, self.options)
+        self.optimized = optimize(self.placed, platform, self.options, narrows=self._narrows)
         self.compiled: CompiledGraph = compile_graph(self.optimized, platform, self.options.reuse)
         self.loaded: LoadedGraph = load(self.compiled, self.chip, state)
 
@@ -53,15 +54,19 @@ class Session:
         """Run one step per row of `feeds[input][steps, ...]`; variables stay on the device.
 
         When a loop has more turns than there is room for what it keeps, the host makes room for four times
-        as many and lets all steps run again, which counts as a round trip of each of them.
+        as many and lets all steps run again, which counts as a round trip of each of them. An integer that
+        does not fit the 32 bits of a counter makes it load the graph with 64 from then on.
         """
+        if not counts_fit(self.loaded, feeds):
+            self._narrows = False
+            self._build(self.room, self.variables())
         keeps = any(node.op == PUSH for node in self.loaded.graph.nodes)
         state = self.variables() if keeps else {}
         for retries in itertools.count():
             try:
                 result = execute(self.loaded, feeds, retries)
             except RoomFull:
-                self._build(4 * self.room, state)
+                self._build(more_room(self.room), state)
                 continue
             self.host_calls += result.host_calls
             return result

@@ -95,6 +95,8 @@ class Graph:
     outputs: tuple[str, ...]
     updates: Mapping[str, str]
     """Value -> the variable whose new content it is."""
+    counts: tuple[str, ...] = ()
+    """Inputs that must fit 32 bits in a run: what counts by them is stored so."""
 
     def consumers(self, value: str) -> list[Node]:
         """Return the nodes that read a value, in order."""

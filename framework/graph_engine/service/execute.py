@@ -12,6 +12,7 @@ from davinci_sim.errors import ShapeMismatch
 from framework.graph_engine.data.graph import Value
 from framework.graph_engine.service.compile import HOST_TASK
 from framework.graph_engine.service.load import LoadedGraph, packed, unpacked
+from framework.graph_engine.service.ranges import NARROW
 
 Array = np.ndarray[Any, Any]
 
@@ -49,6 +50,12 @@ def execute(loaded: LoadedGraph, feeds: Mapping[str, Array], retries: int = 0) -
         trips += host_round_trips(loaded) - retries
     outputs = {name: _collected(loaded, loaded.graph.values[name], steps) for name in loaded.graph.outputs}
     return SinkResult(outputs, steps, host_calls=1 + trips)
+
+
+def counts_fit(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> bool:
+    """Tell whether the integers that the graph counts by fit its 32 bits in all steps."""
+    given = [feeds[name] for name in loaded.graph.counts if name in feeds]
+    return all(NARROW.low <= each.min(initial=0) and each.max(initial=0) <= NARROW.high for each in given)
 
 
 def host_round_trips(loaded: LoadedGraph) -> int:

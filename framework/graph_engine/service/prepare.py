@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from davinci_sim.errors import DavinciError
-from framework.graph_engine.data.graph import INPUT, PUSH, VARIABLE, Graph, Value
+from framework.graph_engine.data.graph import INPUT, PUSH, TURN, VARIABLE, Graph, Value
 from framework.graph_engine.service.straighten import Straightener
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
@@ -13,6 +15,8 @@ FIRST_ROOM = 64
 """Turns of a loop whose values find room at first, where a loop keeps some for its gradient;"""
 LEAST_ROOM, MOST_KEPT_BYTES = 4, 64 << 20
 """a quarter of that while all rooms together would take more bytes than so many."""
+
+MOST_ROOM = int(np.iinfo(TURN).max)
 
 
 def prepare(func: Func, room: int = FIRST_ROOM) -> Graph:
@@ -50,6 +54,24 @@ def first_room(func: Func) -> int:
     while room > LEAST_ROOM and _kept_bytes(prepare(func, room)) > MOST_KEPT_BYTES:
         room //= 4
     return room
+
+
+def more_room(room: int) -> int:
+    """Return for how many turns there is room when so much is full: four times as many.
+
+    Raises:
+        DavinciError: turns are not counted so far.
+
+    >>> more_room(64), more_room(1 << 30) == MOST_ROOM
+    (256, True)
+    """
+    if room == MOST_ROOM:
+        raise DavinciError(
+            f"a loop keeps values of more than {room:,} turns for its gradient\n"
+            "  rule: turns on the device are counted in 32 bits\n"
+            "  next: recompute(...) a loop of many turns inside of one of few"
+        )
+    return min(4 * room, MOST_ROOM)
 
 
 def _kept_bytes(graph: Graph) -> int:
