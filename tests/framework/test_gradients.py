@@ -10,7 +10,7 @@ from framework.autodiff.batching import Batch, batch
 from framework.autodiff.forward import push
 from framework.ir import TensorType, evaluate, verify
 from framework.ops import OPERATORS, NoGradient, Op
-from tests.framework.ops.differences import central_difference, floats, weighted_slopes, weighted_sum
+from tests.framework.ops.differences import central_difference, floats, moving, weighted_slopes, weighted_sum
 
 LANES = 3
 CASES = [(op, sample) for op in OPERATORS.values() for sample in op.samples]
@@ -30,7 +30,7 @@ def test_the_gradient_of_every_operator_equals_central_differences(op, sample):
     """The vjp rule of an operator is its derivative, in float64."""
     arrays = sample.draw(np.random.default_rng(5))
     func = weighted_sum(op, arrays, sample.attrs)
-    wrt = floats(arrays)
+    wrt = moving(op, arrays)
     found = evaluate(verify(differentiate(func, wrt)), arrays)
     for position, slopes in zip(wrt, found, strict=True):
         np.testing.assert_allclose(slopes, central_difference(func, arrays, position), rtol=1e-6, atol=1e-7)
@@ -40,7 +40,7 @@ def test_the_gradient_of_every_operator_equals_central_differences(op, sample):
 def test_every_gradient_can_be_differentiated_again(op, sample):
     """The gradient of the gradients' weighted sum equals its central differences, for every input."""
     arrays = sample.draw(np.random.default_rng(6))
-    wrt = floats(arrays)
+    wrt = moving(op, arrays)
     func = weighted_slopes(differentiate(weighted_sum(op, arrays, sample.attrs), wrt))
     found = evaluate(verify(differentiate(func, wrt)), arrays)
     for position, slopes in zip(wrt, found, strict=True):
@@ -51,7 +51,7 @@ def test_every_gradient_can_be_differentiated_again(op, sample):
 def test_the_tangent_of_every_operator_is_that_of_its_gradient(op, sample):
     """Forward mode follows from the gradient rule: a tangent in is the gradient's product with it out."""
     arrays = sample.draw(np.random.default_rng(5))
-    func, wrt = weighted_sum(op, arrays, sample.attrs), floats(arrays)
+    func, wrt = weighted_sum(op, arrays, sample.attrs), moving(op, arrays)
     slopes = evaluate(differentiate(func, wrt), arrays)
     tangents = [np.cos(np.arange(each.size) * 1.7).reshape(each.shape) for each in slopes]
     pushed = push(func, [position in wrt for position in range(len(arrays))])
@@ -64,7 +64,7 @@ def test_the_tangent_of_every_operator_is_that_of_its_gradient(op, sample):
 def test_the_gradients_of_a_batch_are_those_of_its_items(op, sample):
     """A gradient goes over a batch as what it is the gradient of does."""
     items = [sample.draw(np.random.default_rng(seed)) for seed in range(LANES)]
-    func = differentiate(weighted_sum(op, items[0], sample.attrs), floats(items[0]))
+    func = differentiate(weighted_sum(op, items[0], sample.attrs), moving(op, items[0]))
     batched = batch(func, [True] * len(items[0]), Batch(LANES))
     stacked = [np.stack(each) for each in zip(*items, strict=True)]
     found = evaluate(verify(batched.func), [*stacked, np.ones(LANES, bool)])
@@ -125,6 +125,19 @@ def test_the_operators_without_a_gradient_are_these():
         "its output is always zero": "zeros_like",
         "it is there to stop cotangents": "stop_gradient",
         "it has no input": "full",
+    }
+
+
+def test_the_inputs_without_a_slope_are_these():
+    """Whole numbers in a float dtype: no difference can be taken."""
+    found = {
+        op.name: [op.input_names[at] for at in floats(arrays) if at not in moving(op, arrays)]
+        for op, sample in WITH_GRADIENT
+        for arrays in [sample.draw(np.random.default_rng(5))]
+    }
+    assert {name: inputs for name, inputs in found.items() if inputs} == {
+        "max_pool_grad": ["argmax"],
+        "max_pool_take": ["argmax"],
     }
 
 

@@ -12,8 +12,17 @@ STEP = 1e-5
 
 
 def floats(arrays):
-    """Return the positions of the inputs that may move."""
+    """Return the positions of the arrays that hold floats."""
     return [position for position, array in enumerate(arrays) if array.dtype.kind == "f"]
+
+
+def moving(op: Op, arrays):
+    """Return the positions of the inputs that have slopes: floats, but `argmax`, which names taps of windows.
+
+    It holds whole numbers in the dtype of the pooled tensor; between them it means nothing.
+    """
+    names = op.input_names
+    return [at for at in floats(arrays) if names[min(at, len(names) - 1)] != "argmax"]
 
 
 def weighted_sum(op: Op, arrays, attrs) -> Func:
@@ -53,10 +62,16 @@ def central_difference(func: Func, arrays, position: int):
 
 
 def slope_along(func: Func, arrays, directions):
-    """Return how fast a result changes when all inputs move; None where it has a step or a bend."""
-    there, here, back = (
-        float(evaluate(func, [a + sign * STEP * d for a, d in zip(arrays, directions, strict=True)])[0])
-        for sign in (1, 0, -1)
-    )
+    """Return how fast a result changes when inputs move in directions, by their positions.
+
+    None where it has a step or a bend.
+    """
+    results = []
+    for sign in (1, 0, -1):
+        moved = list(arrays)
+        for position, direction in directions.items():
+            moved[position] = arrays[position] + sign * STEP * direction
+        results.append(float(evaluate(func, moved)[0]))
+    there, here, back = results
     ahead, behind = (there - here) / STEP, (here - back) / STEP
     return None if abs(ahead - behind) > 0.01 * max(1.0, abs(ahead)) else (there - back) / (2 * STEP)
