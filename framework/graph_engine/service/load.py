@@ -72,7 +72,7 @@ class LoadedGraph:
 
 
 def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> LoadedGraph:
-    """Place a compiled graph on a chip and upload its variables and constants.
+    """Place a compiled graph on a chip and upload its variables and constants, if it holds data.
 
     Raises:
         OutOfSpace: the device memory cannot hold it; the message names the largest tensors.
@@ -92,7 +92,7 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
     ensure(spec.kernel for spec in compiled.tasks if spec.kind == KERNEL)
     loaded = LoadedGraph(compiled, chip, handles)
     loaded.tasks = tuple(_bound(spec, loaded) for spec in compiled.tasks)
-    for value in graph.values.values():
+    for value in graph.values.values() if chip.has_data else ():
         if value.kind == CONSTANT and value.data is not None:
             loaded.write(value.name, value.data)
         elif value.kind == VARIABLE:
@@ -115,7 +115,9 @@ def _bound(spec: TaskSpec, loaded: LoadedGraph) -> BoundTask:
     mine = {operand: loaded.handles[value] for operand, value in spec.operands.items()}
     task = None
     if spec.kind == KERNEL and spec.shape is not None:
-        task = kernel(spec.kernel).task(spec.shape, mine, loaded.chip.platform, spec.tiling)
+        declared = kernel(spec.kernel)
+        emit = declared.task if loaded.chip.has_data else declared.deferred
+        task = emit(spec.shape, mine, loaded.chip.platform, spec.tiling)
     return BoundTask(spec, bound(spec, mine, loaded, task), task)
 
 
