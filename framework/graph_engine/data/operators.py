@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import kernels
 from davinci_sim.memory.dtypes import dtype as device_dtype
+from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import Graph, Node
 from framework.ops.lowering import Launch
 from kernels.lang.kernel import Kernel, Operand
@@ -22,6 +24,17 @@ CONVERSIONS = {
     ("NZ", "ND"): ("nz_to_nd", "mn"),
 }
 """(from, to) -> the kernel that converts, and its axis letters."""
+
+
+def _filter_splits(shape: Shape, platform: Platform) -> int:
+    from kernels.tiling.conv2d_filter import FilterShape, best_splits
+
+    assert isinstance(shape, FilterShape)
+    return best_splits(shape, platform)
+
+
+SPLITS: dict[str, Callable[[Shape, Platform], int]] = {"conv2d_backward_filter": _filter_splits}
+"""Kernel -> in how many parts its sum is best computed; its lowering takes the number as an attribute."""
 
 CONVERTIBLE = ("float16", "float32")
 
@@ -69,6 +82,12 @@ def _declared(declared: Kernel, shape: Shape) -> tuple[Operand, ...]:
 def operands(launch: Launch, **changed: int) -> tuple[Operand, ...]:
     """Return the operands that the kernel declares for a launch."""
     return _declared(kernel(launch.kernel), shape_of(launch, **changed))
+
+
+@cache
+def best_splits(name: str, shape: Shape, platform: Platform) -> int | None:
+    """Return in how many parts a kernel's sum is best computed, None for kernels that have no choice."""
+    return SPLITS[name](shape, platform) if name in SPLITS else None
 
 
 def formats(graph: Graph, node: Node) -> dict[str, str]:

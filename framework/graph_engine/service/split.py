@@ -9,7 +9,7 @@ from itertools import groupby
 from davinci_sim.errors import BadShape
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import AICORE, AICPU, FLOW, HOST, HOST_PART, RTS, VIEW, Graph, Node
-from framework.graph_engine.data.operators import operands
+from framework.graph_engine.data.operators import best_splits, operands, shape_of
 from framework.ir.registry import OPERATORS
 from framework.ops.lowering import Launch, NotOnDevice
 
@@ -62,7 +62,11 @@ def _lower(graph: Graph, node: Node, platform: Platform) -> tuple[Launch, ...]:
         raise NotOnDevice(f"no kernel computes {node.op}")
     ins = tuple(graph.values[name].type for name in node.inputs)
     outs = tuple(graph.values[name].type for name in node.outputs)
-    launches = tuple(lowering(ins, outs, node.attrs, int(platform.ai_cores)))
+    cores = int(platform.ai_cores)
+    launches = tuple(lowering(ins, outs, node.attrs, cores))
+    splits = best_splits(launches[0].kernel, shape_of(launches[0]), platform) if launches else None
+    if splits is not None:
+        launches = tuple(lowering(ins, outs, {**node.attrs, "splits": splits}, cores))
     for launch in launches:
         try:
             operands(launch)

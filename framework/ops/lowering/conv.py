@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from framework.ir.types import TensorType
@@ -39,15 +40,19 @@ def conv2d_backward_input(ins: Types, outs: Types, attrs: Mapping[str, Any], cor
 
 
 def conv2d_backward_filter(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
-    """Lower the gradient to the filter: a sum per group of images, then the sum of the groups."""
+    """Lower the gradient to the filter: a sum per group of images, then the sum of the groups.
+
+    `splits` says how many groups there are, the graph engine which number is best; without it each core has
+    one.
+    """
     _require_half("conv2d_backward_filter", ins)
     if outs[0].dtype.name != "float32":
         raise NotOnDevice("conv2d_backward_filter gives float32; cast its result")
     axes = _window(ins[1], outs[0].shape, attrs)
-    splits = min(axes["n"], cores)
+    splits = int(attrs.get("splits", min(axes["n"], cores)))
+    parts = Launch("conv2d_backward_filter", axes | {"splits": splits}, ("in1", "in0", "tmp0"), "fp16")
+    if splits == 1:
+        return [replace(parts, operands=("in1", "in0", "out0"), formats={"out0": "FRACTAL_Z"})]
     fractals = -(-axes["c"] // 16) * axes["kh"] * axes["kw"] * -(-axes["o"] // 16)
     total = {"m": splits, "n": fractals * 256, "axis": 0}
-    return [
-        Launch("conv2d_backward_filter", axes | {"splits": splits}, ("in1", "in0", "tmp0"), "fp16"),
-        Launch("reduce_sum", total, ("tmp0", "out0"), "fp32", formats={"out0": "FRACTAL_Z"}),
-    ]
+    return [parts, Launch("reduce_sum", total, ("tmp0", "out0"), "fp32", formats={"out0": "FRACTAL_Z"})]
