@@ -3,12 +3,14 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip.group import Group, GroupTime, TaskTime
+from davinci_sim.chip.kept import Store
 from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.remembered import Clockwork
 from davinci_sim.chip.simulate import ENGINES
@@ -19,6 +21,7 @@ from davinci_sim.core.local import new_memory
 from davinci_sim.core.program import out_of_bounds
 from davinci_sim.core.trace import Trace
 from davinci_sim.errors import DavinciError, out_of_space, unknown
+from davinci_sim.isa.cache import CACHE_FOLDER
 from davinci_sim.isa.machine import Memory
 from davinci_sim.memory.dtypes import DType
 from davinci_sim.platforms import Platform, platform
@@ -26,6 +29,8 @@ from davinci_sim.platforms import Platform, platform
 ALIGN_BYTES = 512
 """Every allocation begins here: GM transfers are fastest from such addresses (Ascend C guide)."""
 FIRST_GM_BYTES = 1 << 20
+TIMES_FOLDER = Path(CACHE_FOLDER).parent / "times"
+"""Where times of tasks are kept, beside the machine code."""
 SMALL_TASK = 4096  # instructions; below, a second thread costs more than it brings
 
 
@@ -34,14 +39,15 @@ class Chip:
 
     Data of a task are computed by compiled code, block by block; its time comes from the engine: "fast"
     (compiled) or "reference" (SimPy), which agree to the cycle. A task is simulated once for each state of
-    L2 that it meets: `remember_times=False` turns that off. Blocks write disjoint memory, so that `threads`
-    changes no result. With `data=False` it only tells time: handles are handed out like those of a chip with
-    data, and hold none.
+    L2 that it meets, and what is found is kept on disk for the next process, until something changes in the
+    source of the kit: `remember_times=False` and `keep_times=False` turn that off. Blocks write disjoint
+    memory, so that `threads` changes no result. With `data=False` a chip only tells time: handles are handed
+    out like those of a chip with data, and hold none.
     """
 
     def __init__(
         self, name: str | Platform = "ascend910a", *, remember_times: bool = True, threads: int | None = None,
-        engine: str = "fast", data: bool = True,
+        engine: str = "fast", data: bool = True, keep_times: bool = True,
     ) -> None:  # fmt: skip
         """Make an empty chip of a platform, given by name or value.
 
@@ -52,7 +58,8 @@ class Chip:
             raise unknown("engine", engine, ENGINES)
         self.platform = platform(name) if isinstance(name, str) else name
         self.engine, self.streams = engine, Streams(int(self.platform.host_launch_cycles))
-        self.clockwork = Clockwork(self.platform, engine, remember_times)
+        store = Store(TIMES_FOLDER) if keep_times and remember_times else None
+        self.clockwork = Clockwork(self.platform, engine, remember_times, store)
         self.threads = threads if threads is not None else min(2, os.cpu_count() or 1)
         self.allocated_bytes, self.has_data = 0, data
         self._gm = np.zeros(FIRST_GM_BYTES if data else 0, dtype=np.uint8)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip.engine.l2 import new_l2
-from davinci_sim.chip.engine.renaming import Entries, outcome, rename, replay, restore, runs_of, spread
+from davinci_sim.chip.engine.renaming import outcome, rename, replay, restore, runs_of, spread
 from davinci_sim.chip.group import Group, GroupTime, TaskTime, time_of
+from davinci_sim.chip.kept import Remembered, Store
 from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.regions import Regions, all_memory, regions_of
 from davinci_sim.chip.simulate import simulate_launches
@@ -22,13 +22,6 @@ from davinci_sim.platforms import Platform
 MOST_BYTES = 1 << 28
 """What the remembered times may take in memory; beyond, those that came first are forgotten."""
 Key = tuple[object, ...]
-
-
-class Remembered(NamedTuple):
-    """What a group takes, and what it leaves in L2 (see engine.renaming), as runs of entries."""
-
-    time: GroupTime
-    left: Entries
 
 
 class Clockwork:
@@ -44,8 +37,9 @@ class Clockwork:
         simulated: how many groups were simulated, and not remembered.
     """
 
-    def __init__(self, platform: Platform, engine: str, remember: bool) -> None:
-        """Start with an empty L2."""
+    def __init__(self, platform: Platform, engine: str, remember: bool, store: Store | None = None) -> None:
+        """Start with an empty L2; what tasks of known source take is kept in the store, too."""
+        self.store = store
         self.platform, self.engine, self.remember = platform, engine, remember
         self.cache = new_l2(platform)
         self.simulated = 0
@@ -66,8 +60,8 @@ class Clockwork:
             return time_of(self.simulate(self._launches(group)))
         regions = self._regions(group)
         key = self._key(group, regions)
-        if key in self._known:
-            known = self._known[key]
+        known = self._known.get(key) or self._kept(group, key)
+        if known is not None:
             spread(known.left, self._left.reshape(-1))
             replay(self.cache, regions.shift, regions.by_name, self._content, self._left)
             return known.time
@@ -101,10 +95,30 @@ class Clockwork:
         self.simulated += 1
         time = time_of(self._run(launches, regions.shift))
         outcome(self.cache, regions.shift, regions.by_line, self._content, self._left)
-        self._keep(key, Remembered(time, runs_of(self._left.reshape(-1))))
+        known = Remembered(time, runs_of(self._left.reshape(-1)))
+        self._note(key, known)
+        name = self._name(group, key)
+        if self.store is not None and name:
+            self.store.put(name, known)
         return time
 
-    def _keep(self, key: Key, known: Remembered) -> None:
+    def _kept(self, group: Group, key: Key) -> Remembered | None:
+        """Return what the store has, and remember it."""
+        name = self._name(group, key)
+        known = self.store.get(name) if self.store is not None and name else None
+        if known is not None:
+            self._note(key, known)
+        return known
+
+    def _name(self, group: Group, key: Key) -> str:
+        """Return what a group is kept under; "" if nothing is known of what its code is made from."""
+        if self.store is None or not all(task.source for task in group.tasks):
+            return ""
+        sources = sorted({task.source for task in group.tasks})
+        facts = repr((sources, self.engine, self.platform.digest, key))
+        return hashlib.blake2b(facts.encode(), digest_size=20).hexdigest()
+
+    def _note(self, key: Key, known: Remembered) -> None:
         """Remember one more, and forget the oldest where that takes too much."""
         self._known[key] = known
         self._known_bytes += known.left.nbytes

@@ -60,9 +60,11 @@ class Task:
     """One launch: what its time depends on, and the code of its blocks, emitted when it is asked for.
 
     `key` identifies everything that the time depends on (kernel, tiling, shapes, types); tasks with equal
-    keys take the same time. `tensors` says where operands lie in GM. What `emit` returns lives for as long as
-    somebody uses it: a network of thousands of tasks takes the memory of one at a time, and a task whose time
-    is remembered is never emitted.
+    keys take the same time. `source` is a digest of what else the code is made from; where it is empty,
+    nothing is known of that, and the time is not kept on disk. `tensors` says where operands lie in GM.
+
+    What `emit` returns lives for as long as somebody uses it: a network of thousands of tasks takes the room
+    of one at a time, and a task whose time is remembered is never emitted.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Task:
     stream: int = 0
     operands: dict[str, int] = field(default_factory=dict)
     tensors: tuple[Tensor, ...] = ()
+    source: str = ""
     _latest: weakref.ref[Code] | None = field(default=None, init=False, repr=False)
 
     @staticmethod
@@ -82,9 +85,14 @@ class Task:
         """Return a task that has its code and keeps it."""
         return Task(name, key, len(code.programs), lambda: code, 0, dict(operands or {}), tensors)
 
+    def at_once(self) -> Task:
+        """Return the same task, emitted now, that keeps its code."""
+        code = self.code
+        return replace(self, emit=lambda: code)
+
     def with_code(self, code: Code) -> Task:
-        """Return the same task with other code."""
-        return replace(self, block_dim=len(code.programs), emit=lambda: code)
+        """Return the task with other code, of which no source is known."""
+        return replace(self, block_dim=len(code.programs), emit=lambda: code, source="")
 
     @property
     def code(self) -> Code:

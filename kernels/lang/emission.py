@@ -21,6 +21,7 @@ from davinci_sim.isa.jit import compile_errors
 from davinci_sim.platforms import Platform
 from kernels.lang import rewrite
 from kernels.lang.explain import explain
+from kernels.lang.identity import identity
 from kernels.lang.kernel import Kernel, Uncompilable
 from kernels.lang.refusal import NEXT, refusal
 from kernels.lang.shapes import Shape, Tiling
@@ -57,8 +58,7 @@ def emitted(
         IllegalInstruction: an instruction breaks one of its rules.
         UnsupportedInstruction: the chip lacks an instruction for an element type.
     """
-    made = deferred(kernel, shape, handles, platform, tiling)
-    return made.with_code(made.code)
+    return deferred(kernel, shape, handles, platform, tiling).at_once()
 
 
 def deferred(
@@ -74,7 +74,10 @@ def deferred(
     tensors = (Tensor(o.name, handles[o.name], o.nbytes, o.is_output, o.padding_bytes) for o in operands)
     key = (kernel.name, str(shape), str(tiling), platform.name, platform.digest)
     emit = partial(_code, kernel, shape, tiling, addresses, platform)
-    return Task(kernel.name, key, blocks, emit, operands=dict(handles), tensors=tuple(tensors))
+    return Task(
+        kernel.name, key, blocks, emit, operands=dict(handles), tensors=tuple(tensors),
+        source=identity(kernel),
+    )  # fmt: skip
 
 
 def _code(kernel: Kernel, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform) -> Code:

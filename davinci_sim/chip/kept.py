@@ -1,0 +1,123 @@
+"""Remembered times on disk: what one process has simulated, the next one finds.
+
+An entry is a file of its own, named by a digest of everything that the time depends on, and with a digest of
+its bytes in front: a damaged one is simulated anew. Files are written beside their place and then renamed, so
+that processes may share a folder. Where that grows too large, entries that were not used for longest go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from davinci_sim.chip.engine.renaming import Entries
+from davinci_sim.chip.group import GroupTime, TaskTime
+
+MOST_BYTES = 1 << 28
+"""What all entries may take on disk."""
+TRIM_BYTES = 1 << 24
+"""What a process writes before it looks again at how large the folder is."""
+CHECK_BYTES = 16
+LEAST_EFFORT = 1
+"""Of zlib: runs shrink to a fifth with it, in a tenth of the time of the simulation."""
+
+
+class Remembered(NamedTuple):
+    """What a group takes, and what it leaves in L2 (see engine.renaming), as runs of entries."""
+
+    time: GroupTime
+    left: Entries
+
+
+class Store:
+    """Entries in a folder. One that cannot be written keeps nothing, which costs time and nothing else."""
+
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        """Use a folder; it is made when there is something to keep."""
+        self.folder, self.most_bytes = folder, most_bytes
+        self.is_writable = True
+        self._unseen_bytes = TRIM_BYTES  # written since the folder was last looked at
+
+    def get(self, key: str) -> Remembered | None:
+        """Return an entry; None if there is none, or if it is damaged."""
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        found = unpacked(data)
+        if found is None:
+            path.unlink(missing_ok=True)
+        elif os.access(path, os.W_OK):
+            os.utime(path)  # used now: others go before it
+        return found
+
+    def put(self, key: str, known: Remembered) -> None:
+        """Keep an entry."""
+        if not self.is_writable:
+            return
+        path, data = self._path(key), packed(known)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+                file.write(data)
+            Path(file.name).replace(path)
+        except OSError:
+            self.is_writable = False
+            return
+        self._unseen_bytes += len(data)
+        if self._unseen_bytes > min(TRIM_BYTES, self.most_bytes):
+            self._trim()
+
+    def _trim(self) -> None:
+        """Remove what was not used for longest, down to three quarters of what may be, if there is more."""
+        self._unseen_bytes = 0
+        entries = []
+        for path in self.folder.glob("??/*"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # another process removed it
+                continue
+            entries.append((status.st_mtime_ns, status.st_size, path))
+        size = sum(entry[1] for entry in entries)
+        if size <= self.most_bytes:
+            return
+        for _, nbytes, path in sorted(entries):
+            if size <= self.most_bytes * 3 // 4:
+                break
+            path.unlink(missing_ok=True)
+            size -= nbytes
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / key[2:]
+
+
+def packed(known: Remembered) -> bytes:
+    """Return an entry as bytes: a digest, then the compressed times and runs."""
+    times = [[time.cycles, dict(time.busy_cycles)] for time in known.time.times]
+    text = json.dumps({"spans": known.time.spans, "times": times}).encode()
+    body = zlib.compress(text + b"\n" + known.left.T.tobytes(), LEAST_EFFORT)
+    return _check(body) + body
+
+
+def unpacked(data: bytes) -> Remembered | None:
+    """Read an entry back; None if its bytes are not those that were written."""
+    body = data[CHECK_BYTES:]
+    if data[:CHECK_BYTES] != _check(body):
+        return None
+    text, _, runs = zlib.decompress(body).partition(b"\n")
+    said = json.loads(text)
+    times = tuple(TaskTime(cycles, busy) for cycles, busy in said["times"])
+    left = np.ascontiguousarray(np.frombuffer(runs, dtype=np.int32).reshape(3, -1).T)
+    return Remembered(GroupTime(tuple(tuple(span) for span in said["spans"]), times), left)
+
+
+def _check(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=CHECK_BYTES).digest()
