@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from davinci_sim.chip.chip import Chip
-    from davinci_sim.chip.group import GroupTime, TaskTime
+    from davinci_sim.chip.group import Group, GroupTime, TaskTime
     from davinci_sim.chip.stream import Event, Stream
     from davinci_sim.chip.task import Task
 
-__all__ = ["Chip", "Event", "GroupTime", "Stream", "Task", "TaskTime"]
+__all__ = ["Chip", "Event", "Group", "GroupTime", "Stream", "Task", "TaskTime"]
 
 _HOME = {
     "Chip": "chip",
     "Event": "stream",
+    "Group": "group",
     "GroupTime": "group",
     "Stream": "stream",
     "Task": "task",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from davinci_sim.chip.group import Group, GroupTime, TaskTime
 from davinci_sim.chip.kept import Store
 from davinci_sim.chip.launch import Launch
+from davinci_sim.chip.regions import l2_sets
 from davinci_sim.chip.remembered import Clockwork
 from davinci_sim.chip.simulate import ENGINES
 from davinci_sim.chip.stream import Stream, Streams
@@ -66,13 +67,16 @@ class Chip:
         self._memories: list[Memory] = []
         self._pool: ThreadPoolExecutor | None = None
 
-    def allocate(self, nbytes: int, name: str = "tensor") -> int:
-        """Return the handle of `nbytes` of zeroed device memory.
+    def allocate(self, nbytes: int, name: str = "tensor", align_bytes: int = ALIGN_BYTES) -> int:
+        """Return the handle of `nbytes` of zeroed device memory, a multiple of `align_bytes`.
+
+        Layers of a network that are alike are simulated once where each begins at a multiple of
+        `l2_period_bytes`: their tensors then share the sets of L2 in the same way.
 
         Raises:
             OutOfSpace: the device memory is full.
         """
-        start = -(-self.allocated_bytes // ALIGN_BYTES) * ALIGN_BYTES
+        start = -(-self.allocated_bytes // align_bytes) * align_bytes
         available = int(self.platform.gm_bytes) - start
         if nbytes > available:
             raise out_of_space(name, "GM", nbytes, max(0, available), "use a smaller batch")
@@ -80,6 +84,11 @@ class Chip:
         if self.has_data:
             self._grow(self.allocated_bytes)
         return start
+
+    @property
+    def l2_period_bytes(self) -> int:
+        """The distance of addresses that belong to the same set of L2."""
+        return max(l2_sets(self.platform) * int(self.platform.l2_line_bytes), ALIGN_BYTES)
 
     def _require_data(self, what: str) -> None:
         """Refuse what a chip without data cannot do."""
@@ -205,8 +214,20 @@ class Chip:
         Raises:
             DavinciError: a task waits for itself or a later one.
         """
-        order = tuple(tuple(sorted(set(earlier))) for earlier in after)
-        return self.clockwork.time_of_group(Group(tuple(tasks), order, self.start_cycles))
+        return self.clockwork.time_of_group(self.group(tasks, after))
+
+    def times(self, groups: Sequence[Group]) -> tuple[GroupTime, ...]:
+        """Return the times of groups that run one after the other, as a step of a network does.
+
+        L2 is left as they leave it. The whole sequence is remembered, beside each group of it.
+        """
+        return self.clockwork.times(groups)
+
+    def group(self, tasks: Sequence[Task], after: Sequence[Sequence[int]] | None = None) -> Group:
+        """Return tasks as they are launched together; without `after` each waits for the one before it."""
+        chain: list[tuple[int, ...]] = [(number - 1,) if number else () for number in range(len(tasks))]
+        order = tuple(chain) if after is None else tuple(tuple(sorted(set(earlier))) for earlier in after)
+        return Group(tuple(tasks), order, self.start_cycles)
 
     def empty_l2(self) -> None:
         """Forget what L2 holds."""

@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,25 +46,27 @@ class Store:
         self.is_writable = True
         self._unseen_bytes = TRIM_BYTES  # written since the folder was last looked at
 
-    def get(self, key: str) -> Remembered | None:
+    def get(self, key: str) -> bytes | None:
         """Return an entry; None if there is none, or if it is damaged."""
         path = self._path(key)
         try:
             data = path.read_bytes()
         except OSError:
             return None
-        found = unpacked(data)
-        if found is None:
+        body = data[CHECK_BYTES:]
+        if data[:CHECK_BYTES] != _check(body):
             path.unlink(missing_ok=True)
-        elif os.access(path, os.W_OK):
+            return None
+        if os.access(path, os.W_OK):
             os.utime(path)  # used now: others go before it
-        return found
+        return zlib.decompress(body)
 
-    def put(self, key: str, known: Remembered) -> None:
+    def put(self, key: str, entry: bytes) -> None:
         """Keep an entry."""
         if not self.is_writable:
             return
-        path, data = self._path(key), packed(known)
+        path, body = self._path(key), zlib.compress(entry, LEAST_EFFORT)
+        data = _check(body) + body
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
@@ -100,23 +103,41 @@ class Store:
 
 
 def packed(known: Remembered) -> bytes:
-    """Return an entry as bytes: a digest, then the compressed times and runs."""
-    times = [[time.cycles, dict(time.busy_cycles)] for time in known.time.times]
-    text = json.dumps({"spans": known.time.spans, "times": times}).encode()
-    body = zlib.compress(text + b"\n" + known.left.T.tobytes(), LEAST_EFFORT)
-    return _check(body) + body
+    """Return an entry as bytes: a line of times, and the runs column by column."""
+    return _line([known.time]) + known.left.T.tobytes()
 
 
-def unpacked(data: bytes) -> Remembered | None:
-    """Read an entry back; None if its bytes are not those that were written."""
-    body = data[CHECK_BYTES:]
-    if data[:CHECK_BYTES] != _check(body):
-        return None
-    text, _, runs = zlib.decompress(body).partition(b"\n")
-    said = json.loads(text)
-    times = tuple(TaskTime(cycles, busy) for cycles, busy in said["times"])
+def unpacked(entry: bytes) -> Remembered:
+    """Read an entry back."""
+    line, _, runs = entry.partition(b"\n")
     left = np.ascontiguousarray(np.frombuffer(runs, dtype=np.int32).reshape(3, -1).T)
-    return Remembered(GroupTime(tuple(tuple(span) for span in said["spans"]), times), left)
+    return Remembered(_times(line)[0], left)
+
+
+def packed_sequence(times: Sequence[GroupTime], content: bytes) -> bytes:
+    """Return the times of a sequence of groups, and the digest of what L2 holds then, as bytes."""
+    return _line(times) + content
+
+
+def unpacked_sequence(entry: bytes) -> tuple[tuple[GroupTime, ...], bytes]:
+    """Read a sequence back."""
+    line, _, content = entry.partition(b"\n")
+    return _times(line), content
+
+
+def _line(times: Sequence[GroupTime]) -> bytes:
+    rows = [[time.spans, [[task.cycles, dict(task.busy_cycles)] for task in time.times]] for time in times]
+    return json.dumps(rows, separators=(",", ":")).encode() + b"\n"
+
+
+def _times(line: bytes) -> tuple[GroupTime, ...]:
+    return tuple(
+        GroupTime(
+            tuple((start, end) for start, end in spans),
+            tuple(TaskTime(cycles, busy) for cycles, busy in tasks),
+        )
+        for spans, tasks in json.loads(line)
+    )
 
 
 def _check(body: bytes) -> bytes:

@@ -231,3 +231,29 @@ def test_both_engines_refuse_an_operand_that_leaves_its_memory(words):
             engine(task)
         messages.append(str(error.value))
     assert messages[0] == messages[1]
+
+
+def test_memory_can_begin_where_the_sets_of_l2_do():
+    """Lines that are 2 MiB apart share a set: 4096 sets of lines of 512 bytes."""
+    chip = Chip(data=False)
+    assert chip.l2_period_bytes == 1 << 21
+    chip.allocate(1)
+    assert chip.allocate(1, align_bytes=chip.l2_period_bytes) == 1 << 21
+    assert chip.allocate(1) == (1 << 21) + 512
+
+
+def test_tasks_of_a_group_wait_for_what_they_are_told_to(words):
+    """One after the other where nothing is said; each starts when those before it have ended."""
+    chip = Chip()
+    tasks = [task_of(words.program(words.work(90)), key=f"{number}") for number in range(3)]
+    alone = chip.time(tasks[0]).cycles
+    in_order, side_by_side = chip.times([chip.group(tasks), chip.group(tasks, [(), (), (0, 1)])])
+    start = chip.start_cycles
+    assert in_order.spans == tuple(
+        (start + number * (start + alone), (number + 1) * (start + alone)) for number in range(3)
+    )
+    assert side_by_side.spans == (
+        (start, start + alone), (start, start + alone), (2 * start + alone, 2 * (start + alone))
+    )  # fmt: skip
+    assert {time.cycles for time in in_order.times} == {alone}
+    assert side_by_side == chip.time_of_group(tasks, [(), (), (0, 1)])

@@ -58,6 +58,18 @@ def test_other_source_is_simulated_anew_and_unknown_source_is_not_kept(words, tm
     assert len(list(tmp_path.glob("??/*"))) == kept == 2 * ALL
 
 
+def test_a_sequence_is_found_as_a_whole_and_what_it_left_in_l2_when_that_is_asked_for(words, tmp_path):
+    """A second step begins where the first one ended."""
+    groups = [Group((task,)) for task in tasks(words)]
+    fresh = Clockwork(CHIP, "fast", False)
+    expected = [fresh.times(groups) for _ in range(3)]
+    for _ in range(2):
+        clockwork = Clockwork(CHIP, "fast", True, Store(tmp_path))
+        assert [clockwork.times(groups) for _ in range(3)] == expected
+    assert clockwork.simulated == 0
+    assert np.array_equal(content_of(clockwork.cache), content_of(fresh.cache))
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "emptied"])
 def test_a_damaged_entry_is_simulated_anew_and_replaced(words, tmp_path, damage):
     _, expected, content = run(words, Store(tmp_path))
@@ -70,10 +82,9 @@ def test_a_damaged_entry_is_simulated_anew_and_replaced(words, tmp_path, damage)
         assert (times, left, clockwork.simulated) == (expected, content, simulated)
 
 
-def entry(size: int) -> Remembered:
+def entry(size: int) -> bytes:
     """Return an entry that takes about `size` bytes on disk."""
-    runs = np.random.default_rng(0).integers(0, 1 << 30, (size // 12, 3), dtype=np.int32)
-    return Remembered(GroupTime(((0, 1),), (TaskTime(1, {"V": 1}),)), runs)
+    return np.random.default_rng(0).bytes(size)
 
 
 def test_what_was_not_used_for_longest_makes_room(tmp_path):
@@ -104,6 +115,5 @@ def test_an_entry_comes_back_as_it_was_written(rows, cycles):
     runs = np.array(rows, dtype=np.int32).reshape(-1, 3)
     known = Remembered(GroupTime(((0, 1), (1, cycles)), (TaskTime(cycles, {"V": 3}), TaskTime(1, {}))), runs)
     found = unpacked(packed(known))
-    assert found is not None
     assert found.time == known.time
     assert np.array_equal(found.left, runs)

@@ -105,6 +105,29 @@ def test_times_and_what_is_left_in_l2_are_those_of_a_simulation(words, data, way
         assert np.array_equal(*contents)
 
 
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), ways=st.sampled_from(sorted(CHIPS)))
+def test_sequences_take_what_their_tasks_take_one_after_the_other(words, data, ways):
+    """However often they come, and whatever runs between them."""
+    tasks = layers(data, words, PERIOD[ways])
+    cuts = [tasks[:3], tasks[3:5], tasks[:2]]
+    order = data.draw(st.lists(st.sampled_from([0, 0, 1, 2, "task", "trace", "empty"]), max_size=12))
+    remembering, fresh = (Chip(CHIPS[ways], remember_times=remember) for remember in (True, False))
+    for step in order:
+        for chip in (remembering, fresh):
+            if step == "empty":
+                chip.empty_l2()
+            elif step == "trace":
+                chip.trace(tasks[-1])
+        if step == "task":
+            assert remembering.time(tasks[0]) == fresh.time(tasks[0])
+        elif isinstance(step, int):
+            groups = [remembering.group((task,)) for task in cuts[step]]
+            expected = [fresh.time(task) for task in cuts[step]]
+            assert [group.times[0] for group in remembering.times(groups)] == expected
+    assert np.array_equal(*(content_of(chip.clockwork.cache) for chip in (remembering, fresh)))
+
+
 def chain(words, ways: int, layer_bytes: int, count: int = 8) -> Chip:
     """Return a chip that has timed equal layers, each with weights of its own; L2 holds less."""
     kernel = Kernel(words, ((0, 0, 640, False), (1, 0, 112, False), (0, 0, 640, True), (2, 0, 9, False)))
