@@ -56,7 +56,7 @@ def _loaded() -> dict[str, Kernel]:
 
 def find(name: str) -> Kernel:
     """Return a kernel by name; an unknown one is answered with the nearest names."""
-    known = _load_defining(name) or load()
+    known = _defining(name) or load()
     if name not in known:
         raise unknown("kernel", name, known)
     return known[name]
@@ -64,7 +64,15 @@ def find(name: str) -> Kernel:
 
 def is_known(name: str) -> bool:
     """Tell whether there is a kernel of that name."""
-    return bool(_load_defining(name))
+    return bool(_defining(name))
+
+
+def _defining(name: str) -> dict[str, Kernel]:
+    """Return a kernel of the kit by its name, if there is one; its family is imported where it is not yet."""
+    from kernels.lang.kernel import KERNELS
+
+    known = KERNELS.get(name)
+    return {name: known} if known is not None and known.is_of_the_kit else _load_defining(name)
 
 
 def _load_defining(name: str) -> dict[str, Kernel]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip.launch import Launch
-from davinci_sim.core.program import BY_OPCODE, Program
+from davinci_sim.core.program import BY_OPCODE, Program, Sources
 from davinci_sim.core.trace import TRACE_DTYPE, Trace
 from davinci_sim.isa import PIPE_NAMES
 from davinci_sim.isa.jit import uncounted_jit
@@ -61,10 +61,9 @@ def trace_of(
     rows: Rows, launches: Sequence[Launch], platform: Platform, spans: Sequence[tuple[int, int]]
 ) -> Trace:
     """Return the trace of finished rows."""
-    sources: dict[int, str] = {}
     blocks = blocks_of(launches)
-    for program in blocks:
-        sources.update(program.sources)
+    places = [program.sources for program in blocks]
+    sources = Sources(lambda: {at: text for each in places for at, text in each.items()})
     names = ["", *(BY_OPCODE[op].name for op in sorted(BY_OPCODE))]
     pipes = [PIPE_NAMES.get(code, "") for code in range(max(PIPE_NAMES) + 1)]
     return Trace(

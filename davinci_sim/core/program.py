@@ -1,7 +1,9 @@
 """A Program: the instruction records of one core, as data that prints, parses and hashes."""
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +30,36 @@ BY_OPCODE = {declared.opcode: declared for declared in INSTRUCTIONS.values()}
 _LINE = re.compile(r"PIPE_(\w+)\s+(\w+)\s*(.*?)\s*(?:#\s*(.*))?$")
 
 
+class Sources(Mapping[int, str]):
+    """Where records came from, by location; found when somebody looks."""
+
+    def __init__(self, find: Callable[[], dict[int, str]]) -> None:
+        """Hold what finds the places."""
+        self._find = find
+
+    @cached_property
+    def _places(self) -> dict[int, str]:
+        return self._find()
+
+    def __getitem__(self, location: int) -> str:
+        """Return the place of a location as `file:line`."""
+        return self._places[location]
+
+    def __iter__(self) -> Iterator[int]:
+        """Go over the locations."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Count the locations."""
+        return len(self._places)
+
+
 @dataclass(frozen=True)
 class Program:
     """The records of one core in program order: `words[n, 8]` int64, and where they came from."""
 
     words: npt.NDArray[np.int64]
-    sources: dict[int, str] = field(default_factory=dict)
+    sources: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Count the records."""

@@ -6,14 +6,14 @@ Model: nothing is timed here; barriers within the vector and the cube unit are p
 import inspect
 from functools import lru_cache, partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip.task import Code, Task, Tensor
 from davinci_sim.core.barriers import with_barriers
-from davinci_sim.core.program import Program
+from davinci_sim.core.program import Program, Sources
 from davinci_sim.core.supported import require_supported
 from davinci_sim.errors import BadTiling, DavinciError
 from davinci_sim.isa import state as st
@@ -80,10 +80,19 @@ def deferred(
     )  # fmt: skip
 
 
+class Given(NamedTuple):
+    """What a kernel is emitted for: shape and tiling, and all that its function takes after the core."""
+
+    shape: Shape
+    tiling: Tiling
+    packed: tuple[Any, ...]
+
+
 def _code(kernel: Kernel, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform) -> Code:
     """Emit all blocks."""
     blocks = tiling.blocks(shape, platform)
-    made = [_program(kernel, shape, tiling, addresses, platform, block, blocks) for block in range(blocks)]
+    given = Given(shape, tiling, arguments(kernel, shape, tiling, addresses))
+    made = [_program(kernel, given, platform, block, blocks) for block in range(blocks)]
     programs = tuple(program for program, _, _ in made)
     require_supported(f"kernel {kernel.name} of shape {shape}", programs, platform)
     return Code(programs, tuple(buffers for _, buffers, _ in made), tuple(queues for _, _, queues in made))
@@ -105,31 +114,31 @@ def program(
             f"kernel {kernel.name} of shape {shape}, tiling {tiling}: there is no block {block}\n"
             f"  rule: blocks are 0 to {blocks - 1}{NEXT}choose one of them"
         )
-    addresses = list(kernel.handles(shape).values())
-    return _program(kernel, shape, tiling, addresses, platform, block, blocks)[0]
+    packed = arguments(kernel, shape, tiling, list(kernel.handles(shape).values()))
+    given = Given(shape, tiling, packed)
+    return _program(kernel, given, platform, block, blocks)[0]
 
 
 def _program(
-    kernel: Kernel, shape: Shape, tiling: Tiling, addresses: list[int], platform: Platform, block: int,
-    blocks: int,
-) -> tuple[Program, npt.NDArray[np.int64], npt.NDArray[np.int64]]:  # fmt: skip
+    kernel: Kernel, given: Given, platform: Platform, block: int, blocks: int
+) -> tuple[Program, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the program of one block, its buffers and its queues."""
     capacity = FIRST_CAPACITY
     while True:
         core = STATES.get(platform, capacity)
         st.begin_block(core, block, blocks)
         try:
-            kernel.emit(core, *arguments(kernel, shape, tiling, addresses))
+            kernel.emit(core, *given.packed)
         except compile_errors() as error:
             raise _uncompilable(kernel, error) from None
         if core.state[st.ERROR_KIND] != st.NO_ERROR:
-            raise refused(kernel, core.state, shape, tiling)
+            raise refused(kernel, core.state, given.shape, given.tiling)
         count = int(core.state[st.COUNT])
         if count <= len(core.words):
             words = core.words[:count]
             words = with_barriers(words) if kernel.barriers else words
             words = words.copy() if np.may_share_memory(words, core.words) else words
-            return Program(words, sources(words)), st.buffers_of(core), st.queues_of(core)
+            return Program(words, Sources(partial(sources, words))), st.buffers_of(core), st.queues_of(core)
         capacity = count
 
 
