@@ -19,6 +19,7 @@ class Options:
     """Each optimisation of a graph can be switched off by itself.
 
     `formats`: values lie as the cube and pooling want them, if that saves conversions; else each is ND.
+    `counters`: integers of loops that provably fit lie in 32 bits, in which the cores count.
     `reuse`: values that are not alive together share memory. `streams`: independent branches run side by
     side.
 
@@ -28,6 +29,7 @@ class Options:
 
     fusion: bool = True
     formats: bool = True
+    counters: bool = True
     reuse: bool = True
     streams: bool = True
     mode: str = GRAPH
@@ -43,4 +45,4 @@ class Options:
 
 def op_by_op() -> Options:
     """Return the options of a framework that optimises nothing: one operator after the other."""
-    return Options(fusion=False, formats=False, reuse=True, streams=False, mode=OP_BY_OP)
+    return Options(fusion=False, formats=False, counters=False, reuse=True, streams=False, mode=OP_BY_OP)

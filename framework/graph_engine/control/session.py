@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,6 @@ class Session:
         self.options = options or Options()
         self.func, self.chip = func, chip
         self.host_calls = 0
-        self._narrows = True
         self._build(first_room(func), state or {})
 
     def _build(self, room: int, state: Mapping[str, Array]) -> None:
@@ -46,7 +46,7 @@ class Session:
         self.room = room
         self.prepared = with_precision(prepare(self.func, room), self.options.precision, platform)
         self.placed = split(self.prepared, platform)
-        self.optimized = optimize(self.placed, platform, self.options, narrows=self._narrows)
+        self.optimized = optimize(self.placed, platform, self.options)
         self.compiled: CompiledGraph = compile_graph(self.optimized, platform, self.options.reuse)
         self.loaded: LoadedGraph = load(self.compiled, self.chip, state)
 
@@ -58,7 +58,7 @@ class Session:
         does not fit the 32 bits of a counter makes it load the graph with 64 from then on.
         """
         if not counts_fit(self.loaded, feeds):
-            self._narrows = False
+            self.options = replace(self.options, counters=False)
             self._build(self.room, self.variables())
         keeps = any(node.op == PUSH for node in self.loaded.graph.nodes)
         state = self.variables() if keeps else {}

@@ -22,18 +22,16 @@ BIASED = {"matmul": (-1, 1), "conv2d": (1,)}
 """Operators whose kernels add a bias on the way out, and the axes on which."""
 
 
-def optimize(
-    graph: Graph, platform: Platform, options: Options | None = None, *, narrows: bool = True
-) -> Graph:
+def optimize(graph: Graph, platform: Platform, options: Options | None = None) -> Graph:
     """Fuse what the kernels can do in one, then choose formats and insert the conversions that are left.
 
     Where the stream jumps, each straight part is optimised by itself: values between parts lie in ND. There
-    counters that fit are stored in 32 bits, if `narrows`.
+    counters that fit are stored in 32 bits.
     """
     options = options or Options()
     if not graph.is_straight:
         whole = fuse_switches(graph) if options.fusion else graph
-        whole = narrow(whole, platform) if options.fusion and narrows else whole
+        whole = narrow(whole, platform) if options.counters else whole
         return hoist_conversions(_in_parts(whole, platform, options))
     if options.fusion:
         graph = fuse_bias(graph, platform)
