@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -63,16 +63,21 @@ def _lower(graph: Graph, node: Node, platform: Platform) -> tuple[Launch, ...]:
     ins = tuple(graph.values[name].type for name in node.inputs)
     outs = tuple(graph.values[name].type for name in node.outputs)
     cores = int(platform.ai_cores)
-    launches = tuple(lowering(ins, outs, node.attrs, cores))
+    launches = _accepted(lowering(ins, outs, node.attrs, cores))
     splits = best_splits(launches[0].kernel, shape_of(launches[0]), platform) if launches else None
-    if splits is not None:
-        launches = tuple(lowering(ins, outs, {**node.attrs, "splits": splits}, cores))
+    if splits is None:
+        return launches
+    return _accepted(lowering(ins, outs, {**node.attrs, "splits": splits}, cores))
+
+
+def _accepted(launches: Sequence[Launch]) -> tuple[Launch, ...]:
+    """Return launches that their kernels take."""
     for launch in launches:
         try:
             operands(launch)
         except BadShape as refusal:
             raise NotOnDevice(", ".join(map(str.strip, str(refusal).split("\n")[:2]))) from None
-    return launches
+    return tuple(launches)
 
 
 @dataclass(frozen=True)
