@@ -13,7 +13,7 @@ import numpy as np
 from davinci_sim.errors import DavinciError, nearest
 from framework.frontend import branches, builtin, checks, dispatch, items, names
 from framework.frontend.describe import describe, described
-from framework.frontend.hints import EXPRESSION_HINTS
+from framework.frontend.hints import EXPRESSION_HINTS, EXPRESSIONS
 from framework.frontend.runner import Runner
 from framework.frontend.scope import Ended, Unsettled
 from framework.frontend.source import CompileError, located
@@ -68,7 +68,7 @@ class Expressions(Runner):
         if rule is None:
             word = type(node).__name__
             what, instead = EXPRESSION_HINTS.get(word, (f"`{word}`", ""))
-            raise self.source.unsupported(node, what, instead or "arithmetic, calls, tuples and attributes")
+            raise self.source.unsupported(node, what, instead or EXPRESSIONS)
         builder = self.frame.builder
         outer, builder.source = builder.source, self.source.line(node)
         try:

@@ -13,7 +13,7 @@ from typing import Any
 from davinci_sim.errors import DavinciError
 from framework.frontend import branches, checks, loops, names, targets
 from framework.frontend.expressions import Expressions
-from framework.frontend.hints import STATEMENT_HINTS
+from framework.frontend.hints import STATEMENT_HINTS, STATEMENTS
 from framework.frontend.scope import BROKEN, RESULT, RETURNED, SKIPPED, Frame
 from framework.frontend.templates import put_together
 from framework.frontend.values import Maybe
@@ -72,7 +72,7 @@ class Interpreter(Expressions):
         if rule is None:
             word = type(node).__name__
             what, instead = STATEMENT_HINTS.get(word, (f"`{word.lower()}`", ""))
-            raise self.source.unsupported(node, what, instead or "assignments, conditions, loops, calls")
+            raise self.source.unsupported(node, what, instead or STATEMENTS)
         outer, self.frame.builder.source = self.frame.builder.source, self.source.line(node)
         builder = self.frame.builder
         try:

@@ -168,9 +168,12 @@ class Transform(ABC):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run on tensors, or emit IR when called in compiled code."""
         leaves: list[Any] = []
+        key: Any
         try:
             key = signature((args, kwargs) if kwargs else args, leaves)
         except Unusual:
+            key = None
+        if key is None:  # outside of the handler, as errors of the call are no consequence of this one
             return self._call_unusual(args, kwargs)
         found = self._quick.get(key)
         if found is not None:
