@@ -120,10 +120,20 @@ def _as_array(data: Any, wanted: DType | str | None) -> Array:
     if isinstance(data, Tensor):
         array = data.numpy().copy()
     else:
-        array = np.array(data)
+        array = _from_data(data)
         if wanted is None and not isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind in "fi":
             array = array.astype((float32 if array.dtype.kind == "f" else int32).numpy)
     return array if wanted is None else array.astype(dtype(wanted).numpy)
+
+
+def _from_data(data: Any) -> Array:
+    try:
+        return np.array(data)
+    except ValueError:
+        raise DavinciError(
+            f"a tensor is made of a {type(data).__name__} whose items have different lengths\n"
+            "  rule: a tensor has one length per axis\n  next: fill them up to one length"
+        ) from None
 
 
 def _plain_index(index: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from framework.autodiff.reverse import differentiate
 from framework.frontend.trace import Traced, name_of, place_of, trace
 from framework.frontend.transform import Transform
-from framework.frontend.values import weak_constant
+from framework.frontend.values import is_cell, weak_constant
 from framework.ir.builder import Builder, Sym
 from framework.ir.nodes import Func
 from framework.ops.op import GradientError
@@ -75,6 +75,7 @@ class Gradient(Transform):
         """Return the Func of the gradients."""
         wanted = self.wanted
         args = list(self.prepare(args))
+        self._check_weights(args, kwargs)
         for position in wanted.positions:
             if outer is not None and isinstance(args[position], float):
                 args[position] = weak_constant(outer, args[position])
@@ -107,6 +108,20 @@ class Gradient(Transform):
         """Check that there is something to differentiate at each position."""
         check_positions(self.function, self.wanted.positions, args)
         return args
+
+    def _check_weights(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Refuse a Parameter that is passed: what the function does with it says nothing about the weight."""
+        for leaf in flatten((tuple(args), dict(kwargs)))[0]:
+            passed = leaf.parameter if isinstance(leaf, Sym) else leaf
+            weight = next((each for each in self.wanted.parameters if each is passed), None)
+            if weight is not None:
+                raise GradientError(
+                    f"grad of {name_of(self.function)}: Parameter {weight.name!r} is asked for by weights "
+                    "and is an argument, too\n"
+                    "  rule: weights are Parameters that the function uses without being passed them\n"
+                    "  next: ask for the argument by position, or let the function use the Parameter itself"
+                    + place_of(self.function)
+                )
 
     def _check_result(self, traced: Traced) -> None:
         name, place = name_of(self.function), place_of(self.function)
@@ -190,6 +205,9 @@ def value_and_grad(
 
 
 def _wanted(position: Position, weights: Weights, has_aux: bool, with_value: bool) -> Wanted:
+    numbers = position if isinstance(position, tuple) else (0 if position is None else position,)
+    if not all(type(each) is int for each in numbers):
+        raise GradientError(f"grad: position is {position!r}; it must be an int or a tuple of them")
     if position is None and weights is None:
         raise GradientError("grad: position and weights are both None; choose an argument or a Parameter")
     return Wanted(position, _parameters(weights), has_aux, with_value)
@@ -205,5 +223,16 @@ def _parameters(weights: Any) -> Weights:
 def _parameter(value: Any) -> Parameter:
     found = value.parameter if isinstance(value, Sym) else value
     if not isinstance(found, Parameter):
-        raise GradientError(f"grad: weights must be Parameters, found {value!r}; use position for arguments")
+        if isinstance(value, Sym):
+            raise GradientError(
+                f"grad: weights has a tensor {value.type}, an argument of the compiled function around\n"
+                "  rule: weights are Parameters, which are used without being passed\n"
+                "  next: pass it to the function that is differentiated, too, and ask for it by position"
+            )
+        is_long = len(repr(value)) > 60 or is_cell(value)
+        shown = f"a {type(value).__name__}" if is_long else repr(value)
+        hint = "; its Parameters are cell.trainable_params()" if is_cell(value) else ""
+        raise GradientError(
+            f"grad: weights must be Parameters, found {shown}{hint}; use position for arguments"
+        )
     return found

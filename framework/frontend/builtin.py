@@ -14,6 +14,7 @@ from framework.frontend import branches, items
 from framework.frontend.items import LAZY, Enumerate, Reversed, Unrolled, Zip, laid_out
 from framework.frontend.values import NUMBERS, Choice, Closure, is_number, weak_constant
 from framework.ir.builder import Builder, Sym
+from framework.ir.control import CHECK
 from framework.ir.registry import operator
 from framework.ops.joining import pack
 from framework.ops.unrolling import unroll
@@ -51,7 +52,20 @@ def _enumerate(builder: Builder, value: Any, start: Any = 0) -> Any:
 
 
 def _zip(builder: Builder, *values: Any, strict: bool = False) -> Any:
+    if strict:
+        _demand_equal(builder, [items.length(each) for each in values])
     return Zip(values)
+
+
+def _demand_equal(builder: Builder, lengths: Sequence[Any]) -> None:
+    """Refuse lengths that differ: now, or at run time if one is known then only."""
+    for at, each in enumerate(lengths[1:], 2):
+        if isinstance(each, Sym) or isinstance(lengths[0], Sym):
+            found = [builder.value(length) for length in (lengths[0], each)]
+            message = f"ValueError: zip() argument {at} has {{1}} items, argument 1 has {{0}}"
+            builder.bind(CHECK, [operator("equal")(*found), *found], {"message": message})
+        elif each != lengths[0]:
+            raise DavinciError(f"zip: argument {at} has {each} items, argument 1 has {lengths[0]}")
 
 
 def _reversed(builder: Builder, value: Any) -> Any:

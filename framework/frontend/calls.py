@@ -24,10 +24,13 @@ from framework.frontend.templates import Known, Node, Run, Taker, Template, leav
 from framework.frontend.values import MISSING, Site, is_number
 from framework.ir.builder import Builder, Sym
 from framework.ir.control import Signature
+from framework.ir.lines import chain
 from framework.ir.nodes import CALL, Rec
 from framework.tensor import Parameter
 
 DEEPEST_CALL = 100
+MUCH = 2000
+"""Tensors in the arguments of a function that calls itself, before it is asked whether they ever grow."""
 LIMIT = 12
 """How often a function that calls itself is compiled before its results must have settled."""
 
@@ -147,6 +150,7 @@ def _call_again(calls: Calls, builder: Builder, active: Activation, given: Given
     calls.note(frozenset([active]))
     active.within.add(active)
     if active.result is None:
+        active.circle = calls.chain(builder, active)
         raise Unsettled(active)
     operands = [*given.leaves, *_parameters(active.parameters, given)]
     known = {active.name: active.signature()}
@@ -156,13 +160,14 @@ def _call_again(calls: Calls, builder: Builder, active: Activation, given: Given
 
 def _made(calls: Calls, builder: Builder, piece: Piece, given: Given) -> Entry:
     """Make the Func of a piece of source."""
-    if len(calls.stack) >= DEEPEST_CALL:
+    if len(calls.stack) >= DEEPEST_CALL or _grows(calls, piece, given):
         raise CompileError(
-            f"calls are nested more than {DEEPEST_CALL} deep at {piece.name}: a function that calls itself "
-            "with arguments of other types each time does not end here\n"
-            "  next: let the arguments of the inner call have the types of the outer one's"
+            f"calls are nested more than {len(calls.stack)} deep at {piece.name}: a function that calls "
+            "itself with arguments of other types each time does not end here\n"
+            "  next: let the arguments of the inner call have the types of the outer one's\n"
+            + "\n".join(chain(calls.chain(builder)))
         )
-    active = Activation(piece, given.template)
+    active = Activation(piece, given.template, builder.source)
     calls.stack.append(active)
     try:
         for _ in range(LIMIT):
@@ -172,6 +177,12 @@ def _made(calls: Calls, builder: Builder, piece: Piece, given: Given) -> Entry:
     finally:
         calls.stack.pop()
     raise CompileError(f"the type of what {piece.name} returns changes with every call of itself")
+
+
+def _grows(calls: Calls, piece: Piece, given: Given) -> bool:
+    """Tell whether a function hands much more to itself than it was given: tuples of tuples, for example."""
+    first = next((each for each in calls.stack if each.piece.key == piece.key), None)
+    return first is not None and len(given.leaves) > max(MUCH, 2 * sum(1 for _ in leaves_of(first.template)))
 
 
 def _attempt(calls: Calls, builder: Builder, active: Activation, given: Given) -> Entry | None:
@@ -218,7 +229,8 @@ def _run(calls: Calls, active: Activation, inner: Builder, value: Any) -> tuple[
             raise
         raise CompileError(
             f"{active.piece.name} calls itself on every path, so it never ends\n"
-            "  next: return something without a further call under some condition"
+            + "\n".join(chain(active.circle))
+            + "\n  next: return something without a further call under some condition"
         ) from None
     except Ended:
         return Node("tuple", None, ()), [], True

@@ -109,6 +109,8 @@ def user_function(
     if is_cell(function):
         if function.is_native:
             return None
+        if getattr(type(function).construct, "__qualname__", "") == "Cell.construct":
+            raise CompileError(f"{name} has no construct method; define construct(self, ...)")
         function = function.construct
         if isinstance(function, functools.partial):  # jit as a decorator of construct
             args, kwargs = [*function.args, *args], {**function.keywords, **kwargs}

@@ -142,7 +142,7 @@ class Expressions(Runner):
         if later is not None:
             where = self.source.line(later).place
             return f"{name!r} is used before it is assigned\n  it is assigned here\n{where}\n  and used here"
-        close = nearest(name, self.frame.known())
+        close = nearest(name, [each for each in self.frame.known() if not each.startswith("__")])
         guess = f"; did you mean {' or '.join(close)}?" if close else "; assign it before it is used"
         return f"name {name!r} is not defined{guess}"
 
@@ -458,7 +458,7 @@ def _is_run_time(index: Any) -> bool:
 
 def _text(error: Exception) -> str:
     text = str(error)
-    for inner, outside in (("'Sym'", "a tensor"), ("Sym", "tensor")):
+    for inner, outside in (("'Sym'", "a tensor"), ("Sym", "tensor"), ("Arithmetic.", "Tensor.")):
         text = text.replace(inner, outside)
     return text
 

@@ -11,7 +11,8 @@ from framework.frontend.templates import Taker, Template, leaves_of
 from framework.frontend.values import Closure, Site
 from framework.ir.builder import Builder
 from framework.ir.control import Signature
-from framework.ir.nodes import Func
+from framework.ir.lines import Place
+from framework.ir.nodes import Func, SourceLine
 from framework.ir.types import Type
 from framework.tensor import Parameter
 
@@ -57,8 +58,11 @@ class Given(NamedTuple):
 class Activation:
     """A Func that is being made; calls of it find it here."""
 
-    def __init__(self, piece: Piece, template: Template) -> None:
+    def __init__(self, piece: Piece, template: Template, called_on: SourceLine | None = None) -> None:
         """Start without knowing a result."""
+        self.called_on = called_on
+        self.circle: Sequence[Place] = ()
+        """The calls from this one to itself, when none has come to a result."""
         self.piece = piece
         self.template = template
         self.name = piece.name
@@ -102,6 +106,12 @@ class Calls:
         found.memo, found.cells, found.closures = self.memo, self.cells, self.closures
         found.traced, found.numbers, found.sites = self.traced, self.numbers, self.sites
         return found
+
+    def chain(self, builder: Builder, first: Activation | None = None) -> list[Place]:
+        """Return the calls under way from one of them on, each with the line that it has got to."""
+        start = 0 if first is None else self.stack.index(first)
+        lines = [*(each.called_on for each in self.stack[start + 1 :]), builder.source]
+        return [Place(each.piece.name, line) for each, line in zip(self.stack[start:], lines, strict=True)]
 
     def found(self, key: Hashable) -> Entry | None:
         """Return the Func for a key, also one that has its meaning inside of a call under way."""

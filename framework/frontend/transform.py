@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from davinci_sim.errors import DavinciError
 from framework.frontend.memo import calls_of
 from framework.frontend.signature import NUMBERS, Unusual, are_leaves, arrangement, signature
 from framework.frontend.templates import Known, Taker, known
@@ -29,6 +30,9 @@ from framework.tree import flatten, hashable
 
 Array = np.ndarray[Any, Any]
 Executable = Callable[[Sequence[Array]], Sequence[Array]]
+
+LARGEST = 2**63
+"""Integers of run time are below it."""
 
 _OWN = ("function", "_compiled", "_quick", "_keys", "_on_device")
 
@@ -49,10 +53,17 @@ class Compiled:
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run on the tensors and numbers among the arguments."""
-        arrays = [
-            np.asarray(leaf, dtype) if type(leaf) in NUMBERS else _array(leaf)
-            for leaf, dtype in zip(leaves, self._dtypes, strict=False)
-        ]
+        try:
+            arrays = [
+                np.asarray(leaf, dtype) if type(leaf) in NUMBERS else _array(leaf)
+                for leaf, dtype in zip(leaves, self._dtypes, strict=False)
+            ]
+        except OverflowError:
+            large = next(leaf for leaf in leaves if type(leaf) is int and not -LARGEST <= leaf < LARGEST)
+            raise DavinciError(
+                f"a number among the arguments is {large}\n  rule: integers of run time have 64 bits\n"
+                "  next: pass a float, or bind it with functools.partial, which keeps it a constant"
+            ) from None
         outputs = self.execute([*arrays, *(parameter.numpy() for parameter in self.parameters)])
         for parameter in reversed(self.renewed):
             *outputs, new = outputs

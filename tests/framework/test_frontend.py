@@ -163,6 +163,7 @@ def test_endless_recursion_and_returned_functions_are_refused():
     """A function that calls itself on every path never ends; the result of compiled code is no function."""
     assert refused(endless).startswith(
         "endless calls itself on every path, so it never ends\n"
+        f"  @endless  {__file__}:{endless.__code__.co_firstlineno + 1}  return endless(x)\n"
         "  next: return something without a further call under some condition"
     )
     assert refused(lambda x: lambda y: x + y).startswith(

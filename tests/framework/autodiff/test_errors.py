@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from framework import Tensor, grad, jit, nn, ops, vmap
+from framework import Parameter, Tensor, grad, jit, nn, ops, vmap
 from framework.autodiff import GradientError, custom_vjp, hook, jvp
 from framework.host import EndlessRecursion
 from framework.ops.indexing import OutsideAxis
@@ -287,3 +287,38 @@ def test_endless_mutual_recursion_shows_both_functions(way, suffix):
         "  rule: calls are nested at most 100,000 deep",
         "  next: let a branch return without a call, or write a loop",
     ]
+
+
+WEIGHT = Parameter(np.ones(3, np.float32), "w")
+
+
+def weighted(w, x):
+    return (w * x).sum()
+
+
+def test_a_weight_that_is_an_argument_is_refused():
+    """Its gradient as a weight would be zero, as the function uses its argument; both ways out work."""
+    told = (
+        "grad of weighted: Parameter 'w' is asked for by weights and is an argument, too\n"
+        "  rule: weights are Parameters that the function uses without being passed them\n"
+        "  next: ask for the argument by position, or let the function use the Parameter itself\n"
+        f"{line(weighted, 0, 'def weighted(w, x):')}"
+    )
+    by_weight = grad(weighted, None, weights=WEIGHT)
+    assert refused(by_weight, WEIGHT, X) == told
+    assert refused(jit(lambda x: by_weight(WEIGHT, x))).startswith(told)
+    for way in (grad(weighted), lambda w, x: grad(lambda x: weighted(w, x), None, weights=w)(x)):
+        np.testing.assert_array_equal(way(WEIGHT, X).numpy(), X.numpy())
+    inside = jit(lambda x, w: grad(lambda x: weighted(w, x), None, weights=w)(x))
+    assert refused(inside, X, WEIGHT).startswith(
+        "grad: weights has a tensor float32[3], an argument of the compiled function around\n"
+        "  rule: weights are Parameters, which are used without being passed\n"
+        "  next: pass it to the function that is differentiated, too, and ask for it by position\n"
+    )
+
+
+@pytest.mark.parametrize("position", ["x", 1.0, (0, "y"), True])
+def test_positions_are_numbers(position):
+    """What is none is refused at once."""
+    with pytest.raises(GradientError, match="it must be an int or a tuple of them"):
+        grad(weighted, position)

@@ -414,3 +414,77 @@ def test_no_message_comes_with_a_traceback_of_the_compiler():
             jit(function)(X)
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
+
+
+def ping(x):
+    return pong([x])
+
+
+def pong(x):
+    return ping([x])
+
+
+def doubles(x):
+    return doubles((x, x))
+
+
+def test_recursion_without_end_shows_its_chain_of_calls():
+    """Both functions, and what is repeated once; tuples of tuples are refused before they fill the memory."""
+    assert refused(ping).startswith(
+        "calls are nested more than 100 deep at ping: a function that calls itself with arguments of other "
+        "types each time does not end here\n"
+        "  next: let the arguments of the inner call have the types of the outer one's\n"
+        "  then, 50 times over:\n"
+        f"    @ping  {__file__}:{ping.__code__.co_firstlineno + 1}  return pong([x])\n"
+        f"    @pong  {__file__}:{pong.__code__.co_firstlineno + 1}  return ping([x])\n"
+    )
+    assert refused(doubles).startswith("calls are nested more than 11 deep at doubles: ")
+
+
+def even(n, x):
+    return odd(n - 1, x)
+
+
+def odd(n, x):
+    return even(n - 1, x) + x
+
+
+def test_a_circle_of_calls_on_every_path_is_told_with_each_call():
+    """In the order in which they call one another."""
+    assert refused(even, 3, X) == (
+        "even calls itself on every path, so it never ends\n"
+        f"  @even  {__file__}:{even.__code__.co_firstlineno + 1}  return odd(n - 1, x)\n"
+        f"  @odd  {__file__}:{odd.__code__.co_firstlineno + 1}  return even(n - 1, x) + x\n"
+        "  next: return something without a further call under some condition"
+    )
+
+
+def test_zip_may_demand_equal_lengths():
+    """When compiling, or at run time."""
+
+    def f(x, n):
+        y = x[0]
+        for a, b in zip(x, range(n), strict=True):
+            y = y + a * b
+        return y
+
+    assert refused(lambda x: [a for a, _ in zip([x, x], [x], strict=True)]).startswith(
+        "zip: argument 2 has 1 items, argument 1 has 2\n"
+    )
+    assert refused(f, X, 2) == (
+        "ValueError: zip() argument 2 has 2 items, argument 1 has 3\n"
+        f"{place(f, 2, 'for a, b in zip(x, range(n), strict=True):')}"
+    )
+    assert float(jit(f)(X, 3)) == 5.0
+
+
+class Empty(nn.Cell):
+    """A Cell that computes nothing."""
+
+
+def test_arguments_that_nothing_can_be_made_of_are_refused():
+    """Integers of more than 64 bits, rows of different lengths, a Cell without a construct."""
+    assert refused(lambda n: n * 2, 2**70).startswith(f"a number among the arguments is {2**70}\n")
+    assert refused(Empty()).startswith("Empty has no construct method; define construct(self, ...)")
+    with pytest.raises(DavinciError, match="a tensor is made of a list whose items have different lengths"):
+        Tensor([[1, 2], [3]])
