@@ -10,6 +10,7 @@ import pytest
 from framework import Parameter, Tensor, grad, jit, nn, ops, vmap
 from framework.autodiff import GradientError, custom_vjp, hook, jvp
 from framework.host import EndlessRecursion
+from framework.ir.evaluate import CheckFailed
 from framework.ops.indexing import OutsideAxis
 from framework.ops.op import MissingGradient, Op, sample
 
@@ -322,3 +323,18 @@ def test_positions_are_numbers(position):
     """What is none is refused at once."""
     with pytest.raises(GradientError, match="it must be an int or a tuple of them"):
         grad(weighted, position)
+
+
+@pytest.mark.parametrize("way", [grad, WAYS["grad of grad"], WAYS["on the device"]])
+def test_a_demand_that_fails_in_a_loop_names_its_line_in_every_derivative(way):
+    """With the value that it shows."""
+
+    def f(x):
+        s = x[0]
+        while s < 100.0:
+            assert s < 50.0, f"s is {s}"
+            s = s * 2.0
+        return s * s
+
+    told = line(f, 3, 'assert s < 50.0, f"s is {s}"')
+    assert refused(way(f), kind=CheckFailed) == f"AssertionError: s is 64.0\n{told}"
