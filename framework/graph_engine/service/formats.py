@@ -107,6 +107,8 @@ def _problem(wishes: Wishes) -> Problem:
             readers.setdefault(name, []).append(_party(wishes, node, name))
     for name in wishes.graph.outputs:
         readers.setdefault(name, []).append("ND")
+    for name, variable in wishes.graph.updates.items():  # it becomes the variable, in the format of that
+        readers.setdefault(name, []).append(wishes.group[variable])
     demands = [
         Demand(_home(wishes, value, producer), tuple(dict.fromkeys(readers[name])), _cost_of(value))
         for name, value in wishes.graph.values.items()
@@ -162,7 +164,11 @@ def _insert(wishes: Wishes, choice: Choice, producer: Mapping[str, Node]) -> Gra
         inputs = tuple(_converted(values, nodes, n, wishes.at(node, n, choice)) for n in node.inputs)
         nodes.append(_fitted(replace(node, inputs=inputs), values))
     outputs = tuple(_converted(values, nodes, name, "ND") for name in graph.outputs)
-    return replace(graph, outputs=outputs).with_nodes(tuple(nodes), values)
+    updates = {
+        _converted(values, nodes, name, values[variable].format): variable
+        for name, variable in graph.updates.items()
+    }
+    return replace(graph, outputs=outputs, updates=updates).with_nodes(tuple(nodes), values)
 
 
 def _converted(values: dict[str, Value], nodes: list[Node], name: str, target: str) -> str:

@@ -13,6 +13,8 @@ from framework.graph_engine.service.compile import compile_graph
 from framework.graph_engine.service.optimize import fuse_bias, optimize
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import placement, split
+from framework.ir import Builder
+from framework.ir.types import parse_type
 from framework.passes import run as run_passes
 
 PLATFORM = platform("ascend910a")
@@ -181,3 +183,20 @@ def test_a_product_of_fp32_runs_on_the_cube():
     on_device = jit(ops.matmul, device=Chip(PLATFORM))(Tensor(a), Tensor(b)).numpy()
     assert on_device.dtype == np.float32
     assert (np.abs(on_device - a @ b) <= 4 * 2.0**-22 * (np.abs(a) @ np.abs(b))).all()
+
+
+def test_a_new_value_is_brought_into_the_format_of_its_variable():
+    """A weight that products take as NZ, renewed by the host in ND, is converted before the next step."""
+    builder = Builder()
+    w, x = (builder.param(parse_type("float32[24, 6]"), name) for name in ("w", "x"))
+    shown = ops.matmul(w, ops.transpose(x, (1, 0)))
+    func = builder.finish("f", [shown, ops.cumsum(w + x, 0)], {1: "w"})
+    draw = np.random.default_rng(1)
+    start, steps = draw.normal(size=(24, 6)).astype("float32"), draw.normal(size=(2, 24, 6)).astype("float32")
+    session = Session(func, Chip("ascend910a"), {"w": start})
+    found = session.run({"x": steps}).outputs[session.loaded.graph.outputs[0]]
+    second = np.cumsum(start + steps[0], axis=0)
+    np.testing.assert_allclose(found[1], second @ steps[1].T, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        session.variables()["w"], np.cumsum(second + steps[1], 0), rtol=1e-5, atol=1e-5
+    )
