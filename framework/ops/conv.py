@@ -179,6 +179,7 @@ conv2d: Op = Op(
         sample((2, 3, 5, 5), (4, 3, 3, 3)),
         sample((1, 2, 6, 5), (3, 2, 3, 2), stride=2, pad=1),
         sample((1, 2, 7, 7), (2, 2, 2, 3), pad=(1, 0, 2, 1), stride=(2, 1), dilation=2),
+        sample((1, 2, 6, 5), (3, 2, 3, 3), pad=(0, 1, 1, 2), stride=2),
     ),
     batch=_conv_batch,
 )

@@ -1,0 +1,131 @@
+"""ResNet-50 as published, and its training step on the simulated chip."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from davinci_sim.platforms import platform
+from framework import Tensor, jit
+from framework.dtypes import float32, int32
+from framework.graph_engine import DeviceRunner
+from framework.graph_engine.data.graph import AICORE, VIEW
+from framework.graph_engine.service.prepare import prepare
+from framework.graph_engine.service.split import split
+from framework.ir import Func, TensorType
+from framework.models import resnet50
+from framework.nn.initializer import shapes_only
+from framework.optim import Momentum
+from framework.train.runner import Batch, HostRunner
+from framework.train.step import inference_step, initial_state, training_step
+from tests.framework.graph_engine.node_by_node import differences
+
+PUBLISHED_PARAMETERS = 25_557_032  # with 1000 classes
+SMALL = resnet50.Config(classes=10, stages=(1, 1), width=16)
+HALF, SINGLE = 2.0**-10, 2.0**-15
+"""Differences of results in float16, and in float32 of sums over many positions, to the largest number."""
+
+
+def step_of(net: resnet50.ResNet, config: resnet50.Config, batch: int, edge: int) -> Func:
+    """Return the training step of a network for square images."""
+    optimizer = Momentum(net.trainable_params(), 0.05)
+    types = TensorType((batch, 3, edge, edge), float32), TensorType((batch,), int32)
+    return training_step(net, resnet50.RECIPE.loss(config), optimizer, *types)
+
+
+def made(config: resnet50.Config, batch: int, edge: int) -> tuple[Func, dict, Batch]:
+    """Return a training step, its first state and a batch of noise."""
+    net = resnet50.build(config)
+    func = step_of(net, config, batch, edge)
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(batch, 3, edge, edge)).astype(np.float32)
+    labels = draw.integers(0, config.classes, batch).astype(np.int32)
+    return func, initial_state(net, Momentum(net.trainable_params(), 0.05)), Batch(x, labels, 0.05)
+
+
+def test_it_has_as_many_parameters_as_published():
+    """25.56 million that are trained, and 53 normalisations with averages beside them."""
+    with shapes_only():
+        net = resnet50.build()
+    assert sum(each.size for each in net.trainable_params()) == PUBLISHED_PARAMETERS
+    averages = [name for name, each in net.parameters_and_names() if not each.requires_grad]
+    assert len(averages) == 2 * 53
+
+
+@pytest.mark.parametrize("batch", [2, 32])
+def test_every_node_of_its_training_step_runs_on_the_ai_cores(batch):
+    """At 224 x 224 in mixed precision; nothing is left to the host or to the AI CPU."""
+    with shapes_only():
+        net = resnet50.build()
+    graph = split(prepare(step_of(net, resnet50.Config(), batch, 224)), platform("ascend910a"))
+    elsewhere = [f"{node.op}: {node.reason}" for node in graph.nodes if node.engine not in (AICORE, VIEW)]
+    assert elsewhere == []
+    assert sum(node.op == "conv2d" for node in graph.nodes) == 53
+
+
+def test_activations_are_half_precision_and_gradients_of_weights_single():
+    """No weight's gradient is cast on its way to the optimiser."""
+    with shapes_only():
+        func = step_of(resnet50.build(SMALL), SMALL, 2, 32)
+    dtypes = {op: set() for op in func.ops()}
+    for binding in func.bindings:
+        dtypes[binding.op].add(str(binding.outputs[0].type.dtype))
+    for op in ("conv2d", "conv2d_backward_input", "batch_norm", "batch_norm_grad", "relu", "relu_grad"):
+        assert dtypes[op] == {"float16"}
+    assert dtypes["conv2d_backward_filter"] == dtypes["apply_momentum"] == {"float32"}
+    makers = {var: binding.op for binding in func.bindings for var in binding.outputs}
+    updates = [binding for binding in func.bindings if binding.op == "apply_momentum"]
+    assert "cast" not in {
+        makers[binding.inputs[2]] for binding in updates if len(binding.inputs[0].type.shape) == 4
+    }
+
+
+def test_a_small_one_trains_on_the_chip_as_in_numpy():
+    """Loss, weights, moments and moving averages after a step differ by roundings of float16."""
+    func, state, batch = made(SMALL, 2, 32)
+    host, device = HostRunner(func, state), DeviceRunner(func, state, "ascend910a")
+    expected, found = host.run([batch])[0][0], device.run([batch])[0][0]
+    assert abs(found - expected) <= HALF * expected
+    for name, array in host.state().items():
+        apart = np.abs(device.state()[name] - array).max()
+        assert apart <= 2.0**-6 * np.abs(array).max(), name
+    assert not np.array_equal(device.state()["stem.bn.moving_mean"], state["stem.bn.moving_mean"])
+
+
+def test_every_node_of_a_small_one_gives_on_the_chip_what_numpy_gives():
+    """With the inputs that it has there."""
+    func, state, batch = made(SMALL, 2, 32)
+    check_nodes(func, state, batch)
+
+
+@pytest.mark.slow
+def test_every_node_of_a_whole_step_gives_on_the_chip_what_numpy_gives():
+    """All 627 of ResNet-50 at 224 x 224, one image."""
+    func, state, batch = made(resnet50.Config(), 1, 224)
+    assert check_nodes(func, state, batch) > 600
+
+
+def check_nodes(func: Func, state: dict, batch: Batch) -> int:
+    """Compare a step node by node; return how many there were."""
+    feeds = {"x": batch.x[None], "labels": batch.labels[None], "learning_rate": np.float32([0.05])}
+    found = list(differences(func, state, feeds))
+    wrong = [
+        f"{each.node.name} result {each.result}: {each.relative:.2e}"
+        for each in found
+        if not each.relative <= (HALF if each.dtype == "float16" else SINGLE)
+    ]
+    assert wrong == []
+    return len({each.node.name for each in found})
+
+
+def test_in_use_it_takes_its_averages():
+    """What it says of an image does not depend on the others, but for a rounding of their product."""
+    net = resnet50.build(SMALL)
+    x = np.random.default_rng(1).normal(size=(3, 3, 32, 32)).astype(np.float32)
+    together = net(Tensor(x)).numpy()
+    np.testing.assert_allclose(
+        net(Tensor(x[1:2])).numpy(), together[1:2], atol=2.0**-9 * np.abs(together).max()
+    )
+    np.testing.assert_array_equal(jit(net)(Tensor(x)).numpy(), together)
+    func = inference_step(net, TensorType(x.shape, float32))
+    assert func.ops().count("batch_norm_inference") == 9
