@@ -172,8 +172,9 @@ def _conv2d_backward_filter(draw):
 
 def _max_pool(draw):
     kernel, stride = draw(st.tuples(SMALL, LENGTHS)), draw(st.tuples(SMALL, SMALL))
+    pad = tuple(draw(st.integers(0, length - 1)) for length in kernel for _ in range(2))
     h, w = (length + draw(st.integers(0, 3)) for length in kernel)
-    return [(draw(SMALL), draw(SMALL), h, w)], {"kernel": kernel, "stride": stride}
+    return [(draw(SMALL), draw(SMALL), h, w)], {"kernel": kernel, "stride": stride, "pad": pad}
 
 
 def _pooled(draw):
@@ -192,6 +193,50 @@ def _max_pool_grad(draw):
 def _max_pool_take(draw):
     x, _, winners, attrs = _pooled(draw)
     return [x, winners], attrs
+
+
+def _avg_pool(draw):
+    given, attrs = _max_pool(draw)
+    return given, {**attrs, "include_pad": draw(st.booleans())}
+
+
+def _avg_pool_grad(draw):
+    (x,), attrs = _avg_pool(draw)
+    return [OPERATORS["avg_pool"].infer_types([_float64(x)], attrs)[0].shape], {**attrs, "input_shape": x}
+
+
+def _image(draw):
+    return tuple(draw(LENGTHS) for _ in "nchw")
+
+
+def _global_avg_pool(draw):
+    return [_image(draw)], {}
+
+
+def _global_avg_pool_grad(draw):
+    x = _image(draw)
+    return [(*x[:2], 1, 1)], {"input_shape": x}
+
+
+def _batch_norm(draw):
+    x = _image(draw)
+    return [x, *[x[1:2]] * 4], {"eps": 0.1, "momentum": draw(st.floats(0, 1))}
+
+
+def _batch_norm_grad(draw):
+    x = _image(draw)
+    return [x, x, *[x[1:2]] * 3], {}
+
+
+def _batch_norm_inference(draw):
+    given, _ = _batch_norm(draw)
+    return given, {"eps": 0.1}
+
+
+def _probabilities(draw):
+    (logits, _), _ = _labels(draw)
+    shares = np.random.default_rng(draw(st.integers(0, 999))).uniform(0.1, 1, logits.shape)
+    return [logits, shares / shares.sum(axis=1, keepdims=True)], {}
 
 
 def _labels(draw):
@@ -231,6 +276,9 @@ DRAWN = {
     "conv2d_backward_filter": _conv2d_backward_filter, "max_pool_with_argmax": _max_pool,
     "max_pool_grad": _max_pool_grad, "max_pool_take": _max_pool_take, "softmax_cross_entropy": _labels,
     "softmax_cross_entropy_grad": _loss_grad, "index": _index, "index_update": _index_written,
-    "index_add": _index_written,
+    "index_add": _index_written, "avg_pool": _avg_pool, "avg_pool_grad": _avg_pool_grad,
+    "global_avg_pool": _global_avg_pool, "global_avg_pool_grad": _global_avg_pool_grad,
+    "batch_norm": _batch_norm, "batch_norm_grad": _batch_norm_grad,
+    "batch_norm_inference": _batch_norm_inference, "softmax_cross_entropy_with_logits": _probabilities,
 }  # fmt: skip
 """name -> shapes, or arrays where these depend on each other, and attributes"""
