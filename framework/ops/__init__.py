@@ -8,11 +8,9 @@ from framework.ops.bits import bitwise_and, bitwise_not, bitwise_or, bitwise_xor
 from framework.ops.composed import (
     clip,
     exp2,
-    gelu,
     hypot,
     log2,
     log10,
-    log_softmax,
     logsumexp,
     norm,
     outer,
@@ -23,6 +21,7 @@ from framework.ops.composed import (
 )
 from framework.ops.conv import conv2d, conv2d_backward_filter, conv2d_backward_input
 from framework.ops.creation import arange, eye, full, linspace, ones, zeros
+from framework.ops.dropout import dropout, dropout_grad, dropout_key
 from framework.ops.einsum import einsum
 from framework.ops.elementwise import (
     abs,
@@ -69,9 +68,12 @@ from framework.ops.functions import (
     tan,
     tanh,
 )
+from framework.ops.gather import gather, scatter_add
+from framework.ops.gelu import gelu, gelu_grad
 from framework.ops.indexing import index, index_add, index_update
 from framework.ops.joining import concat, dynamic_slice, expand_dims, flip, pack, pad, split, squeeze, tile
 from framework.ops.kernel_op import kernel_op
+from framework.ops.layer_norm import layer_norm, layer_norm_grad
 from framework.ops.logic import (
     isfinite,
     isinf,
@@ -107,9 +109,9 @@ from framework.ops.reduction import (
     reduce_min,
     reduce_prod,
     reduce_sum,
-    softmax,
 )
 from framework.ops.soft_labels import softmax_cross_entropy_with_logits
+from framework.ops.softmax import log_softmax, log_softmax_grad, softmax, softmax_grad
 from framework.ops.unrolling import unroll
 from framework.ops.whole import ceil, floor, floor_div, mod, round, sign
 from framework.ops.whole import power as pow
@@ -162,6 +164,9 @@ __all__ = [
     "cosh",
     "cumsum",
     "div",
+    "dropout",
+    "dropout_grad",
+    "dropout_key",
     "dynamic_slice",
     "einsum",
     "equal",
@@ -176,7 +181,9 @@ __all__ = [
     "floor",
     "floor_div",
     "full",
+    "gather",
     "gelu",
+    "gelu_grad",
     "global_avg_pool",
     "global_avg_pool_grad",
     "global_norm",
@@ -190,6 +197,8 @@ __all__ = [
     "isinf",
     "isnan",
     "kernel_op",
+    "layer_norm",
+    "layer_norm_grad",
     "left_shift",
     "less",
     "less_equal",
@@ -199,6 +208,7 @@ __all__ = [
     "log2",
     "log10",
     "log_softmax",
+    "log_softmax_grad",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -236,6 +246,7 @@ __all__ = [
     "round",
     "rsqrt",
     "sample",
+    "scatter_add",
     "select",
     "sigmoid",
     "sign",
@@ -246,6 +257,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softmax_cross_entropy_grad",
     "softmax_cross_entropy_with_logits",
+    "softmax_grad",
     "softplus",
     "split",
     "sqrt",

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from framework.ops.elementwise import exp, log, maximum, minimum, mul, select, sqrt, stop_gradient
-from framework.ops.functions import erf, sigmoid
+from framework.ops.functions import sigmoid
 from framework.ops.joining import expand_dims
 from framework.ops.reduction import reduce_max, reduce_mean, reduce_sum
 
@@ -22,11 +22,6 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     """Return x held between low and high; None is no bound."""
     bounded = x if low is None else maximum(x, low)
     return bounded if high is None else minimum(bounded, high)
-
-
-def gelu(x: Any) -> Any:
-    """Return x times the probability that a standard normal number is below it."""
-    return mul(x, 0.5) * (1 + erf(mul(x, math.sqrt(0.5))))
 
 
 def silu(x: Any) -> Any:
@@ -59,11 +54,6 @@ def logsumexp(x: Any, axes: Axes = None, keepdims: bool = False) -> Any:
     largest = stop_gradient(reduce_max(x, axes, True))
     total = log(reduce_sum(exp(x - largest), axes, True)) + largest
     return total if keepdims else reduce_sum(total, axes)
-
-
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """Return the logarithm of softmax."""
-    return x - logsumexp(x, axis, True)
 
 
 def variance(x: Any, axes: Axes = None, keepdims: bool = False) -> Any:

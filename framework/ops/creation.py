@@ -11,6 +11,7 @@ from framework.dtypes import DType
 from framework.ir.builder import Builder, Sym
 from framework.ir.nodes import Attrs
 from framework.ir.types import TensorType
+from framework.ops import lowering
 from framework.ops.op import Array, NoGradient, Op, sample
 from framework.ops.shapes import require
 from framework.tensor import Tensor
@@ -40,6 +41,7 @@ full = Op(
     _full_infer,
     _full,
     NoGradient("it has no input"),
+    lowering=lowering.full,
     normalize=_full_normalize,
     samples=(sample(shape=(2, 3), value=1.5), sample(shape=(), value=7, dtype="int64")),
 )

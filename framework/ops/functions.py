@@ -68,7 +68,8 @@ log1p = _function("log1p", np.log1p, lambda call, dy: (dy / (1 + call.inputs[0])
 expm1 = _function("expm1", np.expm1, _of(lambda x, y: y + 1))
 
 
-def _erf(x: Array) -> Any:
+def erf_of(x: Array) -> Any:
+    """Return the error function of an array."""
     from scipy.special import erf as function
 
     return function(x)
@@ -78,7 +79,7 @@ def _erf_derivative(x: Any, y: Any) -> Any:
     return exp(-(x * x)) * (2 / math.sqrt(math.pi))
 
 
-erf = _function("erf", _erf, _of(_erf_derivative))
+erf = _function("erf", erf_of, _of(_erf_derivative))
 
 
 def _square_infer(x: TensorType, /) -> TensorType:

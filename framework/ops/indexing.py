@@ -14,6 +14,7 @@ import numpy as np
 from davinci_sim.errors import DavinciError, ShapeMismatch
 from framework.dtypes import accumulator
 from framework.ir.builder import Sym
+from framework.ir.registry import operator
 from framework.ir.types import TensorType
 from framework.ops import moving
 from framework.ops.array import broadcast_to, reshape, transpose
@@ -155,8 +156,33 @@ def _index(x: Array, *indices: Array, spec: Spec) -> Array:
 
 def _index_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
     x, *indices = call.inputs
+    spec = call.attrs["spec"]
+    if all(map(_is_plain, spec)):
+        return (_with_zeros_around(x.type, spec, dy),)
     zeros = filled(dy.builder, x.type.with_dtype(dy.dtype), 0)
     return (index_add(zeros, dy, *indices, **call.attrs), *(None for _ in indices))
+
+
+def _is_plain(item: Any) -> bool:
+    """Tell whether an item takes one element, or all from one to another."""
+    return item is None or isinstance(item, int) or (item[0] == "slice" and item[3] in {None, 1})
+
+
+def _with_zeros_around(x: TensorType, spec: Spec, dy: Any) -> Any:
+    """Return a part of x with zeros in the place of the rest, an axis at a time."""
+    items = [item for item in spec if item is not None]
+    parts = [
+        range(item, item + 1) if isinstance(item, int) else range(*slice(*item[1:]).indices(size))
+        for item, size in zip(items, x.shape, strict=True)
+    ]
+    found = reshape(dy, tuple(map(len, parts)))
+    for axis, (part, size) in enumerate(zip(parts, x.shape, strict=True)):
+        if len(part) < size:
+            widths = [(0, 0)] * len(parts)
+            start = part.start if len(part) else 0
+            widths[axis] = (start, size - start - len(part))
+            found = operator("pad")(found, tuple(widths))
+    return found
 
 
 def _update_infer(name: str) -> Any:

@@ -14,7 +14,7 @@ def kernel_op(
 ) -> Op:  # fmt: skip
     """Return an operator that a kernel computes on the device, and its NumPy reference on the host.
 
-        gelu = ops.kernel_op(my_kernels.gelu, vjp=my_kernels.gelu_grad)
+        gelu = ops.kernel_op(my_kernels.gelu, vjp=my_kernels.gelu_grad, name="my_gelu")
         y = gelu(x)
 
     `vjp` is the kernel of the gradient, whose operands say by their names what they are: `x` and `y` those of

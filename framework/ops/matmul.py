@@ -98,17 +98,19 @@ matmul: Op = Op(
 
 
 def _bias_infer(x: TensorType, b: TensorType, /, axis: int = -1) -> TensorType:
-    wanted = TensorType((x.shape[axis_of("bias_add", axis, x)],), x.dtype)
+    """Return x: a bias is added as wide as sums are, so that one of that dtype goes with half precision."""
+    is_wide = x.dtype.is_float and b.dtype.numpy == accumulator(x.dtype)
+    wanted = TensorType((x.shape[axis_of("bias_add", axis, x)],), b.dtype if is_wide else x.dtype)
     require(b == wanted, "bias_add: bias {} must be {} to add to axis {} of {}", b, wanted, axis, x)
     return x
 
 
 def _bias_add(x: Array, b: Array, axis: int) -> Array:
-    return np.asarray(x + b.reshape(b.shape + (1,) * (x.ndim - 1 - axis)))
+    return np.asarray(x + b.reshape(b.shape + (1,) * (x.ndim - 1 - axis))).astype(x.dtype, copy=False)
 
 
 def _bias_vjp(call: Call, dy: Sym) -> tuple[Any, ...]:
-    return dy, bias_add_grad(dy, call.attrs["axis"])
+    return dy, bias_add_grad(dy, call.attrs["axis"], call.cotangent_dtype(1))
 
 
 def _bias_batch(inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any], size: int) -> list[Sym]:
@@ -116,7 +118,7 @@ def _bias_batch(inputs: list[Sym], is_batched: list[bool], attrs: dict[str, Any]
     if not is_batched[1]:
         return [bias_add(x, b, attrs["axis"] + 1)]
     lead, tail = (1,) * attrs["axis"], (1,) * (x.ndim - is_batched[0] - attrs["axis"] - 1)
-    return [x + reshape(b, (size, *lead, b.shape[1], *tail))]
+    return [(x + reshape(b, (size, *lead, b.shape[1], *tail))).astype(x.dtype)]
 
 
 bias_add: Op = Op(
@@ -126,21 +128,24 @@ bias_add: Op = Op(
     _bias_add,
     _bias_vjp,
     normalize=normalize_axis,
-    promotes=True,
     lowering=lowering.bias_add,
     samples=(sample((3, 4), (4,)), sample((2, 3, 2, 2), (3,), axis=1)),
     batch=_bias_batch,
 )
 
 
-def _bias_grad_infer(dy: TensorType, /, axis: int = -1) -> TensorType:
-    return dy.with_shape((dy.shape[axis],))
+def _bias_grad_infer(dy: TensorType, /, axis: int = -1, out_dtype: str | None = None) -> TensorType:
+    return TensorType((dy.shape[axis],), dy.dtype if out_dtype is None else dtype(out_dtype))
 
 
-def _bias_grad(dy: Array, axis: int) -> Array:
+def _bias_grad_normalize(types: tuple[TensorType, ...], attrs: dict[str, Any]) -> dict[str, Any]:
+    return with_out_dtype(types, normalize_axis(types, attrs))
+
+
+def _bias_grad(dy: Array, axis: int, out_dtype: str) -> Array:
     others = tuple(each for each in range(dy.ndim) if each != axis)
     summed: Array = dy.sum(axis=others, dtype=accumulator(dy.dtype))
-    return summed.astype(dy.dtype, copy=False)
+    return summed.astype(dtype(out_dtype).numpy, copy=False)
 
 
 def _bias_grad_vjp(call: Call, d: Any) -> tuple[Any, ...]:
@@ -154,7 +159,7 @@ def _bias_grad_batch(
 ) -> list[Sym]:
     (dy,) = inputs
     others = tuple(axis for axis in range(1, dy.ndim) if axis != attrs["axis"] + 1)
-    summed: Sym = operator("reduce_sum")(dy, others)
+    summed: Sym = operator("reduce_sum")(dy.astype(attrs["out_dtype"]), others)
     return [summed]
 
 
@@ -164,7 +169,7 @@ bias_add_grad: Op = Op(
     _bias_grad_infer,
     _bias_grad,
     _bias_grad_vjp,
-    normalize=normalize_axis,
+    normalize=_bias_grad_normalize,
     lowering=lowering.bias_add_grad,
     samples=(sample((3, 4)), sample((2, 3, 2, 2), axis=1)),
     batch=_bias_grad_batch,

@@ -82,12 +82,3 @@ def pad(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[L
     (before, after), (m, d) = attrs["widths"][axis], around(x.shape, axis)
     axes = {"m": m, "n": x.shape[axis], "before": before, "after": after, "d": d}
     return [Launch("pad", axes, ("in0", "out0"), device_dtype(x))]
-
-
-def softmax(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
-    """Lower softmax along the last axis."""
-    (x,), axis = ins, attrs["axis"]
-    if axis != x.ndim - 1:
-        raise NotOnDevice(f"the device normalises along the last axis, not axis {axis} of {x}")
-    axes = {"m": math.prod(x.shape[:-1]), "n": x.shape[-1]}
-    return [Launch("softmax", axes, ("in0", "out0"), device_dtype(x))]

@@ -77,7 +77,7 @@ class Arg:
 
     def draw(self, generator: np.random.Generator, offset: float = 0.0) -> Array:
         """Return an array; the offset keeps the values of two inputs apart."""
-        if self.dtype.startswith(("int", "bool")):
+        if self.dtype.startswith(("int", "uint", "bool")):
             return generator.integers(0, int(self.high), self.shape).astype(self.dtype)
         size = int(np.prod(self.shape))
         steps = (np.arange(size) + 0.37 + offset) / max(size, 1)

@@ -1,4 +1,4 @@
-"""Reductions and softmax; half precision is summed in float32 and rounded once."""
+"""Reductions; half precision is summed in float32 and rounded once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from framework.dtypes import accumulator
 from framework.ir.types import TensorType
-from framework.ops import lowering, moving
+from framework.ops import lowering
 from framework.ops.array import broadcast_to, reshape, transpose
 from framework.ops.batching import next_axes, next_axis, together
 from framework.ops.creation import filled
@@ -128,35 +128,4 @@ cumsum: Op = Op(
     samples=(sample((3, 4)), sample((3, 4), axis=0, reverse=True)),
     batch=together("cumsum", next_axis),
     integers=True,
-)
-
-
-def _softmax_infer(x: TensorType, /, axis: int = -1) -> TensorType:
-    require(x.dtype.is_float and x.ndim > 0, f"softmax: {x} must be a float tensor with an axis")
-    return x
-
-
-def softmax_of(x: Array, axis: int) -> Array:
-    """Return softmax in the accumulator's dtype."""
-    wide = x.astype(accumulator(x.dtype), copy=False)
-    powers = np.exp(wide - wide.max(axis=axis, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
-
-
-def _softmax_vjp(call: Call, dy: Any) -> tuple[Any, ...]:
-    (y,) = call.outputs
-    weighted = dy * y
-    return (weighted - y * reduce_sum(weighted, call.attrs["axis"], True),)
-
-
-softmax = Op(
-    "softmax",
-    "mn->mn",
-    _softmax_infer,
-    lambda x, axis: softmax_of(x, axis).astype(x.dtype, copy=False),
-    _softmax_vjp,
-    normalize=normalize_axis,
-    samples=(sample((3, 4)), sample((3, 4), axis=0)),
-    batch=together("softmax", next_axis),
-    lowering=moving.softmax,
 )

@@ -18,6 +18,8 @@ ONE_BY_ONE = {
     "apply_momentum": [
         (*each, True) for each in itertools.product((False, True), repeat=3)
     ],  # learning rates
+    "dropout": [(False, True), (True, False), (True, True)],
+    "dropout_grad": [(False, True), (True, False), (True, True)],
 }
 """Inputs with a batch axis for which a rule may say that it knows no way."""
 OF_WHOLE_TENSORS = ("apply_lamb", "clip_by_norm", "float_status", "global_norm")

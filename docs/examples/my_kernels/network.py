@@ -4,7 +4,7 @@ from gelu import gelu, gelu_grad  # the file beside this one
 
 from framework import nn, ops
 
-activation = ops.kernel_op(gelu, vjp=gelu_grad, keeps_zero=True)
+activation = ops.kernel_op(gelu, vjp=gelu_grad, keeps_zero=True, name="my_gelu")
 
 
 class Net(nn.Cell):

@@ -4,8 +4,9 @@ A lowering is a rule of its operator like inference and gradient. It speaks of k
 the framework stays complete without a device; the graph engine looks the names up.
 """
 
+from framework.ops.lowering.activation import dropout, dropout_grad, gelu, gelu_grad
 from framework.ops.lowering.conv import conv2d, conv2d_backward_filter, conv2d_backward_input
-from framework.ops.lowering.elementwise import binary, cast, elements, unary
+from framework.ops.lowering.elementwise import binary, cast, elements, full, unary
 from framework.ops.lowering.launch import DEVICE_DTYPES, Launch, Lowering, NotOnDevice, Types, device_dtype
 from framework.ops.lowering.loss import softmax_cross_entropy, softmax_cross_entropy_grad
 from framework.ops.lowering.matmul import bias_add, bias_add_grad, matmul
@@ -22,6 +23,7 @@ from framework.ops.lowering.optimizer import (
 )
 from framework.ops.lowering.pooling import max_pool, max_pool_grad
 from framework.ops.lowering.reduction import reduction
+from framework.ops.lowering.rows import along_rows, gather, layer_norm, layer_norm_grad, scatter_add
 
 __all__ = [
     "DEVICE_DTYPES",
@@ -29,6 +31,7 @@ __all__ = [
     "Lowering",
     "NotOnDevice",
     "Types",
+    "along_rows",
     "apply_adam",
     "apply_adamw",
     "apply_lamb",
@@ -44,13 +47,22 @@ __all__ = [
     "conv2d_backward_filter",
     "conv2d_backward_input",
     "device_dtype",
+    "dropout",
+    "dropout_grad",
     "elements",
     "float_status",
+    "full",
+    "gather",
+    "gelu",
+    "gelu_grad",
     "global_norm",
+    "layer_norm",
+    "layer_norm_grad",
     "matmul",
     "max_pool",
     "max_pool_grad",
     "reduction",
+    "scatter_add",
     "softmax_cross_entropy",
     "softmax_cross_entropy_grad",
     "unary",

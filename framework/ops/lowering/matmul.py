@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from framework.ops.lowering.elementwise import ROW
+from framework.ops.lowering.broadcasting import ROW
 from framework.ops.lowering.launch import Launch, NotOnDevice, Types, device_dtype
+
+MATRIX = 2  # axes
 
 
 def matmul(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
@@ -28,16 +30,23 @@ def matmul(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> lis
 
 def bias_add(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
     """Lower a bias on the last axis; one on channels runs inside its convolution or not at all."""
-    if attrs["axis"] not in (-1, ins[0].ndim - 1):
+    x, bias = ins
+    if attrs["axis"] not in (-1, x.ndim - 1):
         raise NotOnDevice("a bias on channels runs only inside the convolution before it")
-    rows = ins[0].size // ins[1].size
-    axes = {"n": ins[0].size, "rows": rows, "pattern": ROW}
-    return [Launch("add", axes, ("in0", "in1", "out0"), device_dtype(ins[0]))]
+    axes = {"n": x.size, "rows": x.size // bias.size, "pattern": ROW}
+    if bias.dtype == x.dtype:
+        return [Launch("add", axes, ("in0", "in1", "out0"), device_dtype(x))]
+    cast = Launch("cast", {"n": bias.size}, ("in1", "tmp0"), device_dtype(bias), device_dtype(x))
+    return [cast, Launch("add", axes, ("in0", "tmp0", "out0"), device_dtype(x))]
 
 
 def bias_add_grad(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
     """Lower the sum over rows."""
-    if ins[0].ndim != 2 or ins[0].dtype.name != "float32":
-        raise NotOnDevice("bias_add_grad sums the rows of a float32 matrix")
-    m, n = ins[0].shape
-    return [Launch("bias_add_grad", {"m": m, "n": n}, ("in0", "out0"), "fp32")]
+    (dy,), (db,) = ins, outs
+    if attrs["axis"] not in (-1, dy.ndim - 1):
+        raise NotOnDevice(f"bias_add_grad sums all axes but the last on the device, not axis {attrs['axis']}")
+    m, n = math.prod(dy.shape[:-1]), dy.shape[-1]
+    if dy.ndim == MATRIX and dy.dtype.name == db.dtype.name == "float32":
+        return [Launch("bias_add_grad", {"m": m, "n": n}, ("in0", "out0"), "fp32")]
+    axes = {"m": m, "n": n, "axis": 0}
+    return [Launch("reduce_sum", axes, ("in0", "out0"), device_dtype(dy), device_dtype(db))]

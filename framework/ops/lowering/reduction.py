@@ -10,17 +10,18 @@ from framework.ops.lowering.launch import Launch, Lowering, NotOnDevice, Types, 
 
 
 def reduction(kernel: str) -> Lowering:
-    """Lower a reduction over leading or trailing axes."""
+    """Lower a reduction over axes that are neighbours."""
 
     def lower(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
         x, axes = ins[0], tuple(sorted(attrs["axes"] if attrs["axes"] is not None else range(ins[0].ndim)))
-        kept = x.ndim - len(axes)
-        if axes == tuple(range(kept, x.ndim)):
-            m, n, axis = math.prod(x.shape[:kept]), math.prod(x.shape[kept:]), 1
-        elif axes == tuple(range(len(axes))):
-            m, n, axis = math.prod(x.shape[: len(axes)]), math.prod(x.shape[len(axes) :]), 0
+        first, behind = (axes[0], axes[-1] + 1) if axes else (x.ndim, x.ndim)
+        if axes != tuple(range(first, behind)):
+            raise NotOnDevice(f"{kernel} reduces neighbouring axes, not {axes} of {x}")
+        before, reduced, after = x.shape[:first], x.shape[first:behind], x.shape[behind:]
+        if after:
+            keys = {"b": math.prod(before), "m": math.prod(reduced), "n": math.prod(after), "axis": 0}
         else:
-            raise NotOnDevice(f"{kernel} reduces leading or trailing axes, not {axes} of {x}")
-        return [Launch(kernel, {"m": m, "n": n, "axis": axis}, ("in0", "out0"), device_dtype(x))]
+            keys = {"m": math.prod(before), "n": math.prod(reduced), "axis": 1}
+        return [Launch(kernel, keys, ("in0", "out0"), device_dtype(x))]
 
     return lower
