@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from davinci_sim.errors import unknown
-from framework.models import lenet5, resnet50
+from framework.models import bert, lenet5, resnet50
 
-MODELS: dict[str, ModuleType] = {"lenet5": lenet5, "resnet50": resnet50}
+MODELS: dict[str, ModuleType] = {"bert": bert, "lenet5": lenet5, "resnet50": resnet50}
 """Each module has Config, build(config), RECIPE and SMOKE, the shape of a small input."""
 
 
@@ -18,4 +18,4 @@ def model(name: str) -> ModuleType:
     return MODELS[name]
 
 
-__all__ = ["MODELS", "lenet5", "model", "resnet50"]
+__all__ = ["MODELS", "bert", "lenet5", "model", "resnet50"]

@@ -64,3 +64,22 @@ def zeros(shape: tuple[int, ...]) -> Array:
 def ones(shape: tuple[int, ...]) -> Array:
     """Return float32 ones."""
     return made(shape, lambda: np.ones(shape, np.float32))
+
+
+MOST_DEVIATIONS = 2.0
+"""Where a truncated normal distribution ends."""
+
+
+def truncated_normal(shape: tuple[int, ...], deviation: float, seed: Seed) -> Array:
+    """Return float32 values of a normal distribution; those beyond two deviations are drawn again."""
+
+    def drawn() -> Array:
+        draw = as_generator(seed)
+        values = draw.standard_normal(shape, np.float32)
+        flat = values.reshape(-1)
+        while (outside := np.flatnonzero(np.abs(flat) > MOST_DEVIATIONS)).size:
+            flat[outside] = draw.standard_normal(outside.size, np.float32)
+        values *= np.float32(deviation)
+        return values
+
+    return made(shape, drawn)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from framework import ops
 from framework.nn.cell import Cell
-from framework.nn.initializer import Seed, as_generator, he_uniform, zeros
+from framework.nn.initializer import Array, Seed, as_generator, he_uniform, zeros
 from framework.precision import operand, result_dtype, without_bias
 from framework.tensor import Parameter
 
@@ -46,10 +46,16 @@ class Conv2d(Cell):
 class Dense(Cell):
     """y[m, n] = x[m, k] @ weight[n, k] transposed, plus bias[n]."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, has_bias: bool = True, seed: Seed = 0) -> None:
-        """Draw the weight; the bias starts at zero."""
+    def __init__(
+        self, in_channels: int, out_channels: int, *, has_bias: bool = True, seed: Seed = 0,
+        weight: Array | None = None,
+    ) -> None:  # fmt: skip
+        """Draw the weight unless it is given; the bias starts at zero."""
         super().__init__()
-        self.weight = Parameter(he_uniform((out_channels, in_channels), in_channels, as_generator(seed)))
+        shape = (out_channels, in_channels)
+        self.weight = Parameter(
+            he_uniform(shape, in_channels, as_generator(seed)) if weight is None else weight
+        )
         self.bias = Parameter(zeros((out_channels,))) if has_bias else None
         self.add_bias: Any = ops.bias_add if has_bias else without_bias
 
