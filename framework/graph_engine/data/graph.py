@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -97,6 +97,8 @@ class Graph:
     """Value -> the variable whose new content it is."""
     counts: tuple[str, ...] = ()
     """Inputs that must fit 32 bits in a run: what counts by them is stored so."""
+    notes: tuple[str, ...] = ()
+    """What the passes have to tell about their decisions."""
 
     def consumers(self, value: str) -> list[Node]:
         """Return the nodes that read a value, in order."""
@@ -119,13 +121,18 @@ class Graph:
         kept = {name: value for name, value in table.items() if name in used}
         return replace(self, nodes=nodes, values=kept)
 
+    def with_notes(self, notes: Iterable[str]) -> Graph:
+        """Return the graph with other notes."""
+        return replace(self, notes=tuple(notes))
+
     def text(self) -> str:
-        """Print the graph, one node a line."""
+        """Print the graph, one node a line, and what was decided about it."""
         lines = [f"graph {self.name}"]
         lines += [f"  {v.kind:<9} {v}" for v in self.values.values() if v.kind != INTERMEDIATE]
         lines += [f"  {_line(self, node)}" for node in self.nodes]
         lines += [f"  update    %{variable} <- %{value}" for value, variable in self.updates.items()]
-        return "\n".join([*lines, f"  return {', '.join(f'%{name}' for name in self.outputs)}"]) + "\n"
+        lines += [f"  return {', '.join(f'%{name}' for name in self.outputs)}"]
+        return "\n".join([*lines, *(f"  note      {note}" for note in self.notes)]) + "\n"
 
 
 def _line(graph: Graph, node: Node) -> str:
