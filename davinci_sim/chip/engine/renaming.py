@@ -95,46 +95,42 @@ def _line_of(by_name: Numbers, name: int) -> tuple[int, int, int]:
 
 
 @inlined
-def _clear(l2: L2, row: int) -> None:
-    """Take all lines of a set out of the table of lines."""
-    for way in range(l2.lines.shape[1]):
-        if l2.lines[row, way] != EMPTY:
-            l2.state[l2.lines[row, way]] = ABSENT
-
-
-@inlined
 def _put(l2: L2, row: int, way: int, entry: int) -> None:
-    """Put a line where it belongs in a set that was cleared, whose oldest line is the first."""
-    l2.lines[row, way] = entry >> 1 if entry != EMPTY else EMPTY
+    """Let an entry be the way-th of a set that goes next."""
+    slot = l2.oldest[row] + way
+    slot = slot if slot < l2.lines.shape[1] else slot - l2.lines.shape[1]
+    l2.lines[row, slot] = entry >> 1 if entry != EMPTY else EMPTY
     if entry != EMPTY:
         l2.state[entry >> 1] = CLEAN + (entry & 1)
 
 
 @uncounted_jit
 def replay(l2: L2, shift: int, by_name: Numbers, before: Entries, left: Entries) -> None:
-    """Leave L2, which holds `before[way, set]` (lines), as a task does that leaves `left[way, set]`."""
+    """Leave L2, which holds `before[way, set]` (lines), as a task does that leaves `left[way, set]`.
+
+    Sets are gone through way by way, since lines that follow each other lie in sets that do: of the table
+    of all lines, that is one page after the other.
+    """
     sets, ways = l2.lines.shape
     first, behind, line = 0, 0, 0
-    for number in range(sets):
-        row = number + shift
-        row = row if row < sets else row - sets
-        way = 0
-        while way < ways and left[way, number] == MOVED:
-            way += 1
-        if way == ways:
-            continue
-        _clear(l2, row)
-        l2.oldest[row] = 0
-        for way in range(ways):
+    for way in range(ways):
+        for number in range(sets):
+            if left[way, number] != MOVED and before[way, number] != EMPTY:
+                l2.state[before[way, number] >> 1] = ABSENT
+    for way in range(ways):
+        for number in range(sets):
             entry = left[way, number]
-            if entry <= MOVED:
+            if entry == MOVED:
+                continue
+            if entry < MOVED:
                 entry = before[way + MOVED - entry, number]
             elif entry != EMPTY:
                 name = entry >> 1
                 if name < first or name >= behind:
                     first, behind, line = _line_of(by_name, name)
                 entry = (name - first + line) << 1 | (entry & 1)
-            _put(l2, row, way, entry)
+            row = number + shift
+            _put(l2, row if row < sets else row - sets, way, entry)
 
 
 @uncounted_jit
@@ -142,13 +138,13 @@ def restore(l2: L2, shift: int, before: Entries) -> None:
     """Leave L2 as it was when it held `before[way, set]` (lines)."""
     sets, ways = l2.lines.shape
     for row in range(sets):
-        _clear(l2, row)
-    for number in range(sets):
-        row = number + shift
-        row = row if row < sets else row - sets
-        l2.oldest[row] = 0
         for way in range(ways):
-            _put(l2, row, way, before[way, number])
+            if l2.lines[row, way] != EMPTY:
+                l2.state[l2.lines[row, way]] = ABSENT
+    for way in range(ways):
+        for number in range(sets):
+            row = number + shift
+            _put(l2, row if row < sets else row - sets, way, before[way, number])
 
 
 @jit
