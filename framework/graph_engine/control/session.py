@@ -44,7 +44,7 @@ class Session:
         """Take the steps one to five; loops that keep values have room for so many turns."""
         platform = self.chip.platform
         self.room = room
-        self.prepared = with_precision(prepare(self.func, room), self.options.precision, platform)
+        self.prepared = with_precision(prepare(self.func, room, state), self.options.precision, platform)
         self.placed = split(self.prepared, platform)
         self.optimized = optimize(self.placed, platform, self.options)
         self.compiled: CompiledGraph = compile_graph(self.optimized, platform, self.options.reuse)

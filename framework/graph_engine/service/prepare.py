@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 
 from davinci_sim.errors import DavinciError
@@ -19,11 +21,12 @@ LEAST_ROOM, MOST_KEPT_BYTES = 4, 64 << 20
 MOST_ROOM = int(np.iinfo(TURN).max)
 
 
-def prepare(func: Func, room: int = FIRST_ROOM) -> Graph:
+def prepare(func: Func, room: int = FIRST_ROOM, held: Container[str] = ()) -> Graph:
     """Return the graph of a verified Func, its branches and loops as jumps.
 
-    Parameters that some result renews become variables, which stay on the device; the others are inputs of
-    every step. Equal constants are kept once. Loops that keep values have room for so many turns.
+    Parameters that some result renews become variables, which stay on the device, and so do those that are
+    `held`: weights that are only read. The others are inputs of every step. Equal constants are kept once.
+    Loops that keep values have room for so many turns.
 
     Raises:
         DavinciError: the Func takes or gives functions or stacks.
@@ -36,15 +39,15 @@ def prepare(func: Func, room: int = FIRST_ROOM) -> Graph:
                 "  rule: only tensors go to a device and come back\n"
                 "  next: apply the function, or take the gradient, inside of what is compiled"
             )
-    renewed = set(func.updates.values())
+    kept = {param.name for param in func.params if param.name in held} | set(func.updates.values())
     writer = Straightener(room)
     for param in func.params:
-        kind = VARIABLE if param.name in renewed else INPUT
+        kind = VARIABLE if param.name in kept else INPUT
         writer.values[param.name] = Value(param.name, param.tensor, kind)
     results = [name for (name,) in writer.write(func)]
     updates = {results[index]: name for index, name in func.updates.items()}
     outputs = tuple(name for index, name in enumerate(results) if index not in func.updates)
-    inputs = tuple(p.name for p in func.params if p.name not in renewed)
+    inputs = tuple(p.name for p in func.params if p.name not in kept)
     return Graph(func.name, writer.values, tuple(writer.nodes), inputs, outputs, updates)
 
 
