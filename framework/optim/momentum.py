@@ -1,42 +1,50 @@
-"""Stochastic gradient descent with momentum."""
+"""Stochastic gradient descent, with momentum and without."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from davinci_sim.errors import DavinciError
 from framework import ops
-from framework.ir.builder import Sym
-from framework.optim.schedule import Schedule, constant
-from framework.tensor import Parameter
-
-STATE_PREFIX = "moments."
+from framework.optim.optimizer import Optimizer, Params, Step
+from framework.optim.schedule import Schedule
 
 
-class Momentum:
+class SGD(Optimizer):
+    """w_new = w - learning_rate * (g + weight_decay * w), for every Parameter."""
+
+    def update(self, step: Step) -> tuple[Any, ...]:
+        """Emit the update of one weight."""
+        return (ops.apply_sgd(step.weight, step.gradient, step.learning_rate, step.weight_decay),)
+
+
+class Momentum(Optimizer):
     """m_new = momentum * m + g;  w_new = w - learning_rate * m_new, for every Parameter.
 
-    The learning rate is a number or a schedule (see `framework.optim.schedule`).
+    With weight decay g is the gradient + weight_decay * w; with `nesterov` the step is momentum * m_new + g.
     """
 
+    slots = ("moments",)
+
     def __init__(
-        self, params: Sequence[Parameter], learning_rate: float | Schedule, momentum: float = 0.9
+        self,
+        params: Params,
+        learning_rate: float | Schedule,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
     ) -> None:
         """Take the Parameters to update."""
-        if not params:
-            raise DavinciError("Momentum has no parameters to update; pass net.trainable_params()")
+        super().__init__(params, learning_rate, weight_decay)
         if not 0 <= momentum < 1:
             raise DavinciError(f"momentum is {momentum}, it must be at least 0 and below 1")
-        self.params = tuple(params)
-        self.schedule = learning_rate if isinstance(learning_rate, Schedule) else constant(learning_rate)
-        self.momentum = momentum
+        self.momentum, self.nesterov = momentum, nesterov
 
-    def state_name(self, name: str) -> str:
-        """Return the name of the momentum of a Parameter."""
-        return STATE_PREFIX + name
-
-    def update(self, weight: Sym, state: Sym, gradient: Sym, learning_rate: Sym) -> tuple[Any, Any]:
-        """Emit the update of one weight; return its new value and its new momentum."""
-        new_weight, new_state = ops.apply_momentum(weight, state, gradient, learning_rate, self.momentum)
-        return new_weight, new_state
+    def update(self, step: Step) -> tuple[Any, ...]:
+        """Emit the update of one weight and its momentum."""
+        given = (step.weight, *step.state, step.gradient, step.learning_rate, self.momentum)
+        if step.weight_decay or self.nesterov:
+            found: tuple[Any, ...] = ops.apply_momentum_decay(*given, step.weight_decay, self.nesterov)
+        else:
+            found = ops.apply_momentum(*given)
+        return found

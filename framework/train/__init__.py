@@ -4,11 +4,13 @@ from framework.train.callbacks import Callback, History, LossMonitor, Progress
 from framework.train.checkpoint import load_checkpoint, save_checkpoint
 from framework.train.model import Model, Score
 from framework.train.runner import Batch, HostRunner, StepRunner
+from framework.train.scale import DynamicLossScale
 from framework.train.step import inference_step, initial_state, training_step
 
 __all__ = [
     "Batch",
     "Callback",
+    "DynamicLossScale",
     "History",
     "HostRunner",
     "LossMonitor",

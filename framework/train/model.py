@@ -15,9 +15,10 @@ from framework.host import compile_host
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
 from framework.nn.cell import Cell
-from framework.optim import Momentum
+from framework.optim import Optimizer
 from framework.train.callbacks import Callback, LossMonitor, Progress
 from framework.train.runner import Batch, HostRunner, StepRunner
+from framework.train.scale import LossScale
 from framework.train.step import inference_step, initial_state, training_step
 
 Array = np.ndarray[Any, Any]
@@ -36,9 +37,17 @@ class Score:
 class Model:
     """Trains and tests a network, on the host or, when a device is passed, on that device."""
 
-    def __init__(self, net: Cell, loss: Cell, optimizer: Momentum | None = None, device: Any = None) -> None:
+    def __init__(
+        self,
+        net: Cell,
+        loss: Cell,
+        optimizer: Optimizer | None = None,
+        device: Any = None,
+        loss_scale: LossScale = None,
+    ) -> None:
         """Take the parts; nothing is compiled before training."""
         self.net, self.loss, self.optimizer, self.device = net, loss, optimizer, device
+        self.loss_scale = loss_scale
         self.runner: StepRunner | None = None
         self.step_func: Func | None = None
         self._inference: dict[TensorType, tuple[Func, Run]] = {}
@@ -109,8 +118,8 @@ class Model:
         if self.runner is None:
             x, labels = next(iter(dataset.epoch(0)))
             types = (TensorType.of(x), TensorType.of(labels))
-            func = training_step(self.net, self.loss, self.optimizer, *types)
-            state = initial_state(self.net, self.optimizer)
+            func = training_step(self.net, self.loss, self.optimizer, *types, loss_scale=self.loss_scale)
+            state = initial_state(self.net, self.optimizer, self.loss_scale)
             self.runner = HostRunner(func, state) if self.device is None else self._on_device(func, state)
             self.step_func = func
         return self.runner

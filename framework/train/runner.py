@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """The inputs of one step."""
+    """The inputs of one step of a network for images."""
 
     x: Array
     labels: Array
@@ -29,6 +29,10 @@ class StepRunner(Protocol):
 
     def run(self, batches: Sequence[Batch]) -> tuple[Array, Array]:
         """Run one step per batch in one call; return losses[steps] and logits[steps, m, n]."""
+        ...
+
+    def feed(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Run one step per row of feeds[input][steps, ...] in one call; return results[steps, ...]."""
         ...
 
     def state(self) -> dict[str, Array]:
@@ -48,15 +52,22 @@ class HostRunner:
         self.func = func
         self._compute = compile_host(func)
         self._state: dict[str, Array] = {}
-        self._names = [param.name for param in func.params[3:]]
+        held = {*state, *func.updates.values()}
+        self._names = [param.name for param in func.params if param.name in held]
+        self._inputs = [param.name for param in func.params if param.name not in held]
         self.load(state)
 
     def run(self, batches: Sequence[Batch]) -> tuple[Array, Array]:
         """Run one step per batch; return losses[steps] and logits[steps, m, n]."""
-        if not batches:
-            raise DavinciError("there are no batches to run; pass at least one")
-        results = [self._step(batch) for batch in batches]
-        return np.stack([loss for loss, _ in results]), np.stack([logits for _, logits in results])
+        losses, logits = self.feed(feeds_of(batches, self._inputs))[:2]
+        return losses, logits
+
+    def feed(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Run one step per row of feeds[input][steps, ...]; return results[steps, ...]."""
+        check_feeds(self.func.name, self._inputs, feeds)
+        rows = zip(*(feeds[name] for name in self._inputs), strict=True)
+        found = [self._step(row) for row in rows]
+        return [np.stack(each) for each in zip(*found, strict=True)]
 
     def state(self) -> dict[str, Array]:
         """Return copies of weights and moments by name."""
@@ -71,8 +82,35 @@ class HostRunner:
             )
         self._state = {name: np.array(state[name]) for name in self._names}
 
-    def _step(self, batch: Batch) -> tuple[Array, Array]:
-        rate = np.asarray(batch.learning_rate, dtype=np.float32)
-        results = self._compute([batch.x, batch.labels, rate, *self._state.values()])
-        self._state.update({name: results[index] for index, name in self.func.updates.items()})
-        return results[0], results[1]
+    def _step(self, inputs: Sequence[Array]) -> list[Array]:
+        known = {**dict(zip(self._inputs, inputs, strict=True)), **self._state}
+        results = self._compute([np.asarray(known[param.name]) for param in self.func.params])
+        updates = self.func.updates
+        self._state.update({name: results[index] for index, name in updates.items()})
+        return [each for index, each in enumerate(results) if index not in updates]
+
+
+def feeds_of(batches: Sequence[Batch], inputs: Sequence[str]) -> dict[str, Array]:
+    """Return images, labels and learning rates of some steps by the names of the inputs, in their order."""
+    if not batches:
+        raise DavinciError("there are no batches to run; pass at least one")
+    x, labels, rate = inputs
+    return {
+        x: np.stack([batch.x for batch in batches]),
+        labels: np.stack([batch.labels for batch in batches]),
+        rate: np.array([batch.learning_rate for batch in batches], dtype=np.float32),
+    }
+
+
+def check_feeds(name: str, inputs: Sequence[str], feeds: Mapping[str, Array]) -> None:
+    """Refuse feeds that lack an input, or have other names, or several numbers of steps."""
+    if set(feeds) != set(inputs):
+        raise DavinciError(
+            f"@{name} takes {', '.join(inputs)}, it is fed {', '.join(feeds) or 'nothing'}\n"
+            "  next: feed every input, with an axis of steps in front"
+        )
+    steps = {each: len(array) for each, array in feeds.items()}
+    if len(set(steps.values())) != 1 or 0 in steps.values():
+        raise DavinciError(
+            f"@{name} is fed rows for {steps} steps\n  rule: all inputs have the same number, at least 1"
+        )

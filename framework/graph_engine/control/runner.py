@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from davinci_sim.errors import DavinciError
 from framework.graph_engine.control.session import Session, as_chip
 from framework.ir.nodes import Func
-from framework.train.runner import Batch
+from framework.train.runner import Batch, check_feeds, feeds_of
 
 Array = np.ndarray[Any, Any]
 
@@ -21,8 +20,6 @@ class DeviceRunner:
     def __init__(self, func: Func, state: Mapping[str, Array], device: Any) -> None:
         """Compile the step and upload the first state."""
         self.session = Session(func, as_chip(device), state)
-        self.x, self.labels, self.rate = (param.name for param in func.params[:3])
-        self.loss, self.logits = self.session.loaded.graph.outputs[:2]
 
     @property
     def ms_per_step(self) -> float:
@@ -31,15 +28,15 @@ class DeviceRunner:
 
     def run(self, batches: Sequence[Batch]) -> tuple[Array, Array]:
         """Run one step per batch in one call of the host; return losses[steps] and logits[steps, m, n]."""
-        if not batches:
-            raise DavinciError("there are no batches to run; pass at least one")
-        feeds = {
-            self.x: np.stack([batch.x for batch in batches]),
-            self.labels: np.stack([batch.labels for batch in batches]),
-            self.rate: np.array([batch.learning_rate for batch in batches], dtype=np.float32),
-        }
+        losses, logits = self.feed(feeds_of(batches, self.session.loaded.graph.inputs))[:2]
+        return losses, logits
+
+    def feed(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Run one step per row of feeds[input][steps, ...] in one call; return results[steps, ...]."""
+        graph = self.session.loaded.graph
+        check_feeds(graph.name, graph.inputs, feeds)
         outputs = self.session.run(feeds).outputs
-        return outputs[self.loss], outputs[self.logits]
+        return [outputs[name] for name in self.session.loaded.graph.outputs]
 
     def state(self) -> dict[str, Array]:
         """Download weights and moments by name."""

@@ -1,0 +1,168 @@
+"""Optimisers, loss scales and steps of any network: equal to plain NumPy, on the host and on the chip."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from framework import Parameter, nn, ops
+from framework.dtypes import float32
+from framework.graph_engine import DeviceRunner
+from framework.ir import TensorType
+from framework.optim import LAMB, SGD, Adam, AdamW, Betas, Momentum, without_decay_of_vectors
+from framework.train import HostRunner, initial_state, training_step
+
+X, Y = TensorType((4, 6), float32), TensorType((4, 40), float32)
+RATE, DECAY, STEPS = 0.05, 0.1, 3
+
+
+class Fit(nn.Cell):
+    """Half the squared distance of two layers from a target: returns its own loss, and what it predicts."""
+
+    def __init__(self, compute_dtype=None):
+        """Draw the layers, of more weights than the partial sums of a norm have numbers."""
+        super().__init__()
+        self.hidden, self.out = nn.Dense(6, 24, seed=1), nn.Dense(24, 40, seed=2)
+        self.seen = Parameter(np.float32(0.0), requires_grad=False)
+        self.shift = Parameter(np.full(6, 0.25, np.float32), requires_grad=False)
+        if compute_dtype is not None:
+            self.to_float(compute_dtype)
+
+    def construct(self, x, target):
+        """Return loss and prediction, and count the step."""
+        ops.assign(self.seen, self.seen + 1.0)
+        found = self.out(ops.tanh(self.hidden(x + self.shift)))
+        away = found - target
+        return 0.5 * ops.reduce_sum(away * away), found
+
+
+def feeds(steps=STEPS, seed=3, size=1.0):
+    """Return inputs of some steps."""
+    draw = np.random.default_rng(seed)
+    return {
+        "x": size * draw.normal(size=(steps, *X.shape)).astype(np.float32),
+        "target": size * draw.normal(size=(steps, *Y.shape)).astype(np.float32),
+        "learning_rate": np.full(steps, RATE, np.float32),
+    }
+
+
+def slopes_of(weights, x, target):
+    """Return loss and gradients of Fit, written out in float64."""
+    w1, b1, w2, b2 = (weights[n] for n in ("hidden.weight", "hidden.bias", "out.weight", "out.bias"))
+    x = x.astype(np.float64) + 0.25
+    h = np.tanh(x @ w1.T + b1)
+    away = h @ w2.T + b2 - target
+    back = (away @ w2) * (1 - h * h)
+    found = {"hidden.weight": back.T @ x, "hidden.bias": back.sum(0)}
+    found |= {"out.weight": away.T @ h, "out.bias": away.sum(0)}
+    return 0.5 * (away * away).sum(), found
+
+
+def sgd(w, g, state, t, decay):
+    """One step of SGD."""
+    return w - RATE * (g + decay * w)
+
+
+def momentum(w, g, state, t, decay):
+    """One step with momentum."""
+    state["m"] = 0.9 * state.get("m", 0) + g + decay * w
+    return w - RATE * state["m"]
+
+
+def nesterov(w, g, state, t, decay):
+    """One step with momentum, looking ahead."""
+    state["m"] = 0.9 * state.get("m", 0) + g + decay * w
+    return w - RATE * (0.9 * state["m"] + g + decay * w)
+
+
+def moments(g, state):
+    """Move the moments of the adaptive optimisers."""
+    state["m"] = 0.8 * state.get("m", 0) + 0.2 * g
+    state["v"] = 0.9 * state.get("v", 0) + 0.1 * g * g
+
+
+def adam(w, g, state, t, decay):
+    """One step of AdamW, of Adam if nothing decays."""
+    moments(g, state)
+    step = state["m"] / (1 - 0.8**t) / (np.sqrt(state["v"] / (1 - 0.9**t)) + 1e-6 / np.sqrt(1 - 0.9**t))
+    return w * (1 - RATE * decay) - RATE * step
+
+
+def uncorrected(w, g, state, t, decay):
+    """One step of the AdamWeightDecay of BERT."""
+    moments(g, state)
+    return w * (1 - RATE * decay) - RATE * state["m"] / (np.sqrt(state["v"]) + 1e-6)
+
+
+def lamb(w, g, state, t, decay):
+    """One step of LAMB."""
+    moments(g, state)
+    u = state["m"] / (1 - 0.8**t) / (np.sqrt(state["v"] / (1 - 0.9**t)) + 1e-6) + decay * w
+    norms = np.linalg.norm(w), np.linalg.norm(u)
+    return w - RATE * (norms[0] / norms[1] if min(norms) > 0 else 1.0) * u
+
+
+BETAS = Betas(0.8, 0.9, 1e-6)
+OPTIMIZERS = {
+    "sgd": (lambda p: SGD(without_decay_of_vectors(p, DECAY), RATE), sgd, DECAY),
+    "momentum": (lambda p: Momentum(p, RATE), momentum, 0.0),
+    "momentum_decay": (lambda p: Momentum(without_decay_of_vectors(p, DECAY), RATE), momentum, DECAY),
+    "nesterov": (
+        lambda p: Momentum(without_decay_of_vectors(p, DECAY), RATE, nesterov=True),
+        nesterov,
+        DECAY,
+    ),
+    "adam": (lambda p: Adam(p, RATE, BETAS), adam, 0.0),
+    "adamw": (lambda p: AdamW(without_decay_of_vectors(p, DECAY), RATE, BETAS), adam, DECAY),
+    "adam_weight_decay": (
+        lambda p: AdamW(without_decay_of_vectors(p, DECAY), RATE, BETAS, corrects_bias=False),
+        uncorrected,
+        DECAY,
+    ),
+    "lamb": (lambda p: LAMB(without_decay_of_vectors(p, DECAY), RATE, BETAS), lamb, DECAY),
+}
+
+
+def by_hand(name, given, clip=None):
+    """Return losses and weights of the steps in NumPy."""
+    net = Fit()
+    weights = {n: p.numpy().astype(np.float64) for n, p in net.parameters_and_names() if p.requires_grad}
+    state = {n: {} for n in weights}
+    losses = []
+    for at, (x, target) in enumerate(zip(given["x"], given["target"], strict=True)):
+        loss, slopes = slopes_of(weights, x, target)
+        if clip is not None:
+            norm = np.sqrt(sum((g * g).sum() for g in slopes.values()))
+            slopes = {n: g * clip / max(norm, clip) for n, g in slopes.items()}
+        losses.append(loss)
+        _, update, decay = OPTIMIZERS[name]
+        for n, g in slopes.items():
+            own = decay if n.endswith("weight") else 0.0
+            weights[n] = update(weights[n], g, state[n], at + 1, own)
+    return losses, weights
+
+
+def runner_for(name, device=None, compute_dtype=None, **options):
+    """Return what runs steps of Fit with an optimiser."""
+    net = Fit(compute_dtype)
+    optimizer = OPTIMIZERS[name][0](net.trainable_params())
+    func = training_step(net, None, optimizer, X, Y, **options)
+    state = initial_state(net, optimizer, options.get("loss_scale"))
+    return HostRunner(func, state) if device is None else DeviceRunner(func, state, device)
+
+
+@pytest.mark.parametrize("device", [None, "ascend910a"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_of_an_optimiser_equal_plain_numpy(name, device):
+    """Losses and weights after three steps, with its groups of weight decay; the network counts its steps."""
+    given = feeds()
+    losses, weights = by_hand(name, given)
+    runner = runner_for(name, device)
+    found, predicted = runner.feed(given)
+    np.testing.assert_allclose(found, losses, rtol=2e-4)
+    assert predicted.shape == (STEPS, *Y.shape)
+    state = runner.state()
+    for n, expected in weights.items():
+        np.testing.assert_allclose(state[n], expected, rtol=2e-3, atol=2e-4)
+    assert state["seen"] == STEPS
+    np.testing.assert_array_equal(state["shift"], np.full(6, 0.25))
