@@ -124,6 +124,40 @@ def _softmax(draw):
     return [shape], {"axis": draw(axis_of(shape))}
 
 
+def _softmax_grad(draw):
+    (shape,), attrs = _softmax(draw)
+    return [shape, shape], attrs
+
+
+def _layer_norm(draw):
+    shape = draw(shapes(1, 3))
+    return [shape, shape[-1:], shape[-1:]], {"eps": draw(st.sampled_from([1e-2, 0.1]))}
+
+
+def _layer_norm_grad(draw):
+    shape = draw(shapes(1, 3))
+    return [shape, shape, shape[:-1], shape[:-1], shape[-1:]], {}
+
+
+def _dropout(draw):
+    return [draw(shapes()), (16,)], {"keep_prob": draw(st.sampled_from([0.1, 0.5, 0.9]))}
+
+
+def _dropout_grad(draw):
+    shape = draw(shapes())
+    return [shape, (32,)], {"keep_prob": draw(st.sampled_from([0.1, 0.5, 0.9]))}
+
+
+def _gather(draw):
+    rows = draw(st.integers(4, 6))  # the numbers of the sample are below 4
+    return [(rows, draw(LENGTHS)), draw(shapes(0, 2))], {}
+
+
+def _scatter_add(draw):
+    index = draw(shapes(0, 2))
+    return [(*index, draw(LENGTHS)), index], {"rows": draw(st.integers(1, 6))}
+
+
 def _matmul(draw):
     m, k, n = (draw(LENGTHS) for _ in range(3))
     lead, (turn_a, turn_b) = draw(shapes(0, 2)), (draw(st.booleans()) for _ in range(2))
@@ -280,5 +314,8 @@ DRAWN = {
     "global_avg_pool": _global_avg_pool, "global_avg_pool_grad": _global_avg_pool_grad,
     "batch_norm": _batch_norm, "batch_norm_grad": _batch_norm_grad,
     "batch_norm_inference": _batch_norm_inference, "softmax_cross_entropy_with_logits": _probabilities,
+    "log_softmax": _softmax, "softmax_grad": _softmax_grad, "log_softmax_grad": _softmax_grad,
+    "layer_norm": _layer_norm, "layer_norm_grad": _layer_norm_grad, "dropout": _dropout,
+    "dropout_grad": _dropout_grad, "gather": _gather, "scatter_add": _scatter_add,
 }  # fmt: skip
 """name -> shapes, or arrays where these depend on each other, and attributes"""
