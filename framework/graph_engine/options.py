@@ -18,6 +18,7 @@ PRECISIONS = (KEEP, MIXED, FORCE_FP16)
 class Options:
     """Each optimisation of a graph can be switched off by itself.
 
+    `fusions`: what may be fused, as the name of a set (none, real, all) or as names of the table of fusions.
     `formats`: values lie as the cube and pooling want them, if that saves conversions; else each is ND.
     `counters`: integers of loops that provably fit lie in 32 bits, in which the cores count.
     `reuse`: values that are not alive together share memory. `streams`: independent branches run side by
@@ -28,6 +29,7 @@ class Options:
     """
 
     fusion: bool = True
+    fusions: str | frozenset[str] = "all"
     formats: bool = True
     counters: bool = True
     reuse: bool = True

@@ -9,8 +9,10 @@ from davinci_sim.platforms import platform
 from framework import Tensor, jit, ops
 from framework.frontend.trace import trace
 from framework.graph_engine import Session
+from framework.graph_engine.options import Options
 from framework.graph_engine.service.compile import compile_graph
-from framework.graph_engine.service.optimize import fuse_bias, optimize
+from framework.graph_engine.service.fusion import fuse
+from framework.graph_engine.service.optimize import optimize
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import placement, split
 from framework.ir import Builder
@@ -57,7 +59,7 @@ def test_what_the_kernel_itself_refuses_runs_elsewhere_with_its_reason():
 
 def test_a_bias_moves_into_its_product():
     """Matmul and bias_add become one kernel."""
-    graph = fuse_bias(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM)
+    graph = fuse(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM, {"matmul_bias"})
     assert [node.op for node in graph.nodes] == ["matmul", "relu"]
     assert graph.nodes[0].launches[0].kernel == "matmul_bias"
 
@@ -69,13 +71,14 @@ def test_a_product_that_somebody_else_reads_is_not_fused():
         y = ops.matmul(x, w, out_dtype="float32")
         return ops.bias_add(y, b), y
 
-    graph = fuse_bias(split(prepare(compiled(both, *DENSE)), PLATFORM), PLATFORM)
+    graph = fuse(split(prepare(compiled(both, *DENSE)), PLATFORM), PLATFORM, {"matmul_bias"})
     assert [node.op for node in graph.nodes] == ["matmul", "bias_add"]
 
 
 def test_an_element_wise_kernel_takes_the_format_of_its_neighbours():
     """No conversion stands between the product and relu."""
-    graph = optimize(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM)
+    options = Options(fusions=frozenset({"matmul_bias"}))
+    graph = optimize(split(prepare(compiled(dense, *DENSE)), PLATFORM), PLATFORM, options)
     names = [node.op for node in graph.nodes]
     assert names == ["trans_data", "trans_data", "matmul", "relu", "trans_data"]
     relu = graph.nodes[3]

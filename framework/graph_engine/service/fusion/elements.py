@@ -1,0 +1,191 @@
+"""The general fuser: neighbouring element-wise nodes become one, whose kernel is generated from what they do.
+
+A chain grows from its readers' side: a node joins the chains that make its inputs, one after the other, as
+long as one pass through UB can compute all of it (`kernels.tiling.expression` has the limits) and no way
+leads out of the chain and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from davinci_sim.errors import BadShape, BadTiling
+from davinci_sim.isa.fields import FP16, FP32
+from framework.graph_engine.data.graph import AICORE, CONSTANT, Node
+from framework.graph_engine.data.operators import kernel, shape_of
+from framework.graph_engine.service.fusion.draft import Change, Draft
+from framework.ops.lowering import Launch
+from kernels.pieces.broadcast import COLUMN, NUMBER, ROW, SAME
+from kernels.tiling.expression import CODES, Argument, Expression, Source, Step, assemble
+
+FUSED = "fused"
+TYPES = {"fp16": FP16, "fp32": FP32}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A step whose arguments and value go by the names of the graph."""
+
+    value: str
+    op: str
+    arguments: tuple[Argument, ...]
+    dtype: int
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps over arrays of n elements in `rows` rows, and the arrays that they read."""
+
+    n: int
+    rows: int
+    steps: tuple[Made, ...]
+    sources: Mapping[str, Source]
+    flat: bool
+    nodes: tuple[Node, ...]
+
+    @property
+    def made(self) -> list[str]:
+        """The values of all steps."""
+        return [step.value for step in self.steps]
+
+    def expression(self, results: tuple[str, ...]) -> Expression:
+        """Return the steps as the kernel names them."""
+        names = {name: f"x{i}" for i, name in enumerate(self.sources)}
+        names |= {name: f"t{i}" for i, name in enumerate(self.made)}
+        steps = tuple(
+            Step(s.op, tuple(names[a] if isinstance(a, str) else a for a in s.arguments), s.dtype)
+            for s in self.steps
+        )
+        return Expression(tuple(self.sources.values()), steps, tuple(names[name] for name in results))
+
+    def joined(self, other: Chain) -> Chain | None:
+        """Return this chain followed by another one, or None where they are of different lengths."""
+        rows = {each.rows for each in (self, other) if each.rows > 1}
+        if self.n != other.n or len(rows) > 1:
+            return None
+        later = {name: source for name, source in other.sources.items() if name not in self.made}
+        whole = [name for name in other.sources if name in self.made]
+        clash = any(self.sources.get(name, source) != source for name, source in later.items())
+        if clash or any(other.sources[name].pattern != SAME for name in whole):
+            return None
+        return Chain(
+            self.n, max(self.rows, other.rows), self.steps + other.steps, {**self.sources, **later},
+            self.flat and other.flat, self.nodes + other.nodes,
+        )  # fmt: skip
+
+
+def chain_of(draft: Draft, node: Node) -> Chain | None:
+    """Return a node as a chain of one step, or None where it is none."""
+    if node.engine != AICORE or len(node.launches) != 1 or len(node.outputs) != 1:
+        return None
+    launch = node.launches[0]
+    types = {launch.dtype, launch.out_dtype or launch.dtype}
+    if launch.kernel not in CODES or not types <= set(TYPES) or (launch.kernel == "cast" and len(types) < 2):
+        return None
+    pattern = launch.axes.get("pattern", SAME)
+    n, rows = launch.axes["n"], launch.axes.get("rows", 1)
+    if pattern not in (SAME, NUMBER, ROW, COLUMN):
+        return None
+    pattern, rows = _plainest(pattern, n, rows)
+    if launch.axes.get("lacks", 0) or draft.values[node.outputs[0]].type.size != n:
+        return None
+    arguments, sources = list[Argument](), dict[str, Source]()
+    for place, reference in enumerate(launch.operands[:-1]):
+        how = pattern if place == 1 else SAME
+        given = _argument(draft, node, reference, how)
+        arguments.append(given)
+        if isinstance(given, str):
+            source = Source(TYPES[launch.dtype], how)
+            if sources.setdefault(given, source) != source:
+                return None
+    step = Made(node.outputs[0], launch.kernel, tuple(arguments), TYPES[launch.out_dtype or launch.dtype])
+    flat = launch.flat or (launch.kernel == "mul" and pattern == NUMBER)
+    return Chain(n, rows, (step,), sources, flat, (node,)) if sources else None
+
+
+def _plainest(pattern: int, n: int, rows: int) -> tuple[int, int]:
+    """Return how an operand is broadcast, and rows: one row or one column is nothing special."""
+    if (pattern == ROW and rows == 1) or (pattern == COLUMN and rows == n):
+        pattern = SAME
+    elif (pattern == ROW and rows == n) or (pattern == COLUMN and rows == 1):
+        pattern = NUMBER
+    return pattern, rows if pattern in (ROW, COLUMN) else 1
+
+
+def _argument(draft: Draft, node: Node, reference: str, pattern: int) -> Argument:
+    """Return an operand as the name of its value, or as a number where it is known."""
+    if reference.startswith("scalar:"):
+        return float(reference.removeprefix("scalar:"))
+    value = draft.values[node.value(reference)]
+    if pattern == NUMBER and value.kind == CONSTANT and value.data is not None:
+        return float(value.data.reshape(-1)[0])
+    return value.name
+
+
+def fused_node(draft: Draft, chain: Chain) -> Node | None:
+    """Return the node that computes a chain in one launch, or None where a kernel cannot."""
+    inside = {node.name for node in chain.nodes}
+    results = tuple(name for name in chain.made if _is_seen(draft, name, inside))
+    try:
+        fields = assemble(chain.expression(results))
+        axes = {"n": chain.n, "rows": chain.rows, **fields}
+        names = tuple(f"in{i}" for i in range(len(chain.sources)))
+        names += tuple(f"out{i}" for i in range(len(results)))
+        launch = Launch(FUSED, axes, names, "fp16", flat=chain.flat)
+        kernel(FUSED).tiling(shape_of(launch), draft.platform)
+    except (BadShape, BadTiling):
+        return None
+    last = chain.nodes[-1]
+    operators = {"operators": tuple(node.op for node in chain.nodes)}
+    return replace(
+        last, op=FUSED, inputs=tuple(chain.sources), outputs=results, attrs=operators, launches=(launch,)
+    )
+
+
+def _is_seen(draft: Draft, value: str, inside: set[str]) -> bool:
+    """Tell whether anybody outside of a chain needs a value."""
+    return value in draft.kept or any(node.name not in inside for node in draft.readers(value))
+
+
+def chains(draft: Draft) -> Iterator[Change]:
+    """Yield a change for every chain of two nodes and more, none of which shares a node with another."""
+    found: dict[str, Chain] = {}
+    work = Draft(draft.finished(), draft.platform)
+    for node in list(work.nodes.values()):
+        chain = chain_of(work, node)
+        if chain is not None:
+            found[node.name] = chain
+            _grow(work, found, node.name)
+    for chain in found.values():
+        if len(chain.nodes) > 1:
+            made = fused_node(draft, chain)
+            if made is not None:
+                yield Change(chain.nodes, (made,))
+
+
+def _grow(work: Draft, found: dict[str, Chain], name: str) -> None:
+    """Let the chain of a node take in the chains that make its inputs, where that is possible."""
+    refused: set[str] = set()
+    while True:
+        node = work.nodes[name]
+        makers = (work.maker(value) for value in node.inputs)
+        near = [m for m in makers if m is not None and m.name in found and m.name not in refused]
+        if not near:
+            return
+        other = max(near, key=work.place)
+        joined = found[other.name].joined(found[name])
+        made = None
+        if joined is not None and not work.closes_a_cycle((other, node)):
+            made = _joined_node(work, (other, node), joined)
+        if joined is None or made is None:
+            refused.add(other.name)
+            continue
+        work.apply(Change((other, node), (made,)))
+        del found[other.name]
+        found[name] = joined
+
+
+def _joined_node(work: Draft, pair: tuple[Node, Node], chain: Chain) -> Node | None:
+    """Return the node of a chain whose two parts stand in a draft as nodes."""
+    return fused_node(work, replace(chain, nodes=(*pair,)))

@@ -1,0 +1,144 @@
+"""Whether a fusion pays: bytes and launches that it spares, then the simulated time on the chip.
+
+The bytes are counted first and cost nothing. What spares some is timed, the nodes before against those after,
+from an empty L2; equal questions are asked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from davinci_sim.chip import Chip
+from davinci_sim.platforms import Platform
+from framework.graph_engine.data.graph import AICORE, CONSTANT, TRANS_DATA, VIEW, Graph, Node, Value
+from framework.graph_engine.data.operators import kernel, operands, shape_of
+from framework.graph_engine.service.formats import LAUNCH_BYTES, assign_formats
+from framework.graph_engine.service.fusion.draft import Change, Draft
+from kernels.lang.kernel import ALIGN_BYTES
+from kernels.lang.shapes import Shape
+
+ELSEWHERE_BYTES = 1 << 40
+"""What it is worth not to leave a node to the host or the AI CPU: more than anything on the cores."""
+Called = tuple[str, Shape, tuple[int, ...]]
+"""A launch: kernel, shape, and a number for each of its tensors."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a change spares: bytes to and from memory with its launches, and cycles before and after."""
+
+    nbytes: int
+    before: int = 0
+    after: int = 0
+
+    @property
+    def pays(self) -> bool:
+        """Tell whether the chip is faster with the change; without a time, whether bytes are spared."""
+        return self.nbytes > 0 and (self.after < self.before or self.before == 0)
+
+    def text(self) -> str:
+        """Print the decision with its numbers."""
+        spared = f"{self.nbytes / 1024:.0f} KiB spared"
+        if not self.before:
+            return spared if self.pays else f"{spared}, not made"
+        sign = "" if self.pays else ", not made"
+        return f"{self.before} -> {self.after} cycles, {spared}{sign}"
+
+
+def estimate(change: Change) -> int:
+    """Count the bytes that a change spares, with what its launches are worth."""
+    return _moved_bytes(change.old) - _moved_bytes(change.new)
+
+
+def measured(draft: Draft, change: Change) -> Gain:
+    """Time a change on the chip, with the conversions of formats around it.
+
+    Only bytes are counted where a node is not on the chip's cores, or where its memory is too small.
+    """
+    before, after = (_settled(draft, change, nodes) for nodes in (change.old, change.new))
+    nbytes = _moved_bytes(before) - _moved_bytes(after)
+    nodes = (*before, *after)
+    is_timed = all(node.engine in (AICORE, VIEW) for node in nodes)
+    if nbytes <= 0 or not is_timed or _moved_bytes(nodes) > int(draft.platform.gm_bytes):
+        return Gain(nbytes)
+    cycles = [_cycles(draft.platform, _numbered(nodes)) for nodes in (before, after)]
+    return Gain(nbytes, *cycles)
+
+
+def _settled(draft: Draft, change: Change, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Return nodes with their formats chosen among their neighbours, and the conversions that they need."""
+    values = {**draft.values, **change.values}
+    read = {name for node in nodes for name in node.inputs}
+    made = {name for node in nodes for name in node.outputs}
+    old = {node.name for node in change.old}
+    makers = [draft.maker(name) for name in sorted(read - made)]
+    near = {node.name: node for node in makers if node is not None}
+    readers = {node.name: node for name in sorted(made) for node in draft.readers(name)}
+    behind = [node for name, node in readers.items() if name not in old]
+    table = _neighbourhood(values, (*near.values(), *behind), read | made)
+    outputs = tuple(name for name in made if name in draft.kept)
+    graph = Graph("", table, (*near.values(), *nodes, *behind), (), outputs, {})
+    around = {*near, *(node.name for node in behind)}
+    return tuple(
+        node
+        for node in assign_formats(graph).nodes
+        if node.name not in around and (node.op != TRANS_DATA or node.inputs[0] in read | made)
+    )
+
+
+def _neighbourhood(
+    values: Mapping[str, Value], around: Sequence[Node], own: Collection[str]
+) -> dict[str, Value]:
+    """Return the values of some nodes and their neighbours; what only the neighbours read costs nothing."""
+    table = {name: values[name] for name in own}
+    for node in around:
+        for name in (*node.inputs, *node.outputs):
+            if name not in table:
+                table[name] = replace(values[name], kind=CONSTANT)
+    return table
+
+
+def _moved_bytes(nodes: Sequence[Node]) -> int:
+    launches = [launch for node in nodes for launch in node.launches]
+    elsewhere = sum(node.engine not in (AICORE, VIEW) for node in nodes)
+    moved = sum(LAUNCH_BYTES + sum(each.nbytes for each in operands(launch)) for launch in launches)
+    return moved + elsewhere * ELSEWHERE_BYTES
+
+
+def _numbered(nodes: Sequence[Node]) -> tuple[Called, ...]:
+    """Return the launches of nodes, tensors numbered as they come up, so that equal chains are equal."""
+    numbers: dict[str, int] = {}
+    called = []
+    for node in nodes:
+        for launch in node.launches:
+            names = [_tensor(node, reference) for reference in launch.operands]
+            places = tuple(numbers.setdefault(name, len(numbers)) for name in names)
+            called.append((launch.kernel, shape_of(launch), places))
+    return tuple(called)
+
+
+def _tensor(node: Node, reference: str) -> str:
+    is_own = reference.startswith("tmp")
+    if reference.startswith("scalar:"):
+        return reference
+    return f"{node.name}.{reference}" if is_own else node.value(reference)
+
+
+@lru_cache(maxsize=4096)
+def _cycles(platform: Platform, launches: tuple[Called, ...]) -> int:
+    """Return the time of launches one after the other on a chip whose L2 is empty."""
+    chip, addresses = Chip(platform), dict[int, int]()
+    top = 0
+    total = 0
+    for name, shape, places in launches:
+        declared = kernel(name)
+        tensors = declared.operands(shape)
+        for operand, place in zip(tensors, places, strict=True):
+            if place not in addresses:
+                addresses[place] = top
+                top += -(-operand.nbytes // ALIGN_BYTES) * ALIGN_BYTES
+        handles = {operand.name: addresses[place] for operand, place in zip(tensors, places, strict=True)}
+        total += chip.cycles(declared.task(shape, handles, platform))
+    return total

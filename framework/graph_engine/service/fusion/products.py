@@ -1,0 +1,107 @@
+"""What follows a product of the cube and can be done while its sums leave: bias, activation, residual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from framework.graph_engine.data.graph import AICORE, Graph, Node
+from framework.graph_engine.service.fusion.draft import Change, Draft
+from framework.graph_engine.service.fusion.pattern import Pattern
+from framework.graph_engine.service.split import place
+from framework.ops.lowering import Launch
+
+BIASED = {"matmul": (-1, 1), "conv2d": (1,)}
+"""Operators whose kernels add a bias on the way out, and the axes on which."""
+RELU_LAST, GELU_TANH, GELU_ERF = 1, 2, 3
+"""Activations as the kernels of products number them."""
+
+
+def _biased(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
+    """Return a product that starts from its bias instead of zero."""
+    product, bias_add = nodes
+    if product.op not in BIASED or len(product.inputs) > 2 or bias_add.op not in ("bias_add", "add"):
+        return None
+    value, bias = product.outputs[0], _wide(draft, bias_add.inputs[-1])
+    type_, result = draft.values[bias].type, draft.values[value].type
+    axis = bias_add.attrs.get("axis", -1) % result.ndim
+    is_row = type_.shape == (result.shape[axis],) and type_.dtype.name == "float32"
+    fits = axis in {a % result.ndim for a in BIASED[product.op]} and bias_add.inputs[0] == value
+    if not is_row or not fits or draft.values[bias_add.outputs[0]].type != result:
+        return None
+    joined = replace(product, inputs=(*product.inputs, bias), outputs=bias_add.outputs)
+    graph = Graph("", draft.values, (), (), (), {})
+    placed = place(graph, joined, draft.platform)
+    return Change(nodes, (placed,)) if placed.engine == AICORE else None
+
+
+def _wide(draft: Draft, bias: str) -> str:
+    """Return the fp32 numbers that a bias was rounded from, if it was: sums take them as they are."""
+    cast = draft.maker(bias)
+    return cast.inputs[0] if cast is not None and cast.op == "cast" else bias
+
+
+def _with_axes(launch: Launch, changed: Mapping[str, int], **fields: Any) -> Launch:
+    return replace(launch, axes={**launch.axes, **changed}, **fields)
+
+
+def _activated(act: int) -> Any:
+    def change(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
+        """Return a product that applies the activation to its sums."""
+        product, activation = nodes
+        (launch,), (last,) = product.launches, activation.launches
+        if launch.axes.get("act", 0) or (act != RELU_LAST and last.axes.get("erf", 0) != act - GELU_TANH):
+            return None
+        made = replace(product, outputs=activation.outputs, launches=(_with_axes(launch, {"act": act}),))
+        return Change(nodes, (made,))
+
+    return change
+
+
+def _residual(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
+    """Return a product to which another array is added before it is rounded."""
+    product, add = nodes
+    (launch,), value = product.launches, product.outputs[0]
+    others = [name for name in add.inputs if name != value]
+    if launch.axes.get("act", 0) or len(others) != 1:
+        return None
+    types = {draft.values[name].type for name in (value, others[0], add.outputs[0])}
+    if len(types) != 1:
+        return None
+    more = f"in{len(product.inputs)}"
+    operands = (*launch.operands[:-1], more, launch.operands[-1])
+    made = _with_axes(launch, {}, kernel=f"{launch.kernel}_add", operands=operands)
+    inputs = (*product.inputs, others[0])
+    return Change(nodes, (replace(product, inputs=inputs, outputs=add.outputs, launches=(made,)),))
+
+
+PRODUCTS = (
+    Pattern(
+        "matmul_bias", "the cube starts from the bias instead of zero",
+        "%y = matmul(%a, %b); %z = bias_add(%y, %bias)", "%z = matmul(%a, %b, %bias)",
+        ("matmul", "add"), _biased,
+    ),
+    Pattern(
+        "conv2d_bias", "the cube starts from the bias instead of zero",
+        "%y = conv2d(%x, %w); %z = bias_add(%y, %bias)", "%z = conv2d(%x, %w, %bias)",
+        ("conv2d", "bias_add"), _biased,
+    ),
+    *(
+        Pattern(
+            f"{kernel}_{name}", f"{name} of the sums while they leave the cube",
+            f"%y = {kernel}(%a, %b); %z = {name}(%y)", f"%z = {kernel}(%a, %b, act={name})",
+            (kernel, name), _activated(act),
+        )
+        for kernel in ("matmul", "matmul_bias")
+        for name, act in (("relu", RELU_LAST), ("gelu", GELU_TANH))
+    ),
+    *(
+        Pattern(
+            f"{kernel}_add", "a residual is added to the sums before they are rounded",
+            f"%y = {kernel}(%a, %b); %z = add(%y, %r)", f"%z = {kernel}_add(%a, %b, %r)",
+            (kernel, "add"), _residual,
+        )
+        for kernel in ("matmul", "matmul_bias")
+    ),
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""The table of fusions, in the order of their stages, and the named sets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from davinci_sim.errors import unknown
+from framework.graph_engine.service.fusion.normalisation import NORMALISATION, SPLITTING
+from framework.graph_engine.service.fusion.pattern import Pattern
+from framework.graph_engine.service.fusion.products import PRODUCTS
+from framework.graph_engine.service.fusion.updates import UPDATES
+
+ELEMENTS = "elements"
+"""The general fuser of element-wise nodes, which comes last."""
+ELEMENTS_TEXT = (
+    "elements: neighbouring element-wise nodes run as one generated kernel, with the same bits\n"
+    "  before  %t = mul(%a, %b); %y = add(%t, %c)\n  after   %y = fused(%a, %b, %c)"
+)
+STAGES: tuple[tuple[Pattern, ...], ...] = (SPLITTING, (*NORMALISATION, *PRODUCTS, *UPDATES))
+"""Patterns of one stage compete, those that spare most first; a stage begins where the one before ends."""
+PATTERNS = {pattern.name: pattern for stage in STAGES for pattern in stage}
+
+NONE: frozenset[str] = frozenset()
+ALL = frozenset((*PATTERNS, ELEMENTS))
+BEYOND_2020 = frozenset(name for name in PATTERNS if name.endswith("_gelu") or name == "conv2d_folding")
+REAL = ALL - BEYOND_2020
+"""What MindSpore 1.0 had on Ascend in 2020: convolution with the sums of batch normalisation; convolutions,
+products and batch normalisation with element-wise neighbours; biases; chains of element-wise nodes; casts
+that are merged into operators. GELU within a product and the folding of constants are not in its lists.
+
+Source: MindSpore r1.0.1, the passes of `backend/optimizer/ascend` (buffer fusion, ir_fusion, format_type).
+"""
+SETS = {"none": NONE, "real": REAL, "all": ALL}
+
+
+def chosen(names: str | Iterable[str]) -> frozenset[str]:
+    """Return the fusions of a set, by its name, or of these names.
+
+    Raises:
+        UnknownName: there is no set or no fusion of that name.
+    """
+    if isinstance(names, str):
+        if names not in SETS:
+            raise unknown("set of fusions", names, SETS)
+        return SETS[names]
+    found = frozenset(names)
+    for name in sorted(found - ALL):
+        raise unknown("fusion", name, sorted(ALL))
+    return found
+
+
+def table() -> str:
+    """Print every fusion: name, reason, before and after, and which sets it is in."""
+    texts = [*(pattern.text() for pattern in PATTERNS.values()), ELEMENTS_TEXT]
+    return "\n".join(f"{text}\n  in      {_sets(text.partition(':')[0])}" for text in texts) + "\n"
+
+
+def _sets(name: str) -> str:
+    return ", ".join(called for called, names in SETS.items() if name in names)

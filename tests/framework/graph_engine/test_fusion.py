@@ -1,0 +1,209 @@
+"""Fusions: what they make of a graph, the numbers that stay, and the time that they spare on the chip."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from davinci_sim.chip import Chip
+from davinci_sim.errors import UnknownName
+from davinci_sim.platforms import platform
+from framework import Tensor, ops
+from framework.frontend.trace import trace
+from framework.graph_engine import Session
+from framework.graph_engine.options import Options
+from framework.graph_engine.service.fusion import ALL, NONE, REAL, chosen, fuse, table
+from framework.graph_engine.service.prepare import prepare
+from framework.graph_engine.service.split import split
+from framework.passes import run as run_passes
+
+P = platform("ascend910a")
+RANDOM = np.random.Generator(np.random.Philox(7))
+
+
+def numbers(*shape, dtype=np.float16):
+    """Return random numbers."""
+    return RANDOM.standard_normal(shape).astype(dtype)
+
+
+def func_of(function, *arrays):
+    """Return the Func of a function of arrays."""
+    return run_passes(trace(function, [Tensor(a) for a in arrays], {}).func)
+
+
+def step(func, fusions, arrays):
+    """Return the session of a Func and what one step computes."""
+    session = Session(func, Chip(P), options=Options(fusions=fusions))
+    feeds = {p.name: a[np.newaxis] for p, a in zip(func.params, arrays, strict=True)}
+    outputs = session.run(feeds).outputs
+    return session, [outputs[name][0] for name in session.loaded.graph.outputs]
+
+
+def kernels_of(session: Session) -> list[str]:
+    """Return the kernels of a session's tasks, without conversions."""
+    tasks = session.compiled.tasks
+    return [task.kernel for task in tasks if task.kernel and not task.name.startswith("trans_data")]
+
+
+def dense(act):
+    """Return act(x @ w + b)."""
+    return lambda x, w, b: act(ops.bias_add(ops.matmul(x, w, out_dtype="float32"), b))
+
+
+def twofold(x, w, y, v):
+    """Return the sum of two products."""
+    return ops.matmul(x, w) + ops.matmul(y, v)
+
+
+def filtered(x, w, b):
+    """Return relu of a convolution with a bias."""
+    return ops.relu(ops.bias_add(ops.conv2d(x, w, pad=1, out_dtype="float32"), b, axis=1))
+
+
+def block(x, w, r, gamma, beta, mean, variance):
+    """Return relu(batch_norm(conv2d(x, w)) + r) and the moving averages."""
+    y, *moved = ops.batch_norm(ops.conv2d(x, w, pad=1), gamma, beta, mean, variance)
+    return (ops.relu(y + r), *moved[:2])
+
+
+FLOATS = np.float32
+MATRICES = (numbers(40, 64), numbers(64, 48))
+IMAGES = (numbers(2, 16, 8, 8), numbers(32, 16, 3, 3))
+CHANNELS = (
+    numbers(32, dtype=FLOATS), numbers(32, dtype=FLOATS), numbers(32, dtype=FLOATS),
+    np.abs(numbers(32, dtype=FLOATS)) + 0.5,
+)  # fmt: skip
+CASES = {
+    "matmul_bias": (dense(lambda y: y), (*MATRICES, numbers(48, dtype=FLOATS)), ["matmul_bias"]),
+    "matmul_bias_relu": (dense(ops.relu), (*MATRICES, numbers(48, dtype=FLOATS)), ["matmul_bias"]),
+    "matmul_add": (twofold, (*MATRICES, *MATRICES), ["matmul", "matmul_add"]),
+    "conv2d_bias_relu": (filtered, (*IMAGES, numbers(32, dtype=FLOATS)), ["conv2d_bias"]),
+    "conv2d_statistics": (
+        block, (*IMAGES, numbers(2, 32, 8, 8), *CHANNELS), ["conv2d_statistics", "batch_norm_update_add"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_pattern_gives_fewer_kernels_the_same_numbers_and_less_time(name):
+    """Numbers lie within rounding. A bias of channels, which no kernel adds alone, has no time to compare."""
+    function, arrays, expected = CASES[name]
+    func = func_of(function, *arrays)
+    together, found = step(func, "all", arrays)
+    apart, alone = step(func, "none", arrays)
+    assert kernels_of(together) == expected
+    assert name in {note.partition(":")[0] for note in together.optimized.notes}
+    for ours, theirs in zip(found, alone, strict=True):
+        np.testing.assert_allclose(ours.astype(FLOATS), theirs.astype(FLOATS), rtol=4e-3, atol=2e-2)
+    assert together.step_us() < apart.step_us() or "conv2d_bias" in expected
+
+
+def placed(function, *arrays):
+    """Return the graph of a function after splitting."""
+    return split(prepare(func_of(function, *arrays)), P)
+
+
+def test_a_fusion_that_costs_more_conversions_than_it_spares_is_not_made():
+    """The residual comes as rows and the sum goes as rows, so that only the product would like fractals."""
+    graph = fuse(placed(lambda x, w, r: ops.matmul(x, w) + r, *MATRICES, numbers(40, 48)), P, ALL)
+    assert [node.op for node in graph.nodes] == ["matmul", "add"]
+    (note,) = graph.notes
+    assert note.startswith("matmul_add: matmul.0 + add.1: ")
+    assert note.endswith(", not made")
+
+
+def test_fusions_are_switched_by_name_and_by_set():
+    """Without its name a fusion is not made; the sets lie in each other."""
+    graph = placed(dense(ops.relu), *MATRICES, numbers(48, dtype=FLOATS))
+    assert [node.op for node in fuse(graph, P, NONE).nodes] == ["matmul", "bias_add", "relu"]
+    assert [node.op for node in fuse(graph, P, {"elements"}).nodes] == ["matmul", "fused"]
+    assert [node.op for node in fuse(graph, P, {"matmul_bias"}).nodes] == ["matmul", "relu"]
+    assert NONE < REAL < ALL
+    assert chosen("real") == REAL
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(UnknownName, match="unknown fusion 'matmul_bais'"):
+        chosen({"matmul_bais"})
+    with pytest.raises(UnknownName, match="unknown set of fusions 'some'"):
+        chosen("some")
+
+
+def test_the_table_prints_every_fusion_with_before_and_after():
+    text = table()
+    assert all(f"{name}: " in text for name in ALL)
+    assert text.count("  before  ") == text.count("  after   ") == text.count("  in      ") == len(ALL)
+
+
+def test_a_convolution_takes_in_the_normalisation_by_constants():
+    """Weights are scaled and the bias is made while compiling."""
+    x, w = IMAGES
+
+    def inference(x):
+        y = ops.conv2d(x, Tensor(w), pad=1)
+        return ops.relu(ops.batch_norm_inference(y, *(Tensor(each) for each in CHANNELS)))
+
+    func = func_of(inference, x)
+    together, (found,) = step(func, "all", (x,))
+    apart, (alone,) = step(func, "none", (x,))
+    assert kernels_of(together) == ["conv2d_bias"]
+    np.testing.assert_allclose(found.astype(FLOATS), alone.astype(FLOATS), rtol=1e-2, atol=5e-2)
+    assert together.step_us() < apart.step_us()
+
+
+def test_a_tree_of_additions_is_one_kernel():
+    """Six addends come and one sum goes."""
+    arrays = [numbers(50, 30) for _ in range(6)]
+    func = func_of(lambda a, b, c, d, e, f: ((a + b) + (c + d)) + (e + f), *arrays)
+    session, (found,) = step(func, "all", arrays)
+    assert kernels_of(session) == ["fused"]
+    assert found.tobytes() == step(func, "none", arrays)[1][0].tobytes()
+
+
+UNARY = (ops.relu, ops.abs, ops.neg, ops.exp, ops.square)
+BINARY = (ops.add, ops.sub, ops.mul, ops.maximum, ops.minimum)
+
+
+@st.composite
+def networks(draw):
+    """Draw element-wise operators: kind, which one, and the numbers of earlier values that it takes."""
+    made = []
+    for number in range(draw(st.integers(2, 9))):
+        first, second = draw(st.integers(0, number + 1)), draw(st.integers(-3, number + 1))
+        kind = draw(st.sampled_from(("one", "two", "two", "cast")))
+        made.append((kind, draw(st.integers(0, 4)), first, second))
+    return made, draw(st.lists(st.integers(2, len(made) + 1), max_size=2))
+
+
+def network(made, also):
+    """Return a function that computes a drawn network: values 0 and 1 are inputs, then come results."""
+
+    def compute(x, y, number, row, column):
+        table, others = [x, y], (number, row, column)
+        for kind, op, first, second in made:
+            a = table[first]
+            if kind == "one":
+                table.append(UNARY[op](a))
+            elif kind == "cast":
+                table.append(a.astype("float32" if a.dtype.name == "float16" else "float16"))
+            else:
+                b = others[second] if second < 0 else table[second]
+                table.append(BINARY[op](a, b.astype(a.dtype)))
+        return (table[-1], *(table[place] for place in also))
+
+    return compute
+
+
+@settings(max_examples=12)
+@given(networks())
+def test_any_element_wise_network_gives_the_same_bits_fused_and_apart(drawn):
+    """Broadcasts, casts, shared values and several results; nothing on the way is rounded differently."""
+    arrays = (numbers(24, 32), numbers(24, 32), numbers(1), numbers(32), numbers(24, 1))
+    with np.errstate(all="ignore"):
+        func = func_of(network(*drawn), *arrays)
+        together, found = step(func, "all", arrays)
+        apart, alone = step(func, "none", arrays)
+    assert [each.tobytes() for each in found] == [each.tobytes() for each in alone]
+    assert len(together.compiled.tasks) <= len(apart.compiled.tasks)
