@@ -201,3 +201,19 @@ def test_an_operand_of_a_gradient_kernel_without_meaning_is_refused():
         "  rule: its name is one of dy, x, y\n"
         "  next: rename it, or give a rule: vjp=lambda call, dy: (...)"
     )
+
+
+def test_the_second_derivative_of_a_kernel_without_one_is_refused():
+    """It is not taken for zero; the line of the call is told."""
+    gelu = ops.kernel_op(GELU.gelu, vjp=GELU.gelu_grad, name="gelu_once")
+
+    def f(x):
+        return ops.reduce_sum(gelu(x))
+
+    np.testing.assert_allclose(grad(f)(Tensor(X)).numpy(), slope_of_gelu(X), atol=1e-4)
+    message = refusal(lambda: grad(lambda x: ops.reduce_sum(grad(f)(x)))(Tensor(X)))
+    assert message.startswith(
+        "operator gelu_once_vjp has no gradient rule: it is kernel gelu_grad, the gradient of gelu_once\n"
+        "  next: give one, vjp=lambda call, dy: (...); or ops.stop_gradient(gelu_once_vjp(...)) for zeros\n"
+        f"  {__file__}:{f.__code__.co_firstlineno + 1}\n    return ops.reduce_sum(gelu(x))"
+    )
