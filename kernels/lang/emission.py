@@ -3,6 +3,7 @@
 Model: nothing is timed here; barriers within the vector and the cube unit are put where they are needed.
 """
 
+import dataclasses
 import inspect
 from functools import lru_cache, partial
 from itertools import chain
@@ -202,6 +203,18 @@ def fitting(kernel: Kernel, shape: Shape, platform: Platform) -> Tiling:
     Raises:
         BadTiling: none fits; it tells what the smallest one needs.
     """
+    if not kernel.is_of_the_kit:
+        return _first_that_fits(kernel, shape, platform)
+    from kernels.tune.remembered import remembered
+
+    found = remembered(
+        f"tiling of {kernel.name}", shape, platform,
+        lambda: list(dataclasses.astuple(_first_that_fits(kernel, shape, platform))),
+    )  # fmt: skip
+    return kernel.tiling_type(*found)
+
+
+def _first_that_fits(kernel: Kernel, shape: Shape, platform: Platform) -> Tiling:
     first = kernel.tiling_type.default(shape, platform)
     wrong: Exception | None = None
     for tiling in chain([first], first.smaller()):

@@ -13,6 +13,7 @@ from framework.graph_engine.data.graph import Graph, Node
 from framework.ops.lowering import Launch
 from kernels.lang.kernel import Kernel, Operand
 from kernels.lang.shapes import Shape
+from kernels.tune.remembered import remembered
 
 ANY = "any"
 """The format of a flat kernel's tensors: any one, the same for all of them."""
@@ -87,7 +88,9 @@ def operands(launch: Launch, **changed: int) -> tuple[Operand, ...]:
 @cache
 def best_splits(name: str, shape: Shape, platform: Platform) -> int | None:
     """Return in how many parts a kernel's sum is best computed, None for kernels that have no choice."""
-    return SPLITS[name](shape, platform) if name in SPLITS else None
+    if name not in SPLITS:
+        return None
+    return remembered(f"splits of {name}", shape, platform, lambda: [SPLITS[name](shape, platform)])[0]
 
 
 def formats(graph: Graph, node: Node) -> dict[str, str]:

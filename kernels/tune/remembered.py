@@ -1,0 +1,47 @@
+"""What was worked out about shapes, on disk: default tilings, and into how many parts sums are best cut.
+
+Choosing among thousands of estimates takes a tenth of a second for a convolution. What one process has found,
+the next one reads, until a kernel, a tiling, an instruction or the chip changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import davinci_sim.isa
+import kernels
+from davinci_sim.chip.kept import Store
+from davinci_sim.isa.cache import CACHE_FOLDER
+from davinci_sim.platforms import Platform
+from kernels.lang.shapes import Shape
+
+STORE = Store(Path(CACHE_FOLDER).parent / "choices", most_bytes=1 << 24)
+
+
+def remembered(what: str, shape: Shape, platform: Platform, find: Callable[[], list[int]]) -> list[int]:
+    """Return the numbers that `find` gives for a question about a shape and a chip.
+
+    `what` names the question; all else that the answer depends on is in the source of the kit.
+    """
+    asked = f"{sources()} {what} {type(shape).__name__} {shape} {platform.name} {platform.digest}"
+    key = hashlib.blake2b(asked.encode(), digest_size=20).hexdigest()
+    known = STORE.get(key)
+    if known is not None:
+        return [int(number) for number in json.loads(known)]
+    found = find()
+    STORE.put(key, json.dumps(found).encode())
+    return found
+
+
+@cache
+def sources() -> str:
+    """Return a digest of the source of all kernels and instructions."""
+    digest = hashlib.blake2b(digest_size=16)
+    for package in (kernels, davinci_sim.isa):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
