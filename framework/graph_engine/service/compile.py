@@ -27,6 +27,7 @@ from framework.graph_engine.data.graph import (
 from framework.graph_engine.data.memory import Lifetime, MemoryPlan, plan
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.ir.types import TensorType
+from kernels.lang.kernel import Operand
 from kernels.lang.shapes import Shape, Tiling
 
 GET, KERNEL, HOST_TASK, COPY, PUT = "get_next", "kernel", "host", "memcpy", "put_result"
@@ -112,7 +113,7 @@ def _launches(node: Node, values: dict[str, Value], platform: Platform) -> Itera
         for operand, reference in zip(operands(launch), launch.operands, strict=True):
             if reference.startswith("tmp"):
                 value = f"{node.name}.{reference}"
-                made = _between(value, operand.shape, operand.dtype_name)
+                made = _between(value, operand)
                 values.setdefault(value, _part_of_another(made) if "[" in reference else made)
             elif reference.startswith("scalar:"):
                 value = f"scalar.{reference.removeprefix('scalar:')}"
@@ -127,9 +128,11 @@ def _launches(node: Node, values: dict[str, Value], platform: Platform) -> Itera
         )
 
 
-def _between(name: str, shape: tuple[int, ...], device_dtype: str) -> Value:
+def _between(name: str, operand: Operand) -> Value:
+    """Return what one launch of an operator leaves for the next, with the padding of its layout."""
     names = {"fp16": "float16", "fp32": "float32", "int32": "int32"}
-    return Value(name, TensorType(shape, framework_dtype(names[device_dtype])))
+    type_ = TensorType(operand.shape, framework_dtype(names[operand.dtype_name]))
+    return Value(name, type_, format=operand.layout)
 
 
 def _part_of_another(value: Value) -> Value:
