@@ -17,8 +17,8 @@ from framework.ops.lowering import Launch
 
 MOST_SPLITS = 64
 """Shares of the images over which a convolution may sum: as many parts as the update takes."""
-SUMS, SQUARES, PIVOT = 1, 2, 3
-"""Operands of `batch_norm_update`: x is the first."""
+SUMMED = ("sums", "squares", "pivot")
+"""Operands of `batch_norm_update` that come from the sums."""
 Array = np.ndarray[Any, Any]
 
 
@@ -85,8 +85,9 @@ def _statistics(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     )  # fmt: skip
     (last,) = update.launches
     inputs = [*update.inputs]
-    for operand, value in zip((SUMS, SQUARES, PIVOT), taken, strict=True):
-        inputs[int(last.operands[operand].removeprefix("in"))] = value
+    called = {o.name: reference for o, reference in zip(operands(last), last.operands, strict=True)}
+    for operand, value in zip(SUMMED, taken, strict=True):
+        inputs[int(called[operand].removeprefix("in"))] = value
     changed = replace(last, axes={**last.axes, "parts": splits})
     following = replace(update, inputs=tuple(inputs), launches=(changed,))
     constants = {pivot: Value(pivot, TensorType.of(zeros), CONSTANT, data=zeros)}
