@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from davinci_sim.platforms import Platform
 from framework.dtypes import float32
 from framework.graph_engine.data.graph import CONSTANT, Node, Value
-from framework.graph_engine.data.operators import operands
+from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.service.fusion.draft import Change, Draft
 from framework.graph_engine.service.fusion.pattern import Pattern
 from framework.ir.types import TensorType
 from framework.ops.lowering import Launch
 
-MOST_SPLITS = 64
-"""Shares of the images over which a convolution may sum: as many parts as the update takes."""
+MOST_SPLITS, CHANNELS = 64, 16
+"""Parts of sums that the update takes at most, and channels of a group."""
 SUMMED = ("sums", "squares", "pivot")
 """Operands of `batch_norm_update` that come from the sums."""
 Array = np.ndarray[Any, Any]
@@ -67,11 +68,11 @@ def _statistics(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     if len(updates) != 1 or launch.axes.get("relu", 0) or draft.values[y].type.dtype.name != "float16":
         return None
     (update,) = updates
-    splits = min(launch.axes["n"], int(draft.platform.ai_cores), MOST_SPLITS)
+    splits = _splits(launch, draft.platform)
     axes = {key: value for key, value in launch.axes.items() if key != "relu"} | {"splits": splits}
     names = ("in0", "in1", "out0", "out1", "out2")
-    kernel = Launch("conv2d_statistics", axes, names, "fp16", launch.out_dtype)
-    sums = operands(kernel)[-1].shape
+    summing = Launch("conv2d_statistics", axes, names, "fp16", launch.out_dtype)
+    sums = operands(summing)[-1].shape
     pivot = f"{reduction.name}.pivot"
     values = {
         f"{reduction.name}.{name}": Value(f"{reduction.name}.{name}", TensorType(sums, float32))
@@ -80,7 +81,7 @@ def _statistics(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     zeros = np.zeros(sums[1:], np.float32)
     taken = (*values, pivot)
     summed = replace(
-        convolution, op="conv2d_statistics", outputs=(y, *values), launches=(kernel,),
+        convolution, op="conv2d_statistics", outputs=(y, *values), launches=(summing,),
         attrs={**convolution.attrs, "splits": splits},
     )  # fmt: skip
     (last,) = update.launches
@@ -92,6 +93,18 @@ def _statistics(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     following = replace(update, inputs=tuple(inputs), launches=(changed,))
     constants = {pivot: Value(pivot, TensorType.of(zeros), CONSTANT, data=zeros)}
     return Change((convolution, reduction, update), (summed, following), {**values, **constants})
+
+
+def _splits(launch: Launch, platform: Platform) -> int:
+    """Return over how many shares of the images a convolution sums.
+
+    As many as its images are cut into without sums, so that its tiles stay what they are, but enough for the
+    update to keep all cores busy with them.
+    """
+    tiling = kernel(launch.kernel).tiling(shape_of(launch), platform)
+    groups = -(-launch.axes["o"] // CHANNELS)
+    wanted = max(int(getattr(tiling, "tile_cores", 1)), -(-int(platform.ai_cores) // groups))
+    return min(launch.axes["n"], wanted, MOST_SPLITS)
 
 
 def _relu(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
@@ -140,10 +153,10 @@ def _folded(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
         for name, array in made.items()
     }
     axes = {**launch.axes, "relu": last.axes.get("relu", 0)}
-    kernel = replace(launch, kernel="conv2d_bias", axes=axes, operands=("in0", "in1", "in2", "out0"))
+    biased = replace(launch, kernel="conv2d_bias", axes=axes, operands=("in0", "in1", "in2", "out0"))
     inputs = (convolution.inputs[0], *values)
     return Change(
-        nodes, (replace(convolution, inputs=inputs, outputs=norm.outputs, launches=(kernel,)),), values
+        nodes, (replace(convolution, inputs=inputs, outputs=norm.outputs, launches=(biased,)),), values
     )
 
 
@@ -177,10 +190,10 @@ NORMALISATION = (
     ),
     *(
         Pattern(
-            f"{kernel}_relu", "what is negative is stored as 0",
-            f"%y = {kernel}(%x); %z = relu(%y)", f"%z = {kernel}(%x, relu=1)", (kernel, "relu"), _relu,
+            f"{name}_relu", "what is negative is stored as 0",
+            f"%y = {name}(%x); %z = relu(%y)", f"%z = {name}(%x, relu=1)", (name, "relu"), _relu,
         )
-        for kernel in ("batch_norm_update", "batch_norm_update_add", "batch_norm", "conv2d", "conv2d_bias")
+        for name in ("batch_norm_update", "batch_norm_update_add", "batch_norm", "conv2d", "conv2d_bias")
     ),
     Pattern(
         "conv2d_folding", "constant weights take in the normalisation by given statistics",
