@@ -130,7 +130,7 @@ mul = Op(
     meeting("mul"),
     keeping(np.multiply),
     _mul_vjp,
-    lowering=lowering.binary("mul", True),
+    lowering=lowering.binary("mul", True, scales=True),
     samples=_BINARY_SAMPLES,
     promotes=True,
     batch=elementwise("mul"),

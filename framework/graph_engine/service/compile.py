@@ -26,6 +26,7 @@ from framework.graph_engine.data.graph import (
 )
 from framework.graph_engine.data.memory import Lifetime, MemoryPlan, plan
 from framework.graph_engine.data.operators import kernel, operands, shape_of
+from framework.graph_engine.service.in_place import homes_of
 from framework.ir.types import TensorType
 from kernels.lang.kernel import Operand
 from kernels.lang.shapes import Shape, Tiling
@@ -80,8 +81,9 @@ class CompiledGraph:
 def compile_graph(graph: Graph, platform: Platform, reuse: bool = True) -> CompiledGraph:
     """Return the tasks of one step and where every value lies; with `reuse` they share memory in turn."""
     graph, kernel_tasks = _kernel_tasks(graph, platform)
-    homes, copies = _homes(graph)
-    tasks = (*_gets(graph), *kernel_tasks, *copies, *_puts(graph))
+    homes = homes_of(graph)
+    made = (task for task in (*kernel_tasks, *_updates(graph)) if not _is_onto_itself(task, homes))
+    tasks = (*_gets(graph), *made, *_puts(graph))
     return CompiledGraph(graph, tasks, homes, plan(_lifetimes(graph, tasks, homes), reuse))
 
 
@@ -141,35 +143,15 @@ def _part_of_another(value: Value) -> Value:
     return replace(value, whole=whole, offset_bytes=int(index) * value.nbytes)
 
 
-def _homes(graph: Graph) -> tuple[dict[str, str], list[TaskSpec]]:
-    """Return who lies in whose memory, and the copies for updates that cannot be made in place."""
-    homes = {name: value.whole or name for name, value in graph.values.items()}
-    for node in graph.nodes:
-        if node.engine == VIEW:
-            homes[node.outputs[0]] = homes[node.inputs[0]]
-    copies = []
+def _updates(graph: Graph) -> Iterator[TaskSpec]:
+    """Yield the copies of new values to their variables."""
     for value, variable in graph.updates.items():
-        if _in_place(graph, value, variable):
-            homes[value] = variable
-        else:
-            copies.append(TaskSpec(COPY, f"update.{variable}", None, {"src": value, "dst": variable}))
-    return homes, copies
+        yield TaskSpec(COPY, f"update.{variable}", None, {"src": value, "dst": variable})
 
 
-def _in_place(graph: Graph, value: str, variable: str) -> bool:
-    """Tell whether a new value can be written over its variable.
-
-    Its kernel must be element-wise, the last to read the variable, and write it once.
-    """
-    if not graph.is_straight:
-        return False
-    maker = next((node for node in graph.nodes if value in node.outputs), None)
-    if maker is None or not maker.launches or not all(launch.flat for launch in maker.launches):
-        return False
-    readers = graph.consumers(variable)
-    same_format = graph.values[value].format == graph.values[variable].format
-    kept = value not in graph.outputs and list(graph.updates).count(value) == 1
-    return same_format and kept and (not readers or readers[-1] is maker)
+def _is_onto_itself(task: TaskSpec, homes: Mapping[str, str]) -> bool:
+    """Tell whether a task copies a value to where it lies."""
+    return task.kind == COPY and homes[task.operands["src"]] == homes[task.operands["dst"]]
 
 
 def _gets(graph: Graph) -> Iterator[TaskSpec]:

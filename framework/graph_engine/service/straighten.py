@@ -8,6 +8,7 @@ that the host runs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -43,6 +44,8 @@ All stacks of a loop share the count of its turns as their height.
 Join = Callable[[str, str, str], None]
 """Writes the nodes that make a tensor, the last one, of two."""
 
+NOWHERE: Mapping[str, str] = {}
+
 COUNT = TensorType.of(np.zeros((), TURN))
 
 
@@ -68,15 +71,24 @@ class Straightener:
         self._root: dict[str, str] = {}
 
     def write(self, func: Func) -> list[Names]:
-        """Write a whole Func over its parameters; return where its results lie."""
-        return self.region(with_host_parts(func), [(param.name,) for param in func.params])
+        """Write a whole Func over its parameters; return where its results lie.
 
-    def region(self, func: Func, args: Sequence[Names]) -> list[Names]:
-        """Write the bindings of a Func over values; return where its results lie."""
+        What an `if` chooses as the new value of a parameter lies in the parameter itself: a branch that hands
+        the old value on has nothing to do.
+        """
+        split = with_host_parts(func)
+        return self.region(split, [(param.name,) for param in split.params], renewed_by_branches(split))
+
+    def region(self, func: Func, args: Sequence[Names], targets: Mapping[str, str] = NOWHERE) -> list[Names]:
+        """Write the bindings of a Func over values; return where its results lie.
+
+        `targets` says where results of an `if` are to lie: {output: value}.
+        """
         scope: dict[str, Names] = {p.name: names for p, names in zip(func.params, args, strict=True)}
         for binding in func.bindings:
             inputs = [self._names(scope, atom) for atom in binding.inputs]
-            outputs = self._binding(binding, inputs)
+            is_branch = binding.op == IF
+            outputs = self.branch(binding, inputs, targets) if is_branch else self._binding(binding, inputs)
             scope.update({var.name: names for var, names in zip(binding.outputs, outputs, strict=True)})
         return [self._names(scope, atom) for atom in func.results]
 
@@ -143,9 +155,11 @@ class Straightener:
         self.node(HOST_PART, takes, gives, binding.attrs, binding.source)
         return outputs
 
-    def branch(self, binding: Binding, inputs: list[Names]) -> list[Names]:
+    def branch(self, binding: Binding, inputs: list[Names], targets: Mapping[str, str]) -> list[Names]:
         """Write both branches, one behind the other, and jump over the one that is not taken."""
-        outputs = [self.defined(var) for var in binding.outputs]
+        outputs = [
+            (targets[var.name],) if var.name in targets else self.defined(var) for var in binding.outputs
+        ]
         then, orelse, end = self.labels(3)
         self.node(SWITCH, inputs[0], (), {"labels": (orelse, then)}, binding.source)
         for label, key in ((then, "then"), (orelse, "orelse")):
@@ -319,7 +333,6 @@ class Straightener:
 
 _CONTROL: dict[str, Any] = {
     CALL: Straightener.call,
-    IF: Straightener.branch,
     WHILE: Straightener.loop,
     SCAN: Straightener.scan,
     NOTHING: Straightener.nothing,
@@ -328,6 +341,26 @@ _CONTROL: dict[str, Any] = {
     CHECK: Straightener.check,
     HOST_PART: Straightener.host_part,
 }
+
+
+def renewed_by_branches(func: Func) -> dict[str, str]:
+    """Return the outputs of `if`s that are new values of parameters which nothing reads any more."""
+    makers = {var: at for at, each in enumerate(func.bindings) if each.op == IF for var in each.outputs}
+    last = {
+        atom.name: at
+        for at, each in enumerate(func.bindings)
+        for atom in each.inputs
+        if isinstance(atom, Var)
+    }
+    shown = Counter(atom.name for atom in func.results if isinstance(atom, Var))
+    return {
+        atom.name: name
+        for atom, name in ((func.results[at], name) for at, name in func.updates.items())
+        if isinstance(atom, Var)
+        and atom in makers
+        and last.get(name, -1) <= makers[atom]
+        and (shown[atom.name], shown[name]) == (1, 0)
+    }
 
 
 def _func(binding: Binding, key: str) -> Func:

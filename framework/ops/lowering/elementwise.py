@@ -18,8 +18,12 @@ def unary(kernel: str, keeps_zero: bool = True) -> Lowering:
     return lower
 
 
-def binary(kernel: str, commutes: bool, keeps_zero: bool = True) -> Lowering:
-    """Lower an element-wise operator of two inputs that broadcast."""
+def binary(kernel: str, commutes: bool, keeps_zero: bool = True, scales: bool = False) -> Lowering:
+    """Lower an element-wise operator of two inputs that broadcast.
+
+    With `keeps_zero` f(0, 0) = 0. One that `scales` keeps zero with every finite number: padding stays
+    zero in any format when the second input is a number.
+    """
 
     def lower(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
         dtype, (first, second), operands = device_dtype(ins[0]), ins, ("in0", "in1", "out0")
@@ -27,7 +31,8 @@ def binary(kernel: str, commutes: bool, keeps_zero: bool = True) -> Lowering:
             return [Launch(kernel, {"n": outs[0].size}, operands, dtype, flat=keeps_zero)]
         if first.shape != outs[0].shape and commutes:
             first, second, operands = second, first, ("in1", "in0", "out0")
-        return [Launch(kernel, broadcast_keys(kernel, first.shape, second.shape), operands, dtype)]
+        axes = broadcast_keys(kernel, first.shape, second.shape)
+        return [Launch(kernel, axes, operands, dtype, flat=scales and second.size == 1)]
 
     return lower
 

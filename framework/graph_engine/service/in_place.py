@@ -1,0 +1,116 @@
+"""Which new values are written over what they replace, so that no copy brings them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+
+from framework.graph_engine.data.graph import CONSTANT, FLOW, INPUT, MEMCPY, VIEW, Graph, Node
+
+
+def homes_of(graph: Graph) -> dict[str, str]:
+    """Return in whose memory each value lies: most in their own, views and parts in that of others.
+
+    before  %v = apply_sgd(%w, %g, %rate); %w = memcpy(%v)
+    after   the same, with %v in the memory of %w: the copy is one onto itself, which is no task
+
+    A new value of a variable lies in that of the variable, what a branch or a turn of a loop hands on in that
+    of what it hands on to. Its kernel must be element-wise, and the last to read what it writes over.
+    """
+    overwriting = _Overwriting(graph)
+    replaced = overwriting.copies() | overwriting.updates()
+    homes = {name: replaced.get(name, value.whole or name) for name, value in graph.values.items()}
+    for node in graph.nodes:
+        if node.engine == VIEW:
+            homes[node.outputs[0]] = homes[node.inputs[0]]
+    return homes
+
+
+class _Overwriting:
+    """Who makes and who reads each value, by the positions of nodes; views count as what they look at."""
+
+    def __init__(self, graph: Graph) -> None:
+        """Look at every node once."""
+        self.graph = graph
+        self.root: dict[str, str] = {}
+        self.makers: dict[str, list[int]] = {}
+        self.readers: dict[str, list[int]] = {}
+        self.breaks = [0]
+        for at, node in enumerate(graph.nodes):
+            stops = node.op in FLOW and node.op != MEMCPY
+            self.breaks.append(self.breaks[-1] + stops)
+            if node.engine == VIEW:
+                self.root[node.outputs[0]] = self.at(node.inputs[0])
+                continue
+            for name in node.inputs:
+                self.readers.setdefault(self.at(name), []).append(at)
+            for name in node.outputs:
+                self.makers.setdefault(name, []).append(at)
+
+    def at(self, name: str) -> str:
+        """Return what a value looks at, itself if it is no view."""
+        return self.root.get(name, name)
+
+    def copies(self) -> dict[str, str]:
+        """Return the values that are only made to be copied, and where they are copied to."""
+        found: dict[str, str] = {}
+        for at, node in enumerate(self.graph.nodes):
+            value = node.inputs[0] if node.op == MEMCPY else ""
+            if value and value not in self.graph.updates and self._may_lie(value, node.outputs[0], at):
+                found[value] = node.outputs[0]
+        return found
+
+    def updates(self) -> dict[str, str]:
+        """Return the new values of variables that can be written over these."""
+        updates = self.graph.updates
+        end = len(self.graph.nodes)
+        return {value: variable for value, variable in updates.items() if self._may_lie(value, variable, end)}
+
+    def _may_lie(self, value: str, target: str, end: int) -> bool:
+        """Tell whether a value can be made in the memory of what it replaces at the position `end`.
+
+        Between its maker and there nothing else touches the target, and all that reads the value stands
+        before the target can change again.
+        """
+        makers = self.makers.get(value, [])
+        if len(makers) != 1 or not self._fits(value, target):
+            return False
+        (maker,) = makers
+        touching = (*self.readers.get(target, ()), *self.makers.get(target, ()))
+        if any(maker < each < end for each in touching):
+            return False
+        if not _by_element(self.graph.nodes[maker], value, self._names_of(target)):
+            return False
+        if end == len(self.graph.nodes):  # a result of the graph is made once, and nothing comes later
+            return True
+        is_straight = self.breaks[maker] == self.breaks[end]
+        return is_straight and maker < end and max(self.readers[value]) == end
+
+    def _fits(self, value: str, target: str) -> bool:
+        """Tell whether a value has the type and the format of what it replaces, and no place of its own."""
+        own, other = self.graph.values[value], self.graph.values[target]
+        shown = {self.at(name) for name in self.graph.outputs}
+        has_place = value in shown or own.whole or target in self.root
+        is_fixed = other.kind in (CONSTANT, INPUT)
+        return (own.type, own.format) == (other.type, other.format) and not has_place and not is_fixed
+
+    def _names_of(self, target: str) -> Set[str]:
+        """Return the values that lie where the target does, itself among them."""
+        return {target, *(name for name, root in self.root.items() if root == target)}
+
+
+def _by_element(node: Node, value: str, target: Set[str]) -> bool:
+    """Tell whether the kernels of a node may write a value over one that they read.
+
+    They go by element, and when one has written the value none behind it reads the target.
+    """
+    if not node.launches or not all(launch.flat for launch in node.launches):
+        return False
+    written = min(_launches_of(node, "out", {value}))
+    return all(read <= written for read in _launches_of(node, "in", target))
+
+
+def _launches_of(node: Node, prefix: str, names: Set[str]) -> Iterator[int]:
+    """Yield the launches of a node that have one of these values as an operand."""
+    for at, launch in enumerate(node.launches):
+        if any(node.value(each) in names for each in launch.operands if each.startswith(prefix)):
+            yield at

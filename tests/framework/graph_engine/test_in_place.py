@@ -1,0 +1,113 @@
+"""New values are written over old ones where nothing can tell the difference, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from davinci_sim.chip import Chip
+from framework import ops
+from framework.graph_engine import Session
+from framework.ir import Builder, evaluate, flow
+from framework.ir.types import parse_type
+
+W = parse_type("float32[40]")
+
+
+def renewing(write):
+    """Return a Func of variables u, v and a condition, and what `write(builder, u, v, c)` gives for them."""
+    builder = Builder()
+    u, v = (builder.param(W, name) for name in ("u", "v"))
+    c = builder.param(parse_type("bool[]"), "c")
+    results, updates = write(builder, u, v, c)
+    return builder.finish("f", results, updates)
+
+
+def chosen(builder, c, then, orelse):
+    """Emit an `if` whose branches are functions of a builder."""
+    parts = [Builder(builder), Builder(builder)]
+    found = [write(part.value) for write, part in zip((then, orelse), parts, strict=True)]
+    named = [
+        flow.Part(part, each, f"part{at}") for at, (part, each) in enumerate(zip(parts, found, strict=True))
+    ]
+    return flow.branch(builder, c, *named)
+
+
+def check(func, copies):
+    """Demand NumPy's numbers for both conditions, step after step, and so many copies of tensors."""
+    draw = np.random.default_rng(4)
+    state = {name: draw.normal(size=40).astype(np.float32) for name in ("u", "v")}
+    session = Session(func, Chip("ascend910a"), state)
+    values = session.loaded.graph.values
+    moved = [task for task in session.compiled.tasks if task.kind == "memcpy"]
+    assert sum(values[task.operands["src"]].type.size > 1 for task in moved) == copies
+    for c in (True, False, True):
+        expected = evaluate(func, [state["u"], state["v"], np.array(c)])
+        found = session.run({"c": np.array([c])}).outputs
+        shown = [each for at, each in enumerate(expected) if at not in func.updates]
+        for name, each in zip(session.loaded.graph.outputs, shown, strict=True):
+            np.testing.assert_allclose(found[name][0], each, rtol=1e-6)
+        state |= {name: expected[at] for at, name in func.updates.items()}
+        for name, array in session.variables().items():
+            np.testing.assert_allclose(array, state[name], rtol=1e-6)
+
+
+def test_a_branch_writes_over_the_variables_that_it_renews():
+    """The other one, which hands the old values on, does nothing."""
+
+    def write(builder, u, v, c):
+        found = chosen(builder, c, lambda o: (o(u) * 2.0, o(v) - o(u)), lambda o: (o(u), o(v)))
+        return [ops.reduce_sum(found[0]), *found], {1: "u", 2: "v"}
+
+    check(renewing(write), copies=1)  # v - u reads the old u, which u * 2 must not write over before
+
+
+def test_independent_updates_in_a_branch_are_no_copies():
+    """Nothing reads what is written over."""
+
+    def write(builder, u, v, c):
+        found = chosen(builder, c, lambda o: (o(u) * 2.0, o(v) * o(v)), lambda o: (o(u), o(v)))
+        return [ops.reduce_sum(found[0]), *found], {1: "u", 2: "v"}
+
+    check(renewing(write), copies=0)
+
+
+def test_a_variable_that_is_read_after_the_branch_is_renewed_by_a_copy():
+    """Its old value must last."""
+
+    def write(builder, u, v, c):
+        (found,) = chosen(builder, c, lambda o: (o(u) * 2.0,), lambda o: (o(u),))
+        return [ops.reduce_sum(u + v), found], {1: "u"}
+
+    func = renewing(write)
+    check(func, copies=2)
+
+
+def test_variables_that_change_places_are_saved_first():
+    """Each is the other's new value."""
+
+    def write(builder, u, v, c):
+        found = chosen(builder, c, lambda o: (o(v), o(u)), lambda o: (o(u), o(v)))
+        return [ops.reduce_sum(found[0] - found[1]), *found], {1: "u", 2: "v"}
+
+    check(renewing(write), copies=4)
+
+
+def test_an_update_beside_a_branch_is_in_place():
+    """What is renewed outside of it is not held up by jumps."""
+
+    def write(builder, u, v, c):
+        (found,) = chosen(builder, c, lambda o: (o(u) * 2.0,), lambda o: (o(u) - 1.0,))
+        return [ops.reduce_sum(found), v * 3.0], {1: "v"}
+
+    check(renewing(write), copies=1)  # u - 1 goes by rows of a format, not by element
+
+
+def test_a_view_of_a_variable_keeps_it_from_being_written_over():
+    """A reshape lies where the variable lies."""
+
+    def write(builder, u, v, c):
+        seen = ops.reshape(u, (8, 5))
+        new = u * 2.0
+        return [ops.reduce_sum(seen, 0), new], {1: "u"}
+
+    check(renewing(write), copies=1)
