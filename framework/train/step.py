@@ -148,7 +148,8 @@ class _Step:
             return self._applied(builder, state, slopes, rate)
         is_finite = ops.equal(ops.float_status(*slopes.values()), 0)
         then, orelse = Builder(builder), Builder(builder)
-        new = self._applied(then, state, slopes, rate) | self.scale.grown(then, state)
+        grown = self.scale.grown(then, state)  # first: behind updates its jumps would make them copies
+        new = self._applied(then, state, slopes, rate) | grown
         old = {name: orelse.value(state[name]) for name in new} | self.scale.shrunk(orelse, state)
         found = flow.branch(
             builder,

@@ -10,10 +10,12 @@ from framework.dtypes import float32
 from framework.graph_engine import DeviceRunner
 from framework.ir import TensorType
 from framework.optim import LAMB, SGD, Adam, AdamW, Betas, Momentum, without_decay_of_vectors
-from framework.train import HostRunner, initial_state, training_step
+from framework.train import DynamicLossScale, HostRunner, initial_state, training_step
 
 X, Y = TensorType((4, 6), float32), TensorType((4, 40), float32)
 RATE, DECAY, STEPS = 0.05, 0.1, 3
+SUMS = 512
+"""Numbers that LAMB takes norms from: what is shorter is not written in place."""
 
 
 class Fit(nn.Cell):
@@ -166,3 +168,66 @@ def test_steps_of_an_optimiser_equal_plain_numpy(name, device):
         np.testing.assert_allclose(state[n], expected, rtol=2e-3, atol=2e-4)
     assert state["seen"] == STEPS
     np.testing.assert_array_equal(state["shift"], np.full(6, 0.25))
+
+
+@pytest.mark.parametrize("device", [None, "ascend910a"])
+def test_a_loss_scale_changes_no_step(device):
+    """Gradients of the scaled loss are divided by the scale; the loss that is shown is the loss itself."""
+    losses, weights = by_hand("momentum_decay", feeds())
+    runner = runner_for("momentum_decay", device, loss_scale=1024.0)
+    np.testing.assert_allclose(runner.feed(feeds())[0], losses, rtol=2e-4)
+    for n, expected in weights.items():
+        np.testing.assert_allclose(runner.state()[n], expected, rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("device", [None, "ascend910a"])
+def test_gradients_are_clipped_by_their_common_norm(device):
+    """The norm goes over all Parameters."""
+    losses, weights = by_hand("sgd", feeds(), clip=1.5)
+    runner = runner_for("sgd", device, loss_scale=8.0, clip_norm=1.5)
+    np.testing.assert_allclose(runner.feed(feeds())[0], losses, rtol=2e-4)
+    for n, expected in weights.items():
+        np.testing.assert_allclose(runner.state()[n], expected, rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("device", [None, "ascend910a"])
+def test_steps_whose_gradients_overflow_are_skipped(device):
+    """Weights and moments stay as they are and the scale is halved; after two good steps it is doubled.
+
+    Half precision overflows at 65504: of the third step's inputs, hundreds of thousands of times as large.
+    """
+    given = feeds(6, size=0.1)
+    given["x"][2] *= 1e6
+    scale = DynamicLossScale(first=64.0, window=2)
+    runner = runner_for("adamw", device, compute_dtype="float16", loss_scale=scale)
+    states = [runner.state()]
+    for at in range(6):
+        runner.feed({name: array[at : at + 1] for name, array in given.items()})
+        states.append(runner.state())
+    assert [float(each["loss_scale"]) for each in states] == [64.0, 64.0, 128.0, 64.0, 64.0, 128.0, 128.0]
+    assert [int(each["good_steps"]) for each in states] == [0, 1, 0, 0, 1, 0, 1]
+    kept = [name for name in states[0] if name not in ("loss_scale", "good_steps", "seen", "shift")]
+    for at in range(6):
+        same = [np.array_equal(states[at][name], states[at + 1][name]) for name in kept]
+        assert all(same) if at == 2 else not any(same)
+    assert float(states[6]["beta1_power"]) == pytest.approx(0.8**5)
+    assert float(states[6]["seen"]) == 6
+
+
+def test_a_scale_that_overflows_again_and_again_stays_at_least_one():
+    """It cannot become smaller than no scale at all."""
+    given = feeds(4)
+    given["x"][:] = np.inf
+    runner = runner_for("sgd", loss_scale=DynamicLossScale(first=4.0))
+    runner.feed(given)
+    assert float(runner.state()["loss_scale"]) == 1.0
+
+
+def test_a_skipped_step_copies_no_tensor_and_neither_does_one_that_is_made():
+    """New weights and moments are written over the old ones: only numbers of the loss scale are copied."""
+    runner = runner_for("lamb", "ascend910a", loss_scale=DynamicLossScale())
+    copies = [task for task in runner.session.loaded.compiled.tasks if task.kind == "memcpy"]
+    values = runner.session.loaded.graph.values
+    small = {name for name, value in values.items() if value.type.size <= SUMS}
+    assert {task.operands["dst"] for task in copies} & {"loss_scale", "good_steps"}
+    assert [task.name for task in copies if task.operands["dst"] not in small] == []
