@@ -28,8 +28,10 @@ import davinci_sim
 import kernels
 import kernels.lang
 import kernels.pieces
+from davinci_sim.chip.chip import Chip
 from davinci_sim.chip.engine.loop import run
-from davinci_sim.chip.simulate import simulate
+from davinci_sim.chip.engine.renaming import outcome, rename, replay
+from davinci_sim.chip.task import Code, Task, Tensor
 from davinci_sim.core.barriers import with_barriers
 from davinci_sim.core.dispatch import COUNT, EXECUTE, execute
 from davinci_sim.core.local import new_memory
@@ -46,7 +48,7 @@ from kernels.lang.kernel import Kernel
 EXECUTOR, ENGINE = "the executor", "the engine and the language"
 _PARTS: dict[str, tuple[Any, ...]] = {
     EXECUTOR: EXECUTE[:1],
-    ENGINE: (*COUNT[:1], legal_order, with_barriers, run),
+    ENGINE: (*COUNT[:1], legal_order, with_barriers, run, rename, outcome, replay),
 }
 """What the caches of these hold."""
 _SHARED = (kernels.lang, kernels.pieces)
@@ -96,10 +98,13 @@ def _compile_executor() -> None:
 
 
 def _compile_engine() -> None:
-    """Put barriers into a program of two flags, order and simulate it."""
+    """Put barriers into a program of two flags, order and simulate it, and remember its time."""
     program = parse(_FLAGS)
     legal_order(Program(with_barriers(program.words)))
-    simulate([program], platform("ascend910a"))
+    task = Task.of("flags", ("flags",), Code((program,)), tensors=(Tensor("x", 0, 1),))
+    chip = Chip("ascend910a", keep_times=False, data=False)
+    for _ in ("simulated", "remembered"):
+        chip.time(task)
 
 
 def _compile_language() -> None:
