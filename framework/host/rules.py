@@ -20,7 +20,7 @@ from framework.ir.control import (
     UNENV,
     WHILE,
 )
-from framework.ir.evaluate import chosen
+from framework.ir.lanes import chosen, taken
 from framework.ir.nodes import CALL, Binding
 from framework.ir.types import TensorType, parse_type
 
@@ -145,12 +145,15 @@ def _env(writer: Writer, binding: Binding, inputs: list[str], _: Around) -> list
 
 
 def _unenv(writer: Writer, binding: Binding, inputs: list[str], _: Around) -> list[str]:
-    types: Any = binding.attrs["types"]
-    zeros = ", ".join(writer.zero(parse_type(each)) for each in types)
-    if not types:
+    attr: Any = binding.attrs["types"]
+    if not attr:
         return []
+    types = tuple(map(parse_type, attr))
+    zeros = ", ".join(map(writer.zero, types))
     outputs = [writer.code.fresh() for _ in types]
-    writer.code.write(f"{', '.join(outputs)}, = ({zeros},) if {inputs[0]} is None else {inputs[0]}")
+    names = writer.module.name("R", "taken", taken), writer.module.name("T", attr, types)
+    own = f"{names[0]}({inputs[0]}, {names[1]}, ({zeros},))"
+    writer.code.write(f"{', '.join(outputs)}, = {inputs[0]} if type({inputs[0]}) is tuple else {own}")
     return outputs
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from framework.ir.evaluate import CheckFailed, placed
+from framework.ir.lanes import Envs, added_envs
 from framework.ir.nodes import Binding, Const
 from framework.ir.types import TensorType
 
@@ -40,12 +41,13 @@ def accumulated(a: Value, b: Value) -> Value:
     """
     if a is None or b is None:
         return b if a is None else a
+    if isinstance(a, tuple | Envs):
+        return added_envs(a, b, accumulated)
     if isinstance(a, np.ndarray | np.generic) and np.shape(a) == np.shape(b):
         return a + b
     if len(a) == 0 or len(b) == 0:
         return a if len(b) == 0 else b
-    found = [accumulated(x, y) for x, y in zip(a, b, strict=True)]
-    return tuple(found) if isinstance(a, tuple) else found
+    return [accumulated(x, y) for x, y in zip(a, b, strict=True)]
 
 
 def chosen(careful: Evaluate, x: Array, place: Any, *indices: Value) -> Value:

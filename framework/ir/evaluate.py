@@ -22,13 +22,14 @@ from framework.ir.control import (
     UNENV,
     WHILE,
 )
+from framework.ir.lanes import Envs, added_envs, chosen, taken
 from framework.ir.nodes import CALL, Atom, Binding, Const, Func, Rec
 from framework.ir.registry import operator
 from framework.ir.types import StackType, TensorType, Type, parse_type
 
 Array = np.ndarray[Any, Any]
 Value = Any
-"""An array; a list (a stack), a tuple (an env, or None, which is zero), or a `Function`."""
+"""An array; a list (a stack), a tuple or `Envs` (an env, or None, which is zero), or a `Function`."""
 
 
 class CheckFailed(DavinciError):
@@ -79,24 +80,11 @@ def accumulated(a: Value, b: Value) -> Value:
     """Return the sum of two cotangents of one type; an empty stack and None are zero."""
     if isinstance(a, np.ndarray | np.generic):
         return np.asarray(a + b)
+    if isinstance(a, tuple | Envs) or isinstance(b, tuple | Envs):
+        return added_envs(a, b, accumulated)
     if not a or not b:
         return a or b
-    return type(a)(accumulated(x, y) for x, y in zip(a, b, strict=True))
-
-
-def chosen(mask: Array, a: Value, b: Value) -> Value:
-    """Return a in the lanes of a mask and b in the others; an empty stack and None are zero."""
-    if isinstance(a, np.ndarray | np.generic) or isinstance(b, np.ndarray | np.generic):
-        first, second = (np.zeros(1) if each is None else np.asarray(each) for each in (a, b))
-        rank = max(first.ndim, second.ndim)
-        wide = np.asarray(mask).reshape(*mask.shape, *[1] * (rank - mask.ndim))
-        return np.where(wide, first, second).astype(
-            np.result_type(*(each for each in (a, b) if each is not None))
-        )
-    if not a and not b:
-        return b if a is None else a
-    pairs = zip(a or [None] * len(b), b or [None] * len(a), strict=True)
-    return type(a or b)(chosen(mask, x, y) for x, y in pairs)
+    return [accumulated(x, y) for x, y in zip(a, b, strict=True)]
 
 
 def _func(binding: Binding, key: str, around: Mapping[str, Func]) -> Func:
@@ -158,7 +146,8 @@ def _apply(binding: Binding, inputs: list[Value], _: Mapping[str, Func]) -> tupl
 
 def _unenv(binding: Binding, inputs: list[Value], _: Mapping[str, Func]) -> tuple[Value, ...]:
     types: Any = binding.attrs["types"]
-    return tuple(zero_of(parse_type(each)) for each in types) if inputs[0] is None else inputs[0]
+    wanted = [parse_type(each) for each in types]
+    return taken(inputs[0], wanted, tuple(map(zero_of, wanted)))
 
 
 def _check(binding: Binding, inputs: list[Value], _: Mapping[str, Func]) -> tuple[Value, ...]:

@@ -194,6 +194,23 @@ def test_lanes_recur_to_different_depths_through_loops_in_loops():
     np.testing.assert_allclose(vmap(grad(nested))(x, n).numpy(), expected, rtol=1e-12)
 
 
+def test_lanes_may_hold_different_functions():
+    """What each of them captured has the cotangents of the lanes that hold it."""
+
+    def chained(x, n):
+        f = lambda y: y * x
+        if n > 0:
+            f = lambda y, g=f, z=x * x: ops.sin(g(y)) * z
+        while n > 1:
+            f = lambda y, g=f, k=n: ops.sin(g(y)) * x + k
+            n -= 1
+        return f(x)
+
+    x, n = np.array([1.1, 0.9, 1.2, 0.8]), np.array([2, 0, 4, 1])
+    expected = [float(grad(chained)(*each)) for each in zip(x, n.tolist(), strict=True)]
+    np.testing.assert_allclose(vmap(grad(chained))(x, n).numpy(), expected, rtol=1e-12)
+
+
 def test_axes_of_vmap():
     """Where the batch is in each argument and in the results."""
     a, b = np.arange(6.0).reshape(2, 3), np.arange(2.0)
