@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis import strategies as st
 
-from framework import Tensor, grad, jit, ops
+from framework import Tensor, grad, jit, ops, vmap
 from tests.framework.frontend.generated import sources
 from tests.framework.frontend.nestings import CONSTRUCTS, FUNCTIONS, LEAVES, LOOPS, paths_of
 from tests.framework.frontend.plain import PLAIN, Stepped, bare, slopes
@@ -50,6 +50,19 @@ def differentiated(source, a, b, n):
     )
 
 
+def in_a_batch(source, a, b, n):
+    """Compare gradients over a batch with complex steps through each of its lanes."""
+    compiled, plain = (objective_of(made(source, {"ops": each})) for each in (ops, PLAIN))
+    lanes = [(a, b), (b, a), (-a, 0.31), (1.13, -b)]
+    values = [plain(*each, n) for each in lanes]
+    stepped = [bare(plain(*map(Stepped, each), n)).real for each in lanes]
+    assume(np.allclose(stepped, values, rtol=1e-9, atol=0.0))
+    columns = (Tensor(np.array(each)) for each in zip(*lanes, strict=True))
+    found = vmap(grad(compiled, (0, 1)), (0, 0, None))(*columns, n)
+    expected = np.transpose([slopes(plain, each, n) for each in lanes])
+    np.testing.assert_allclose([each.numpy() for each in found], expected, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize("outside", CONSTRUCTS)
 @FEW
 @given(st.data())
@@ -82,6 +95,15 @@ def test_many_random_programs_compute_what_python_computes(outside, data):
 def test_the_gradients_of_many_random_programs_are_those_of_complex_steps(outside, data):
     """The same, longer: some around each pair of constructs."""
     differentiated(data.draw(sources(outside)), *map(data.draw, ARGUMENTS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outside", PAIRS, ids="-".join)
+@FEW
+@given(st.data())
+def test_the_lanes_of_a_batch_go_their_own_ways_through_random_programs(outside, data):
+    """Some around each pair of constructs."""
+    in_a_batch(data.draw(sources(outside)), *map(data.draw, ARGUMENTS))
 
 
 def drawn(outside):
