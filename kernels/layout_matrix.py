@@ -51,7 +51,7 @@ from kernels.pieces.rows import (
     row_tails,
     store_exact,
 )
-from kernels.rules import item_bytes, require_dtype, round_up
+from kernels.rules import item_bytes, require, require_dtype, round_up
 
 Array = npt.NDArray[Any]
 EDGE, BLOCK = 16, 32
@@ -61,20 +61,33 @@ MAX_BURSTS, MAX_GAP = 4095, 65535
 
 @dataclass(frozen=True)
 class MatrixShape(Shape):
-    """x[m, n]."""
+    """x[m, n], or b such matrices, one behind the other; their rows are whole blocks of 32 bytes then."""
 
-    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
-        {"m": m, "n": n, "dtype": dtype}
-        for m, n in ((17, 17), (40, 1001), (300, 7), (64, 128))
-        for dtype in (FP16, FP32)
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
+        *(
+            {"m": m, "n": n, "dtype": dtype}
+            for m, n in ((17, 17), (40, 1001), (300, 7), (64, 128))
+            for dtype in (FP16, FP32)
+        ),
+        {"m": 40, "n": 48, "b": 3},
+        {"m": 17, "n": 24, "b": 2, "dtype": FP32},
     )
+    OPTIONS: ClassVar[tuple[str, ...]] = ("b",)
     m: int
     n: int
+    b: int = 1
     dtype: int = FP16
 
     def check(self, kernel: str) -> None:
-        """Refuse other types than the two floating-point ones."""
+        """Refuse other types than the two floating-point ones, and several matrices of ragged rows."""
         require_dtype(kernel, self.dtype, FP16, FP32)
+        is_whole = self.n * item_bytes(self.dtype) % BLOCK == 0
+        require(kernel, self.b == 1 or is_whole, "rows of several matrices are whole blocks", f"n={self.n}")
+
+    @property
+    def matrices(self) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return (self.m, self.n) if self.b == 1 else (self.b, self.m, self.n)
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,7 @@ class MatrixTiling(Tiling):
         """Return tiles of up to 24 KB, whole rows where 16 of them fit."""
         wide = TILE_BYTES // item_bytes(shape.dtype)
         columns = min(round_up(shape.n, EDGE), wide // EDGE // EDGE * EDGE)
-        share = -(-round_up(shape.m, EDGE) // int(platform.ai_cores))
+        share = -(-shape.b * round_up(shape.m, EDGE) // int(platform.ai_cores))
         return cls(max(EDGE, min(round_up(share, EDGE), wide // columns // EDGE * EDGE)), columns)
 
     @classmethod
@@ -106,17 +119,16 @@ class MatrixTiling(Tiling):
 
     def blocks(self, shape: MatrixShape, platform: Platform) -> int:
         """Return one core per 8 rows of two bytes or 4 of four, as many as there are."""
-        return min(int(platform.ai_cores), -(-round_up(shape.m, EDGE) * item_bytes(shape.dtype) // EDGE))
+        rows = shape.b * round_up(shape.m, EDGE)
+        return min(int(platform.ai_cores), -(-rows * item_bytes(shape.dtype) // EDGE))
 
 
 def _to_fractal(shape: MatrixShape) -> tuple[Operand, ...]:
-    mn = (shape.m, shape.n)
-    return Operand("x", mn, shape.dtype), output("y", mn, shape.dtype, "NZ")
+    return Operand("x", shape.matrices, shape.dtype), output("y", shape.matrices, shape.dtype, "NZ")
 
 
 def _from_fractal(shape: MatrixShape) -> tuple[Operand, ...]:
-    mn = (shape.m, shape.n)
-    return Operand("x", mn, shape.dtype, "NZ"), output("y", mn, shape.dtype)
+    return Operand("x", shape.matrices, shape.dtype, "NZ"), output("y", shape.matrices, shape.dtype)
 
 
 def _same(shape: MatrixShape, x: Array) -> tuple[Array]:
@@ -175,23 +187,27 @@ def move_groups(
 
 @kernel(MatrixShape, MatrixTiling, _to_fractal, _same)
 def nd_to_nz(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
-    """y[n1, m1, m0, n0] = x[m, n] with m = m1 * 16 + m0, n = n1 * 16 + n0; padding is zero."""
+    """y[b, n1, m1, m0, n0] = x[b, m, n] with m = m1 * 16 + m0, n = n1 * 16 + n0; padding is zero."""
     size, m, n = size_of(core, shape.dtype), shape.m, shape.n
     rows, columns = max(1, tiling.rows // 16) * 16, max(1, tiling.columns // 16) * 16
-    pitch, height = columns * size, (m + 15) // 16 * 16
+    pitch, height, whole = columns * size, (m + 15) // 16 * 16, (n + 15) // 16 * 16
     ub_in = alloc(core, UB, tiling.slots * rows * pitch, tiling.slots)
     ub_out = alloc(core, UB, tiling.slots * rows * pitch, tiling.slots)
     q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, tiling.slots)
     unit = 16 // size  # rows that fill a slot of the bus
-    end = share_end(core, height, unit)
-    for row in range(share_start(core, height, unit), end, rows):
-        count = min(rows, end - row)
+    end = share_end(core, shape.b * height, unit)
+    at = share_start(core, shape.b * height, unit)
+    while at < end:
+        matrix, row = at // height, at % height
+        count = min(rows, min(end - at, height - row))
         real = max(0, min(count, m - row))
+        at += count
         for column in range(0, n, columns):
             width = min(columns, n - column)
             taken = ub_in + fill(core, q_in) * rows * pitch
             if real > 0:
-                load_rows(core, taken, pitch, x + (row * n + column) * size, n * size, real, width * size)
+                source = x + ((matrix * m + row) * n + column) * size
+                load_rows(core, taken, pitch, source, n * size, real, width * size)
             filled(core, q_in)
             use(core, q_in)
             made = ub_out + fill(core, q_out) * rows * pitch
@@ -199,16 +215,8 @@ def nd_to_nz(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
             free(core, q_in)
             filled(core, q_out)
             use(core, q_out)
-            move_groups(
-                core,
-                y + (column * height + row * 16) * size,
-                made,
-                (width + 15) // 16,
-                count,
-                0,
-                height,
-                size,
-            )
+            target = y + ((matrix * whole + column) * height + row * 16) * size
+            move_groups(core, target, made, (width + 15) // 16, count, 0, height, size)
             free(core, q_out)
     close(core, q_out)
     close(core, q_in)
@@ -258,21 +266,25 @@ def separate_packed_rows(core: Any, x: int, y: int, m: int, n: int, size: int, s
 
 @emits
 def separate_exact_rows(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
-    """Set y[m, n] = x[n1, m1, 16, 16], tile by tile, each row of a tile written exactly."""
+    """Set y[b, m, n] = x[b, n1, m1, 16, 16], tile by tile, each row of a tile written exactly."""
     size, m, n, slots = size_of(core, shape.dtype), shape.m, shape.n, tiling.slots
     rows, columns = max(1, tiling.rows // 16) * 16, max(1, tiling.columns // 16) * 16
-    height, period = (m + 15) // 16 * 16, row_period(core, n * size)
+    height, period, whole = (m + 15) // 16 * 16, row_period(core, n * size), (n + 15) // 16 * 16
     room = (columns + 32) * size  # a rest of less than two blocks joins the tile before
     made_bytes = rows * (room + BLOCK)
     ub_in, scratch = alloc(core, UB, slots * rows * room, slots), alloc(core, UB, 1024)
     ub_out = alloc(core, UB, slots * made_bytes, slots)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
-    pieces, end = max(1, (n - 32 + columns - 1) // columns), share_end(core, m, period)
-    for row in range(share_start(core, m, period), end, rows):
-        count = min(rows, end - row)
+    pieces, end = max(1, (n - 32 + columns - 1) // columns), share_end(core, shape.b * m, period)
+    at = share_start(core, shape.b * m, period)
+    while at < end:
+        matrix, row = at // m, at % m
+        count = min(rows, min(end - at, m - row))
+        at += count
         for column in range(0, pieces * columns, columns):
             width = columns if column + columns < pieces * columns else n - column
-            groups, source = (width + 15) // 16, x + (column * height + row * 16) * size
+            groups = (width + 15) // 16
+            source = x + ((matrix * whole + column) * height + row * 16) * size
             taken, pitch = ub_in + fill(core, q_in) * rows * room, groups * 16 * size
             move_groups(core, taken, source, groups, count, height, 0, size)
             filled(core, q_in)
@@ -285,7 +297,7 @@ def separate_exact_rows(core: Any, x: int, y: int, shape: Any, tiling: Any) -> N
                 row_tails(core, tails, made, pitch, count, width * size, scratch)
             filled(core, q_out)
             use(core, q_out)
-            target = y + (row * n + column) * size
+            target = y + ((matrix * m + row) * n + column) * size
             store_exact(core, target, n * size, made, pitch, count, width * size, tails)
             free(core, q_out)
     close(core, q_out)
@@ -294,7 +306,7 @@ def separate_exact_rows(core: Any, x: int, y: int, shape: Any, tiling: Any) -> N
 
 @kernel(MatrixShape, MatrixTiling, _from_fractal, _same)
 def nz_to_nd(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
-    """y[m, n] = x[n1, m1, m0, n0] with m = m1 * 16 + m0, n = n1 * 16 + n0."""
+    """y[b, m, n] = x[b, n1, m1, m0, n0] with m = m1 * 16 + m0, n = n1 * 16 + n0."""
     size = size_of(core, shape.dtype)
     row_bytes = shape.n * size
     period = row_period(core, row_bytes)

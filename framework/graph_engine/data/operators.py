@@ -7,10 +7,12 @@ from collections.abc import Callable
 from functools import cache
 
 import kernels
-from davinci_sim.memory.dtypes import dtype as device_dtype
+from davinci_sim.errors import BadShape
+from davinci_sim.memory.dtypes import dtype as element_type
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import Graph, Node
-from framework.ops.lowering import Launch
+from framework.ir.types import TensorType
+from framework.ops.lowering import Launch, device_dtype
 from kernels.lang.kernel import Kernel, Operand
 from kernels.lang.shapes import Shape
 from kernels.tune.remembered import remembered
@@ -19,12 +21,14 @@ ANY = "any"
 """The format of a flat kernel's tensors: any one, the same for all of them."""
 
 CONVERSIONS = {
-    ("ND", "NC1HWC0"): ("nchw_to_nc1hwc0", "nchw"),
-    ("NC1HWC0", "ND"): ("nc1hwc0_to_nchw", "nchw"),
-    ("ND", "NZ"): ("nd_to_nz", "mn"),
-    ("NZ", "ND"): ("nz_to_nd", "mn"),
+    ("ND", "NC1HWC0"): ("nchw_to_nc1hwc0", ("n", "c", "h", "w")),
+    ("NC1HWC0", "ND"): ("nc1hwc0_to_nchw", ("n", "c", "h", "w")),
+    ("ND", "FRACTAL_Z"): ("oihw_to_fractal_z", ("o", "c", "kh", "kw")),
+    ("FRACTAL_Z", "ND"): ("fractal_z_to_oihw", ("o", "c", "kh", "kw")),
+    ("ND", "NZ"): ("nd_to_nz", ("b", "m", "n")),
+    ("NZ", "ND"): ("nz_to_nd", ("b", "m", "n")),
 }
-"""(from, to) -> the kernel that converts, and its axis letters."""
+"""(from, to) -> the kernel that converts, and its axes; `b` takes all in front of a matrix."""
 
 
 def _filter_splits(shape: Shape, platform: Platform) -> int:
@@ -70,7 +74,7 @@ def shape_of(launch: Launch, **changed: int) -> Shape:
     shape_type = kernel(launch.kernel).shape_type
     axes = {**launch.axes, **changed}
     if launch.out_dtype is not None:
-        axes["out_dtype"] = device_dtype(launch.out_dtype).code
+        axes["out_dtype"] = element_type(launch.out_dtype).code
     has_dtype = "dtype" in shape_type.names()
     return shape_type.of(launch.kernel, axes, launch.dtype if has_dtype else None)
 
@@ -83,6 +87,25 @@ def _declared(declared: Kernel, shape: Shape) -> tuple[Operand, ...]:
 def operands(launch: Launch, **changed: int) -> tuple[Operand, ...]:
     """Return the operands that the kernel declares for a launch."""
     return _declared(kernel(launch.kernel), shape_of(launch, **changed))
+
+
+def conversion(type_: TensorType, source: str, target: str) -> Launch | None:
+    """Return the launch that converts a tensor from one format to another; None: no kernel does."""
+    kernel_name, letters = CONVERSIONS.get((source, target), ("", ()))
+    if not letters or type_.dtype.name not in CONVERTIBLE or type_.ndim < len(set(letters) - {"b"}):
+        return None
+    shape = type_.shape
+    if letters[0] == "b":
+        shape = (math.prod(shape[:-2]), *shape[-2:])
+    elif len(shape) != len(letters):
+        return None
+    axes = dict(zip(letters, shape, strict=True))
+    launch = Launch(kernel_name, axes, ("in0", "out0"), device_dtype(type_))
+    try:
+        operands(launch)
+    except BadShape:
+        return None
+    return launch
 
 
 @cache

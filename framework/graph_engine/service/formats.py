@@ -23,9 +23,8 @@ from framework.graph_engine.data.graph import (
     Node,
     Value,
 )
-from framework.graph_engine.data.operators import ANY, CONVERSIONS, CONVERTIBLE, formats
+from framework.graph_engine.data.operators import ANY, conversion, formats
 from framework.graph_engine.service.format_choice import Choice, Demand, Problem, choose
-from framework.ops.lowering import Launch, device_dtype
 
 LAUNCH_BYTES = 1 << 20
 """What starting one more kernel is worth in bytes moved: about a microsecond at the memory's rate."""
@@ -33,7 +32,7 @@ HOST_BYTES = 1 << 32
 """What it is worth not to let the host lay out an input: more than any conversion on the device."""
 HOST_CONVERSION_BYTES = 1 << 33
 """What it is worth not to let the host convert a value in the middle of a step: more than anything else."""
-FORMATS_BY_RANK = {2: ("NZ",), 4: ("NC1HWC0", "FRACTAL_Z")}
+FORMATS_BY_RANK = {2: ("NZ",), 3: ("NZ",), 4: ("NC1HWC0", "FRACTAL_Z", "NZ")}
 """Beside ND."""
 
 FREE = (VARIABLE, INPUT)
@@ -150,7 +149,7 @@ def _candidates(wishes: Wishes) -> dict[str, list[str]]:
 
 
 def _conversion_cost(value: Value, source: str, target: str) -> int:
-    if not _has_kernel(value, source, target):
+    if conversion(value.type, source, target) is None:
         return HOST_CONVERSION_BYTES
     return LAUNCH_BYTES + replace(value, format=source).nbytes + replace(value, format=target).nbytes
 
@@ -189,18 +188,11 @@ def _conversion(source: Value, target: Value) -> Node:
     """Return the node that converts: a kernel where there is one, else the host, which is the last resort."""
     name = f"{TRANS_DATA}.{target.name}"
     formats = {"src_format": source.format, "dst_format": target.format}
-    if not _has_kernel(source, source.format, target.format):
+    launch = conversion(source.type, source.format, target.format)
+    if launch is None:
         reason = f"no kernel converts {source.type} from {source.format} to {target.format}"
         return Node(name, TRANS_DATA, (source.name,), (target.name,), formats, HOST, reason)
-    kernel, letters = CONVERSIONS[source.format, target.format]
-    axes = dict(zip(letters, source.type.shape, strict=True))
-    launch = Launch(kernel, axes, ("in0", "out0"), device_dtype(source.type))
     return Node(name, TRANS_DATA, (source.name,), (target.name,), formats, AICORE, launches=(launch,))
-
-
-def _has_kernel(value: Value, source: str, target: str) -> bool:
-    _, letters = CONVERSIONS.get((source, target), ("", ""))
-    return value.type.ndim == len(letters) > 0 and value.type.dtype.name in CONVERTIBLE
 
 
 def _fitted(node: Node, values: Mapping[str, Value]) -> Node:
