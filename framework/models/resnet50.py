@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 from framework import nn, ops
 from framework.nn.initializer import generator
-from framework.optim import Schedule, warmup_cosine
+from framework.optim import Momentum, Schedule, warmup_cosine, without_decay_of_vectors
 
 EXPANSION = 4
 """How many times more channels a bottleneck gives than it has inside."""
@@ -48,6 +48,11 @@ class Recipe:
     def schedule(self, total_steps: int) -> Schedule:
         """Return the learning rate of every step."""
         return warmup_cosine(self.peak_learning_rate, self.warmup_steps, total_steps)
+
+    def optimizer(self, net: nn.Cell, total_steps: int) -> Momentum:
+        """Return the optimiser: filters decay, gains and offsets do not."""
+        groups = without_decay_of_vectors(net.trainable_params(), self.weight_decay)
+        return Momentum(groups, self.schedule(total_steps), self.momentum)
 
     def loss(self, config: Config) -> nn.Cell:
         """Return the loss."""
