@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from davinci_sim import Chip
 from davinci_sim.platforms import platform
 from framework import Tensor, jit
 from framework.dtypes import float32, int32
 from framework.graph_engine import DeviceRunner
+from framework.graph_engine.control.session import Options, Session
 from framework.graph_engine.data.graph import AICORE, VIEW
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import split
 from framework.ir import Func, TensorType
 from framework.models import resnet50
 from framework.nn.initializer import shapes_only
-from framework.optim import Momentum
 from framework.train.runner import Batch, HostRunner
 from framework.train.step import inference_step, initial_state, training_step
 from tests.framework.graph_engine.node_by_node import differences
@@ -27,10 +30,11 @@ HALF, SINGLE = 2.0**-10, 2.0**-15
 
 
 def step_of(net: resnet50.ResNet, config: resnet50.Config, batch: int, edge: int) -> Func:
-    """Return the training step of a network for square images."""
-    optimizer = Momentum(net.trainable_params(), 0.05)
+    """Return the training step of a network for square images, by the recipe."""
+    recipe = resnet50.RECIPE
     types = TensorType((batch, 3, edge, edge), float32), TensorType((batch,), int32)
-    return training_step(net, resnet50.RECIPE.loss(config), optimizer, *types)
+    optimizer = recipe.optimizer(net, 100)
+    return training_step(net, recipe.loss(config), optimizer, *types, loss_scale=recipe.loss_scale)
 
 
 def made(config: resnet50.Config, batch: int, edge: int) -> tuple[Func, dict, Batch]:
@@ -40,7 +44,7 @@ def made(config: resnet50.Config, batch: int, edge: int) -> tuple[Func, dict, Ba
     draw = np.random.default_rng(0)
     x = draw.normal(size=(batch, 3, edge, edge)).astype(np.float32)
     labels = draw.integers(0, config.classes, batch).astype(np.int32)
-    return func, initial_state(net, Momentum(net.trainable_params(), 0.05)), Batch(x, labels, 0.05)
+    return func, initial_state(net, resnet50.RECIPE.optimizer(net, 100)), Batch(x, labels, 0.05)
 
 
 def test_it_has_as_many_parameters_as_published():
@@ -72,24 +76,47 @@ def test_activations_are_half_precision_and_gradients_of_weights_single():
         dtypes[binding.op].add(str(binding.outputs[0].type.dtype))
     for op in ("conv2d", "conv2d_backward_input", "batch_norm", "batch_norm_grad", "relu", "relu_grad"):
         assert dtypes[op] == {"float16"}
-    assert dtypes["conv2d_backward_filter"] == dtypes["apply_momentum"] == {"float32"}
+    assert dtypes["conv2d_backward_filter"] == dtypes["apply_momentum_decay"] == {"float32"}
     makers = {var: binding.op for binding in func.bindings for var in binding.outputs}
-    updates = [binding for binding in func.bindings if binding.op == "apply_momentum"]
+    updates = [binding for binding in func.bindings if binding.op == "apply_momentum_decay"]
     assert "cast" not in {
         makers[binding.inputs[2]] for binding in updates if len(binding.inputs[0].type.shape) == 4
     }
 
 
 def test_a_small_one_trains_on_the_chip_as_in_numpy():
-    """Loss, weights, moments and moving averages after a step differ by roundings of float16."""
+    """Without fusions loss, weights, moments and moving averages after a step differ by few roundings."""
     func, state, batch = made(SMALL, 2, 32)
-    host, device = HostRunner(func, state), DeviceRunner(func, state, "ascend910a")
-    expected, found = host.run([batch])[0][0], device.run([batch])[0][0]
-    assert abs(found - expected) <= HALF * expected
+    host, device = HostRunner(func, state), Session(func, Chip("ascend910a"), state, Options(fusion=False))
+    expected = host.run([batch])[0][0]
+    loss = func.results[0].name
+    assert abs(device.run(feeds_of(batch)).outputs[loss][0] - expected) <= HALF * expected
+    after = device.variables()
     for name, array in host.state().items():
-        apart = np.abs(device.state()[name] - array).max()
-        assert apart <= 2.0**-6 * np.abs(array).max(), name
-    assert not np.array_equal(device.state()["stem.bn.moving_mean"], state["stem.bn.moving_mean"])
+        assert np.abs(after[name] - array).max() <= 2.0**-6 * np.abs(array).max(), name
+    assert not np.array_equal(after["stem.bn.moving_mean"], state["stem.bn.moving_mean"])
+
+
+def test_with_fusions_a_small_one_is_as_near_to_float32_as_numpy_is():
+    """What is fused is rounded elsewhere; a ReLU whose argument is nearly zero then lets another slope pass.
+
+    Gradients in float16 are 5 % from those in float32 already in a net of three stages.
+    """
+    func, state, batch = made(SMALL, 2, 32)
+    exact, _, _ = made(replace(SMALL, compute_dtype=None), 2, 32)
+    single, half = HostRunner(exact, state), HostRunner(func, state)
+    chip = DeviceRunner(func, state, "ascend910a")
+    losses = [runner.run([batch])[0][0] for runner in (single, half, chip)]
+    assert np.ptp(losses) <= 2 * HALF * losses[0]
+    wanted = slopes(single.state())
+    apart = [np.linalg.norm(slopes(runner.state()) - wanted) for runner in (half, chip)]
+    assert apart[1] <= 1.5 * apart[0]
+    assert apart[0] <= 0.1 * np.linalg.norm(wanted)
+
+
+def slopes(state) -> np.ndarray:
+    """Return the gradients of all weights: moments after one step, decay included."""
+    return np.concatenate([array.reshape(-1) for name, array in state.items() if name.startswith("moments")])
 
 
 def test_every_node_of_a_small_one_gives_on_the_chip_what_numpy_gives():
@@ -105,9 +132,18 @@ def test_every_node_of_a_whole_step_gives_on_the_chip_what_numpy_gives():
     assert check_nodes(func, state, batch) > 600
 
 
+def feeds_of(batch: Batch) -> dict:
+    """Return a batch as the inputs of a sink loop of one step."""
+    return {
+        "x": batch.x[None],
+        "labels": batch.labels[None],
+        "learning_rate": np.float32([batch.learning_rate]),
+    }
+
+
 def check_nodes(func: Func, state: dict, batch: Batch) -> int:
     """Compare a step node by node; return how many there were."""
-    feeds = {"x": batch.x[None], "labels": batch.labels[None], "learning_rate": np.float32([0.05])}
+    feeds = feeds_of(batch)
     found = list(differences(func, state, feeds))
     wrong = [
         f"{each.node.name} result {each.result}: {each.relative:.2e}"
