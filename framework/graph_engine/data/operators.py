@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import cache
 
 import kernels
@@ -43,6 +43,15 @@ SPLITS: dict[str, Callable[[Shape, Platform], int]] = {"conv2d_backward_filter":
 
 CONVERTIBLE = ("float16", "float32")
 
+
+IN_PLACE = {
+    "batch_norm_update": {"new_mean": "mean", "new_variance": "variance"},
+    "batch_norm_update_add": {"new_mean": "mean", "new_variance": "variance"},
+}
+"""Kernel -> result -> the operand that it may lie over, beside those that go by element.
+
+A block that does not store moving averages has no use for the ones that it has read.
+"""
 
 OWN: dict[str, Kernel] = {}
 """Kernels of the user that were made operators, by name."""
@@ -114,6 +123,18 @@ def best_splits(name: str, shape: Shape, platform: Platform) -> int | None:
     if name not in SPLITS:
         return None
     return remembered(f"splits of {name}", shape, platform, lambda: [SPLITS[name](shape, platform)])[0]
+
+
+def shares(node: Node, launch: Launch, value: str, target: Set[str]) -> bool:
+    """Tell whether a launch may write a value over these, of which it reads at most the one that it may."""
+    allowed = IN_PLACE.get(launch.kernel, {})
+    named = [
+        (operand.name, node.value(reference))
+        for operand, reference in zip(operands(launch), launch.operands, strict=True)
+        if reference.startswith(("in", "out"))
+    ]
+    written = {allowed.get(name) for name, each in named if each == value}
+    return bool(allowed) and written == {name for name, each in named if each in target}
 
 
 def formats(graph: Graph, node: Node) -> dict[str, str]:

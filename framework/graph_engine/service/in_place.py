@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 
 from framework.graph_engine.data.graph import CONSTANT, FLOW, INPUT, MEMCPY, VIEW, Graph, Node
+from framework.graph_engine.data.operators import shares
 
 
 def homes_of(graph: Graph) -> dict[str, str]:
@@ -101,11 +102,14 @@ class _Overwriting:
 def _by_element(node: Node, value: str, target: Set[str]) -> bool:
     """Tell whether the kernels of a node may write a value over one that they read.
 
-    They go by element, and when one has written the value none behind it reads the target.
+    The one that writes it goes by element, or is known to bear it, and none behind it reads the target.
     """
-    if not node.launches or not all(launch.flat for launch in node.launches):
+    if not node.launches:
         return False
     written = min(_launches_of(node, "out", {value}))
+    launch = node.launches[written]
+    if not launch.flat and not shares(node, launch, value, target):
+        return False
     return all(read <= written for read in _launches_of(node, "in", target))
 
 

@@ -111,3 +111,26 @@ def test_a_view_of_a_variable_keeps_it_from_being_written_over():
         return [ops.reduce_sum(seen, 0), new], {1: "u"}
 
     check(renewing(write), copies=1)
+
+
+def test_moving_averages_are_renewed_in_place():
+    """The kernel of a normalisation may write them over the old ones, and no copy is left."""
+    builder = Builder()
+    x = builder.param(parse_type("float16[2, 20, 4, 4]"), "x")
+    operands = [
+        builder.param(parse_type("float32[20]"), name) for name in ("gamma", "beta", "mean", "variance")
+    ]
+    y, mean, variance, *_ = ops.batch_norm(x, *operands)
+    func = builder.finish("f", [y, mean, variance], {1: "mean", 2: "variance"})
+    draw = np.random.default_rng(2)
+    state = {
+        name: draw.uniform(0.5, 2, 20).astype(np.float32) for name in ("gamma", "beta", "mean", "variance")
+    }
+    session = Session(func, Chip("ascend910a"), state)
+    assert [task.name for task in session.compiled.tasks if task.kind == "memcpy"] == []
+    steps = draw.normal(size=(2, 2, 20, 4, 4)).astype(np.float16)
+    for at in range(2):
+        _, state["mean"], state["variance"] = evaluate(func, [steps[at], *state.values()])
+    session.run({"x": steps})
+    for name, expected in state.items():
+        np.testing.assert_allclose(session.variables()[name], expected, rtol=1e-4)
