@@ -21,6 +21,7 @@ from experiments.bench import (  # noqa: F401 - they register their benchmarks
     engines,
     kernels,
     loops,
+    remembering,
     starts,
 )
 from experiments.bench.registry import BENCHMARKS, ROOT
