@@ -138,7 +138,7 @@ def unless(run: Runner, condition: Any, statements: Callable[[], Any]) -> None:
         return
     skipped, done = Side(run.frame), Side(run.frame)
     flags = [flag for flag in FLAGS if run.frame.names.get(flag, False) is not False]
-    if len(flags) == 1:
+    if len(flags) == 1 and condition is run.frame.names[flags[0]]:  # an inner break is no flag any more
         skipped.names[flags[0]] = True
     done.names.update({flag: False for flag in FLAGS})
     done.run(run.frame, statements)

@@ -389,3 +389,14 @@ def gradient_of_a_loop_in_a_loop(x, n):
     for k in range(n):
         x = x - 0.1 * grad(energy)(x, k)
     return x
+
+
+@case(X, 3)
+def break_or_return_but_no_else(x, n):
+    for i in range(4):
+        if n > 2:
+            break
+        return x * i
+    else:
+        x = x + 5.0
+    return x + 1.0
