@@ -87,6 +87,13 @@ def test_evaluation_gives_the_types_that_infer_says(op, sample):
         assert found == op.infer_types(types, attrs)
 
 
+END_OF_GRADIENTS = {
+    "stop_gradient", "clip_by_norm", "global_norm",
+    "apply_momentum_decay", "apply_sgd", "apply_adam", "apply_adamw", "apply_lamb",
+}  # fmt: skip
+"""Operators that move with their inputs, and that no cotangent is to flow through: they say so."""
+
+
 def without_gradient():
     """Return the operators of the kit without a gradient, by name."""
     return {
@@ -98,7 +105,7 @@ def without_gradient():
 
 @pytest.mark.parametrize("op", without_gradient().values(), ids=name)
 def test_what_has_no_gradient_does_not_move_with_its_inputs(op):
-    """It gives no floats, or its differences are zero; but for the one that is there to stop cotangents."""
+    """It gives no floats, or its differences are zero; but for those that are there to end a gradient."""
     for sample in op.samples:
         arrays = sample.draw(np.random.default_rng(5))
         attrs = op.normalized(tuple(map(TensorType.of, arrays)), op.bind(arrays, dict(sample.attrs))[1])
@@ -106,7 +113,7 @@ def test_what_has_no_gradient_does_not_move_with_its_inputs(op):
             continue
         func = weighted_sum(op, arrays, sample.attrs)
         moves = any(central_difference(func, arrays, position).any() for position in floats(arrays))
-        assert moves == (op.name == "stop_gradient")
+        assert moves == (op.name in END_OF_GRADIENTS)
 
 
 def test_the_operators_without_a_gradient_are_these():
@@ -125,6 +132,11 @@ def test_the_operators_without_a_gradient_are_these():
         "its output is always zero": "zeros_like",
         "it is there to stop cotangents": "stop_gradient",
         "it has no input": "full",
+        "the step of an optimiser is the end of what is differentiated": "apply_adam apply_adamw apply_lamb "
+        "apply_momentum_decay apply_sgd",
+        "the norm that gradients are clipped by counts as a number": "global_norm",
+        "what is clipped is the gradient itself": "clip_by_norm",
+        "whether numbers are finite is no number that moves": "float_status",
     }
 
 
