@@ -20,7 +20,7 @@ from framework.ir.nodes import Func
 from framework.ir.types import TensorType
 from framework.nn.cell import Cell
 from framework.optim import Optimizer, Step
-from framework.passes import FLAT, run
+from framework.passes import FLAT, OPTIMIZE, run
 from framework.tensor import Parameter, Tensor
 from framework.train.scale import LOSS_SCALE, DynamicLossScale, LossScale, first_state
 
@@ -51,7 +51,7 @@ def training_step(
     net.rename_parameters()
     step = _Step(net, loss, optimizer, loss_scale, clip_norm)
     with _mode(net, True):
-        return run(step.func(inputs), FLAT)
+        return run(step.func(inputs), OPTIMIZE)
 
 
 def inference_step(net: Cell, *inputs: TensorType) -> Func:
