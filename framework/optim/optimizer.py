@@ -86,7 +86,9 @@ class Optimizer(ABC):
     def state(self) -> dict[str, Array]:
         """Return the first state by name: zeros for every weight, slot by slot, and the shared numbers."""
         found = {
-            f"{slot}.{each.name}": np.zeros_like(each.numpy()) for slot in self.slots for each in self.params
+            f"{slot}.{each.name}": np.zeros(each.shape, each.dtype.numpy)  # takes memory where it is written
+            for slot in self.slots
+            for each in self.params
         }
         return found | {name: np.asarray(value, np.float32) for name, value in self.shared.items()}
 
