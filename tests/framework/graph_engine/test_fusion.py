@@ -14,7 +14,12 @@ from framework import Tensor, ops
 from framework.frontend.trace import trace
 from framework.graph_engine import Session
 from framework.graph_engine.options import Options
-from framework.graph_engine.service.fusion import ALL, NONE, REAL, chosen, fuse, table
+from framework.graph_engine.service.compile import compile_graph
+from framework.graph_engine.service.execute import execute
+from framework.graph_engine.service.formats import assign_formats
+from framework.graph_engine.service.fusion import ALL, NONE, REAL, chosen, fuse
+from framework.graph_engine.service.fusion.page import COMMAND, PAGE, page
+from framework.graph_engine.service.load import load
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import split
 from framework.passes import run as run_passes
@@ -131,10 +136,37 @@ def test_unknown_names_are_refused():
         chosen("some")
 
 
-def test_the_table_prints_every_fusion_with_before_and_after():
-    text = table()
-    assert all(f"{name}: " in text for name in ALL)
-    assert text.count("  before  ") == text.count("  after   ") == text.count("  in      ") == len(ALL)
+def test_the_page_tells_every_fusion_with_before_and_after():
+    """The page in docs/ is what the generator writes now."""
+    assert PAGE.read_text(encoding="utf-8") == page(), f"{PAGE.name} is stale: run `{COMMAND}`"
+    sections = [line.removeprefix("## ") for line in page().splitlines() if line.startswith("## ")]
+    assert sorted(sections) == sorted(ALL)
+    assert page().count("\nbefore  ") == page().count("\nafter   ") == len(ALL)
+
+
+def computed(graph, names, arrays):
+    """Return the results of a graph whose inputs are these arrays."""
+    loaded = load(compile_graph(assign_formats(graph), P), Chip(P), {})
+    outputs = execute(
+        loaded, {name: array[np.newaxis] for name, array in zip(names, arrays, strict=True)}
+    ).outputs
+    return [outputs[name][0] for name in loaded.graph.outputs]
+
+
+def test_the_order_of_fusions_changes_no_number():
+    """A convolution may sum for a normalisation that has its residual already, or take it later."""
+    arrays = (*IMAGES, numbers(2, 32, 8, 8), *CHANNELS)
+    graph = placed(block, *arrays)
+    early, late = {"batch_norm_split", "batch_norm_add"}, {"conv2d_statistics"}
+    one = fuse(fuse(graph, P, early), P, late)
+    other = fuse(fuse(graph, P, late | {"batch_norm_split"}), P, early)
+    assert (
+        [n.op for n in one.nodes]
+        == [n.op for n in other.nodes]
+        == ["conv2d_statistics", "batch_norm_update", "relu"]
+    )
+    first, second = (computed(each, graph.inputs, arrays) for each in (one, other))
+    assert [each.tobytes() for each in first] == [each.tobytes() for each in second]
 
 
 def test_a_convolution_takes_in_the_normalisation_by_constants():

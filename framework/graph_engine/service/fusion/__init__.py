@@ -9,7 +9,6 @@ from framework.graph_engine.service.fusion.table import (
     REAL,
     SETS,
     chosen,
-    table,
 )
 
-__all__ = ["ALL", "ELEMENTS", "NONE", "PATTERNS", "REAL", "SETS", "chosen", "fuse", "table"]
+__all__ = ["ALL", "ELEMENTS", "NONE", "PATTERNS", "REAL", "SETS", "chosen", "fuse"]

@@ -6,8 +6,8 @@ from an empty L2; equal questions are asked once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from davinci_sim.chip import Chip
@@ -16,6 +16,7 @@ from framework.graph_engine.data.graph import AICORE, CONSTANT, TRANS_DATA, VIEW
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.service.formats import LAUNCH_BYTES, assign_formats
 from framework.graph_engine.service.fusion.draft import Change, Draft
+from framework.ops.lowering import Launch
 from kernels.lang.kernel import ALIGN_BYTES
 from kernels.lang.shapes import Shape
 
@@ -57,35 +58,85 @@ def measured(draft: Draft, change: Change) -> Gain:
 
     Only bytes are counted where a node is not on the chip's cores, or where its memory is too small.
     """
-    before, after = (_settled(draft, change, nodes) for nodes in (change.old, change.new))
+    before, after = (_surroundings(draft, change, nodes) for nodes in (change.old, change.new))
+    return _answered(Question(draft.platform, (before.key(), after.key()), before, after))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Nodes with the neighbours whose formats theirs must meet; nodes and values of interest by name."""
+
+    graph: Graph
+    inside: frozenset[str]
+    touched: frozenset[str]
+
+    def key(self) -> Hashable:
+        """Return what the choice of formats and the times depend on: all but names, which are numbered."""
+        numbers: dict[str, int] = {}
+        nodes = tuple(
+            (
+                node.op, node.engine, node.name in self.inside, tuple(map(_key_of_launch, node.launches)),
+                tuple(numbers.setdefault(name, len(numbers)) for name in (*node.inputs, *node.outputs)),
+            )
+            for node in self.graph.nodes
+        )  # fmt: skip
+        values = tuple((self.graph.values[name].type, self.graph.values[name].kind) for name in numbers)
+        outputs = frozenset(numbers[name] for name in self.graph.outputs)
+        touched = frozenset(numbers[name] for name in self.touched)
+        return nodes, values, outputs, touched
+
+    def settled(self) -> tuple[Node, ...]:
+        """Return the nodes with their formats chosen, and the conversions that they need."""
+        return tuple(
+            node
+            for node in assign_formats(self.graph).nodes
+            if node.name in self.inside or (node.op == TRANS_DATA and node.inputs[0] in self.touched)
+        )
+
+
+def _key_of_launch(launch: Launch) -> Hashable:
+    axes, formats = tuple(sorted(launch.axes.items())), tuple(sorted(launch.formats.items()))
+    return launch.kernel, axes, launch.operands, launch.dtype, launch.out_dtype, launch.flat, formats
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether nodes are better than others; the key alone tells questions apart."""
+
+    platform: Platform
+    key: Hashable
+    before: Surroundings = field(compare=False)
+    after: Surroundings = field(compare=False)
+
+
+@lru_cache(maxsize=4096)
+def _answered(question: Question) -> Gain:
+    """Return what a change spares."""
+    before, after = question.before.settled(), question.after.settled()
     nbytes = _moved_bytes(before) - _moved_bytes(after)
     nodes = (*before, *after)
     is_timed = all(node.engine in (AICORE, VIEW) for node in nodes)
-    if nbytes <= 0 or not is_timed or _moved_bytes(nodes) > int(draft.platform.gm_bytes):
+    if nbytes <= 0 or not is_timed or _moved_bytes(nodes) > int(question.platform.gm_bytes):
         return Gain(nbytes)
-    cycles = [_cycles(draft.platform, _numbered(nodes)) for nodes in (before, after)]
+    cycles = [_cycles(question.platform, _numbered(nodes)) for nodes in (before, after)]
     return Gain(nbytes, *cycles)
 
 
-def _settled(draft: Draft, change: Change, nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Return nodes with their formats chosen among their neighbours, and the conversions that they need."""
+def _surroundings(draft: Draft, change: Change, nodes: Sequence[Node]) -> Surroundings:
+    """Return the nodes of a side of a change, between the makers of what they read and their readers."""
     values = {**draft.values, **change.values}
     read = {name for node in nodes for name in node.inputs}
     made = {name for node in nodes for name in node.outputs}
     old = {node.name for node in change.old}
-    makers = [draft.maker(name) for name in sorted(read - made)]
+    makers = [draft.maker(name) for node in nodes for name in node.inputs if name not in made]
     near = {node.name: node for node in makers if node is not None}
-    readers = {node.name: node for name in sorted(made) for node in draft.readers(name)}
-    behind = [node for name, node in readers.items() if name not in old]
-    table = _neighbourhood(values, (*near.values(), *behind), read | made)
-    outputs = tuple(name for name in made if name in draft.kept)
-    graph = Graph("", table, (*near.values(), *nodes, *behind), (), outputs, {})
-    around = {*near, *(node.name for node in behind)}
-    return tuple(
-        node
-        for node in assign_formats(graph).nodes
-        if node.name not in around and (node.op != TRANS_DATA or node.inputs[0] in read | made)
-    )
+    readers = [reader for node in nodes for name in node.outputs for reader in draft.readers(name)]
+    behind = {node.name: node for node in readers if node.name not in old}
+    around = (*near.values(), *behind.values())
+    outputs = tuple(name for node in nodes for name in node.outputs if name in draft.kept)
+    table = _neighbourhood(values, around, read | made)
+    graph = Graph("", table, (*near.values(), *nodes, *behind.values()), (), outputs, {})
+    return Surroundings(graph, frozenset(node.name for node in nodes), frozenset(read | made))
 
 
 def _neighbourhood(

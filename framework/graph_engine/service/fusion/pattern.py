@@ -16,8 +16,8 @@ Maker = Callable[[Draft, tuple[Node, ...]], Change | None]
 class Pattern:
     """A chain of nodes that may become one, each reading the first result of the one before.
 
-    A node is called by its kernel if it has one launch, else by its operator. With `private` nobody else may
-    read what passes between them.
+    A node is called by its kernel if it has one launch, else by its operator; a link of the chain may name
+    several, with bars between them. With `private` nobody else may read what passes between them.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Pattern:
     def matches(self, draft: Draft) -> Iterator[Change]:
         """Yield the changes that this pattern would make, in order of execution."""
         for node in list(draft.nodes.values()):
-            if called(node) == self.chain[0]:
+            if called(node) in self.chain[0].split("|"):
                 found = self._matched(draft, (node,))
                 if found is not None:
                     yield found
@@ -44,7 +44,7 @@ class Pattern:
         if self.private and not draft.is_private(passed):
             return None
         for reader in draft.readers(passed):
-            if called(reader) == self.chain[len(nodes)]:
+            if called(reader) in self.chain[len(nodes)].split("|"):
                 found = self._matched(draft, (*nodes, reader))
                 if found is not None:
                     return found

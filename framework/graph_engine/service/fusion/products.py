@@ -80,7 +80,7 @@ PRODUCTS = (
     Pattern(
         "matmul_bias", "the cube starts from the bias instead of zero",
         "%y = matmul(%a, %b); %z = bias_add(%y, %bias)", "%z = matmul(%a, %b, %bias)",
-        ("matmul", "add"), _biased,
+        ("matmul", "add|bias_add"), _biased,
     ),
     Pattern(
         "conv2d_bias", "the cube starts from the bias instead of zero",

@@ -47,13 +47,3 @@ def chosen(names: str | Iterable[str]) -> frozenset[str]:
     for name in sorted(found - ALL):
         raise unknown("fusion", name, sorted(ALL))
     return found
-
-
-def table() -> str:
-    """Print every fusion: name, reason, before and after, and which sets it is in."""
-    texts = [*(pattern.text() for pattern in PATTERNS.values()), ELEMENTS_TEXT]
-    return "\n".join(f"{text}\n  in      {_sets(text.partition(':')[0])}" for text in texts) + "\n"
-
-
-def _sets(name: str) -> str:
-    return ", ".join(called for called, names in SETS.items() if name in names)
