@@ -293,6 +293,23 @@ class Flow:
             place = place + 1 if label is None else self.places[label]
         return np.frombuffer(path, dtype=np.int32) if path else np.zeros(0, np.int32)
 
+    def first_ways(self) -> npt.NDArray[np.int32] | None:
+        """Return the tasks that run when each switch goes on at the first of its labels in the stream.
+
+        That is the first part of each branch. None when the way leads back: a loop takes as many turns as its
+        data say.
+        """
+        path, place = array("i"), 0
+        while place < len(self.tasks):
+            path.append(place)
+            task, before = self.tasks[place], place
+            goals = task.labels if isinstance(task, LabelSwitch | StreamSwitch) else ()
+            goals = (task.label,) if isinstance(task, LabelGoto) else goals
+            place = min((self.places[goal] for goal in goals), default=place + 1)
+            if place <= before:
+                return None
+        return np.frombuffer(path, dtype=np.int32) if path else np.zeros(0, np.int32)
+
     def straight(self) -> npt.NDArray[np.int32]:
         """Return all tasks in their order: what runs when nothing jumps."""
         return np.arange(len(self.tasks), dtype=np.int32)

@@ -13,6 +13,7 @@ from davinci_sim.trace.stream_trace import write_stream_trace
 from framework.graph_engine.service.compile import CPU_TASK, HOST_TASK, KERNEL, shape_text
 from framework.graph_engine.service.execute import host_round_trips
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
+from framework.graph_engine.service.load import Path as TaskPath
 
 START, MEMORY = "start", "memory"
 OTHER_BOUNDS = {CPU_TASK: "aicpu"}
@@ -74,18 +75,13 @@ def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:
     """Return the time of every task that the newest step ran on the device, as in a step after another one.
 
     What L2 holds at the beginning is what a step leaves there: a first one, from an empty L2, is not told.
+    On a chip without data branches go their first way: a step with a dynamic loss scale is one that is made.
     With `op_by_op` the host sends each task by itself, which takes it the platform's `host_launch_cycles`.
 
     Raises:
         DavinciError: the way through branches and loops is not known, because nothing has run.
     """
-    path = loaded.path
-    if path is None and not loaded.graph.is_straight:
-        raise DavinciError(
-            f"{loaded.graph.name} has branches or loops, and has not run\n"
-            "  rule: what they take depends on the data\n  next: call it first"
-        )
-    path = loaded.flow.straight() if path is None else path
+    path = _path(loaded)
     loaded.chip.empty_l2()
     for _ in range(2):
         took = [_time(loaded, loaded.tasks[number]) for number in path]
@@ -101,6 +97,21 @@ def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:
         if loaded.tasks[number].spec.kind != HOST_TASK
     ]
     return Profile(times, host_round_trips(loaded), timeline)
+
+
+def _path(loaded: LoadedGraph) -> TaskPath:
+    """Return the tasks of the newest step, or of a step that has not run, in order."""
+    if loaded.path is not None:
+        return loaded.path
+    if loaded.graph.is_straight:
+        return loaded.flow.straight()
+    path = None if loaded.chip.has_data else loaded.flow.first_ways()
+    if path is None:
+        raise DavinciError(
+            f"{loaded.graph.name} has branches or loops, and has not run\n"
+            "  rule: what they take depends on the data\n  next: call it first"
+        )
+    return path
 
 
 def _time(loaded: LoadedGraph, bound: BoundTask) -> tuple[int, str]:

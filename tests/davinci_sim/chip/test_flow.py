@@ -193,3 +193,11 @@ def test_no_figure_of_the_scheduler_changes_what_was_found_for_kernels():
     slow = chip.with_figures("ascend910a", label_goto_cycles=chip.figure("task_start_cycles"))
     other = chip.with_figures("ascend910a", task_start_cycles=chip.figure("label_cycles"))
     assert slow.digest == chip.digest != other.digest
+
+
+def test_the_first_way_through_branches_is_known_without_data():
+    """Each switch goes on at the first of its labels in the stream; a way that leads back has no end."""
+    switch, then, end = LabelSwitch("if", 0, (1, 0)), Label("then", 0), Label("end", 2)
+    tasks = [switch, then, LabelGoto("over", 2), Label("orelse", 1), end]
+    assert Flow(Chip(data=False), tasks).first_ways().tolist() == [0, 1, 2, 4]
+    assert Flow(Chip(data=False), [then, LabelGoto("again", 0)]).first_ways() is None
