@@ -48,13 +48,13 @@ class DynamicLossScale:
         scale = builder.value(state[LOSS_SCALE])
         good = builder.value(state[GOOD_STEPS]) + 1
         then, orelse = Builder(builder), Builder(builder)
-        larger = [then.value(scale) * self.factor, then.constant(np.int32(0))]
-        kept = [orelse.value(scale), orelse.value(good)]
+        kept = [then.value(scale), then.value(good)]
+        larger = [orelse.value(scale) * self.factor, orelse.constant(np.int32(0))]
         found = flow.branch(
             builder,
-            good >= self.window,
-            flow.Part(then, larger, "grow"),
-            flow.Part(orelse, kept, "keep"),
+            good < self.window,
+            flow.Part(then, kept, "keep"),
+            flow.Part(orelse, larger, "grow"),
         )
         return dict(zip((LOSS_SCALE, GOOD_STEPS), found, strict=True))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from davinci_sim.chip import Chip
 from framework import Parameter, nn, ops
 from framework.dtypes import float32
-from framework.graph_engine import DeviceRunner
+from framework.graph_engine import DeviceRunner, Session
 from framework.ir import TensorType
 from framework.optim import LAMB, SGD, Adam, AdamW, Betas, Momentum, without_decay_of_vectors
 from framework.train import DynamicLossScale, HostRunner, initial_state, training_step
@@ -231,3 +232,15 @@ def test_a_skipped_step_copies_no_tensor_and_neither_does_one_that_is_made():
     small = {name for name, value in values.items() if value.type.size <= SUMS}
     assert {task.operands["dst"] for task in copies} & {"loss_scale", "good_steps"}
     assert [task.name for task in copies if task.operands["dst"] not in small] == []
+
+
+def test_a_step_with_a_dynamic_loss_scale_is_timed_without_data():
+    """It is timed as one that is made, which is what it takes when it runs."""
+    net, scale = Fit(), DynamicLossScale(first=64.0)
+    optimizer = AdamW(net.trainable_params())
+    func = training_step(net, None, optimizer, X, Y, loss_scale=scale)
+    state = initial_state(net, optimizer, scale)
+    timed, ran = (Session(func, Chip("ascend910a", data=data), state) for data in (False, True))
+    ran.run(feeds(1))
+    assert timed.step_us() == ran.step_us() > 0
+    assert [each.name for each in timed.profile()] == [each.name for each in ran.profile()]
