@@ -25,13 +25,15 @@ class Regions(NamedTuple):
 
     `by_line[region] = first line, line behind, name of the first line`, ascending by line; `by_name` has the
     same rows, ascending by name. Sets of L2 are counted from number `shift` on, that of the first operand.
-    Equal `place`s are the same but for a shift of all addresses that changes no time.
+    Equal `place`s are the same but for a shift of all addresses that changes no time. `is_everything` says
+    that the only region is all device memory.
     """
 
     by_line: Numbers
     by_name: Numbers
     shift: int
     place: tuple[object, ...]
+    is_everything: bool = False
 
 
 def regions_of(tasks: Sequence[Task], platform: Platform) -> Regions:
@@ -64,7 +66,7 @@ def all_memory(tasks: Sequence[Task], platform: Platform) -> Regions:
     """Return one region of all device memory, where every line is itself: for tasks that may touch any."""
     lines = -(-int(platform.gm_bytes) // int(platform.l2_line_bytes))
     places = tuple(tuple(sorted(task.operands.items())) for task in tasks)
-    return _regions([(0, lines, FIRST_NAME)], 0, ("all memory", *places))
+    return _regions([(0, lines, FIRST_NAME)], 0, places)._replace(is_everything=True)
 
 
 def l2_sets(platform: Platform) -> int:

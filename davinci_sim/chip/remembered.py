@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip.engine.l2 import L2, new_l2
-from davinci_sim.chip.engine.renaming import outcome, rename, replay, restore, runs_of, spread
+from davinci_sim.chip.engine.renaming import Entries, outcome, rename, replay, restore, runs_of, spread
 from davinci_sim.chip.group import Group, GroupTime, TaskTime, time_of
 from davinci_sim.chip.kept import Remembered, Store, packed, packed_sequence, unpacked, unpacked_sequence
 from davinci_sim.chip.launch import Launch
@@ -86,7 +86,7 @@ class Clockwork:
             known = tuple(self._time(group) for group in groups), self._digest_of_content()
             if self._may_keep(groups):
                 self._put(name, packed_sequence(*known))
-        else:
+        elif known[1] != self._digest:  # a step that is repeated soon leaves what it found
             self._behind.extend(groups)
         self._sequences[name], self._digest = known, known[1]
         if len(self._sequences) > MOST_SEQUENCES:
@@ -102,7 +102,7 @@ class Clockwork:
     def _digest_of_content(self) -> bytes:
         """Return a digest of the lines that L2 holds."""
         self._write_down()
-        return hashlib.sha256(self._content.data).digest()
+        return _digest_of(self._content)
 
     def _name_of_sequence(self, groups: Sequence[Group]) -> str:
         """Return what tells a sequence apart: its tasks, where they lie, and what L2 holds before."""
@@ -139,7 +139,7 @@ class Clockwork:
     def _key(self, group: Group, regions: Regions) -> Key:
         """Return everything that the time of a group depends on, with what L2 holds now."""
         rename(self._cache, regions.shift, regions.by_line, self._content, self._names)
-        digest = hashlib.sha256(self._names.data).digest()
+        digest = _digest_of(self._names)
         return (
             tuple(task.key for task in group.tasks),
             group.after,
@@ -154,7 +154,7 @@ class Clockwork:
 
         launches = self._launches(group)
         programs = [program for launch in launches for program in launch.programs]
-        if not stay_inside(programs, self.platform, regions.by_line):
+        if not regions.is_everything and not stay_inside(programs, self.platform, regions.by_line):
             self._wandering.add(tuple(task.key for task in group.tasks))
             return self._time(group)
         self.simulated += 1
@@ -239,3 +239,8 @@ class Clockwork:
         """Forget what L2 holds."""
         self._cache = new_l2(self.platform)
         self._digest, self._behind = b"", []
+
+
+def _digest_of(entries: Entries) -> bytes:
+    """Digest entries as runs, which are fewer by far and tell the same."""
+    return hashlib.sha256(runs_of(entries.reshape(-1)).data).digest()

@@ -13,7 +13,7 @@ from davinci_sim.chip import Chip, Task
 from davinci_sim.chip.engine.l2 import content_of
 from davinci_sim.chip.task import Code, Tensor
 from davinci_sim.core.program import Program
-from davinci_sim.errors import Deadlock
+from davinci_sim.errors import Deadlock, IllegalInstruction
 from davinci_sim.platforms import Platform, assumed, platform
 
 LINE, LINES = 512, 128
@@ -175,3 +175,23 @@ def test_a_task_that_cannot_run_leaves_l2_as_it_was(words):
     with pytest.raises(Deadlock):
         chip.time(task_of([bad], (0,), "bad"))
     assert np.array_equal(content_of(chip.clockwork.cache), before)
+
+
+def test_a_task_that_leaves_the_device_memory_is_refused_and_changes_nothing(words):
+    chip = Chip(CHIPS[16])
+    beyond = words.program(words.load(100, s=int(chip.platform.gm_bytes) - 32))
+    for task in (task_of([beyond], (0,), "beyond"), Task.of("beyond", ("no tensors",), Code((beyond,)))):
+        with pytest.raises(IllegalInstruction, match="every operand must stay inside its memory space"):
+            chip.time(task)
+    assert (chip.clockwork.cache.lines == -1).all()
+
+
+def test_a_step_that_is_repeated_leaves_nothing_to_catch_up_with(words):
+    """From the second one on L2 holds the same, however often it comes."""
+    kernel = Kernel(words, ((0, 0, 640, False), (0, 0, 640, True)))
+    chip = Chip(CHIPS[16])
+    step = [chip.group([kernel.task((part * 64 * LINE, 1 << 20, 1 << 21))]) for part in range(4)]
+    times = [chip.times(step) for _ in range(50)]
+    assert times[2:] == times[1:-1]
+    assert len(chip.clockwork._behind) <= len(step)
+    assert chip.clockwork.simulated <= 3 * len(step)
