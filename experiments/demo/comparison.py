@@ -17,7 +17,7 @@ from experiments.operators.judge import is_fitted
 from experiments.operators.records import Record
 from framework.graph_engine.control.profile import OpTime, profile
 from framework.graph_engine.data.graph import Graph, Node, Value
-from framework.graph_engine.service.compile import HOST_TASK
+from framework.graph_engine.data.tasks import HOST_TASK
 from framework.graph_engine.service.load import LoadedGraph
 
 UNTILED = "fp32, untiled, of 2020; ours: fp16 on the cube"

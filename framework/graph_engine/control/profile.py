@@ -10,7 +10,8 @@ from davinci_sim.chip import TaskTime
 from davinci_sim.chip.flow import Timeline
 from davinci_sim.errors import DavinciError
 from davinci_sim.trace.stream_trace import write_stream_trace
-from framework.graph_engine.service.compile import CPU_TASK, HOST_TASK, KERNEL, shape_text
+from framework.graph_engine.data.tasks import CPU_TASK, HOST_TASK, KERNEL
+from framework.graph_engine.service.compile import shape_text
 from framework.graph_engine.service.execute import host_round_trips
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
 from framework.graph_engine.service.load import Path as TaskPath

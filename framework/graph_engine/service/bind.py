@@ -34,7 +34,7 @@ from framework.graph_engine.data.graph import (
     TURN,
     Node,
 )
-from framework.graph_engine.service.compile import COPY, CPU_TASK, GET, HOST_TASK, PUT, TaskSpec
+from framework.graph_engine.data.tasks import COPY, CPU_TASK, GET, HOST_TASK, PUT, TaskSpec
 from framework.host import compile_host
 from framework.ir.evaluate import CheckFailed, placed
 from framework.ir.nodes import Binding

@@ -10,7 +10,7 @@ import numpy as np
 
 from davinci_sim.errors import ShapeMismatch
 from framework.graph_engine.data.graph import Value
-from framework.graph_engine.service.compile import HOST_TASK
+from framework.graph_engine.data.tasks import HOST_TASK
 from framework.graph_engine.service.load import LoadedGraph, packed, unpacked
 from framework.graph_engine.service.ranges import NARROW
 

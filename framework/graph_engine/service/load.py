@@ -15,8 +15,9 @@ from davinci_sim.errors import OutOfSpace
 from framework.graph_engine.data import storage
 from framework.graph_engine.data.graph import CONSTANT, VARIABLE, Graph, Value
 from framework.graph_engine.data.operators import kernel
+from framework.graph_engine.data.tasks import KERNEL, TaskSpec
 from framework.graph_engine.service.bind import bound
-from framework.graph_engine.service.compile import KERNEL, CompiledGraph, TaskSpec
+from framework.graph_engine.service.compile import CompiledGraph
 from kernels.compiled import ensure
 
 Array = np.ndarray[Any, Any]
