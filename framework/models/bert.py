@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 
 from framework import nn, ops
+from framework.dtypes import dtype
+from framework.ir.types import TensorType
+from framework.models.zoo import Step
 from framework.nn.initializer import generator
 from framework.nn.transformer import first_weight
+from framework.optim import LAMB, without_decay_of_vectors
 from framework.precision import operand, summed_wide
 from framework.tensor import Parameter, Tensor
+from framework.train import inference_step, training_step
 
+INPUTS = 4
+"""ids, types, mask and positions are what the network takes; what follows in a batch are labels."""
 HIDDEN = -10000.0
 """What is added to the scores of positions that are not to be seen."""
 
@@ -46,6 +53,20 @@ SMOKE = Config(
     layers=2, hidden=64, heads=2, intermediate=128, vocabulary=160, positions=48, sequence=32, predictions=4
 )
 """A small one for tests."""
+CONFIGS = {"large": LARGE, "base": BASE, "small": SMOKE}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train on text, in phase 1 of LAMB's paper, with the batch of MindSpore's first measurements."""
+
+    batch_size: int = 96
+    peak_learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    loss_scale: float = 1024
+
+
+RECIPE = Recipe()
 
 
 class Embeddings(nn.Cell):
@@ -157,6 +178,23 @@ class PreTrainingLoss(nn.Cell):
         return of_words + ops.reduce_mean(ops.softmax_cross_entropy(follows, is_next))
 
 
+class PreTraining(nn.Cell):
+    """loss of what a step of pre-training takes: the inputs, the labels, and the key of what is dropped."""
+
+    def __init__(self, net: BertForPreTraining) -> None:
+        """Hold the network."""
+        super().__init__()
+        self.net, self.loss = net, PreTrainingLoss()
+
+    def construct(
+        self, ids: Any, types: Any, mask: Any, positions: Any, labels: Any, weights: Any, is_next: Any,
+        key: Any,
+    ) -> Any:  # fmt: skip
+        """Return the loss."""
+        words, follows = self.net(ids, types, mask, positions, key)
+        return self.loss(words, follows, labels, weights, is_next)
+
+
 def build(config: Config | None = None) -> BertForPreTraining:
     """Return the network, in mixed precision unless the config says otherwise."""
     config = config or LARGE
@@ -179,3 +217,32 @@ def inputs(config: Config, batch: int, seed: int = 0) -> dict[str, np.ndarray[An
         "weights": (draw.random(holes) < 0.8).astype(np.float32),
         "is_next": draw.integers(0, 2, batch).astype(np.int32),
     }
+
+
+def training(config: Config, batch: int) -> Step:
+    """Return a step of pre-training as the recipe has it; weights have no numbers."""
+    with nn.shapes_only():
+        net = PreTraining(build(config))
+    params = without_decay_of_vectors(net.trainable_params(), RECIPE.weight_decay)
+    optimizer = LAMB(params, RECIPE.peak_learning_rate)
+    key = TensorType.of(ops.dropout_key(0).numpy())
+    types = (*_batch(config, batch).values(), key)
+    func = training_step(net, None, optimizer, *types, loss_scale=RECIPE.loss_scale)
+    return Step.of(func, len(types) + 1)
+
+
+def inference(config: Config, batch: int) -> Step:
+    """Return the network in use; weights have no numbers."""
+    with nn.shapes_only():
+        net = build(config)
+    types = tuple(_batch(config, batch).values())[:INPUTS]
+    return Step.of(inference_step(net, *types), INPUTS)
+
+
+def _batch(config: Config, batch: int) -> dict[str, TensorType]:
+    """Return the types of what `inputs` gives."""
+    of_words, of_holes = (batch, config.sequence), (batch, config.predictions)
+    shapes = {"ids": of_words, "types": of_words, "mask": of_words, "positions": of_holes, "labels": of_holes}
+    found = {name: TensorType(shape, dtype("int32")) for name, shape in shapes.items()}
+    found["weights"] = TensorType(of_holes, dtype("float32"))
+    return {**found, "is_next": TensorType((batch,), dtype("int32"))}

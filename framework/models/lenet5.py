@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from framework import nn, ops
+from framework.dtypes import dtype
+from framework.ir.types import TensorType
+from framework.models.zoo import Step
 from framework.nn.initializer import generator
-from framework.optim import Schedule, warmup_cosine
+from framework.optim import Momentum, Schedule, warmup_cosine
+from framework.train import inference_step, training_step
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,10 @@ class Recipe:
         return warmup_cosine(self.peak_learning_rate, self.warmup_steps, total_steps)
 
 
+CONFIGS = {"digits": Config()}
 RECIPE = Recipe()
-SMOKE = (2, 1, 32, 32)
+SIZE = 32
+SMOKE = (2, 1, SIZE, SIZE)
 """The shape of a small input."""
 
 
@@ -74,3 +80,26 @@ def build(config: Config | None = None) -> LeNet5:
     config = config or Config()
     net = LeNet5(config)
     return net if config.compute_dtype is None else net.to_float(config.compute_dtype, "float32")
+
+
+def training(config: Config, batch: int) -> Step:
+    """Return a step of a batch as the recipe has it; weights have no numbers."""
+    with nn.shapes_only():
+        net = build(config)
+    optimizer = Momentum(net.trainable_params(), RECIPE.peak_learning_rate, RECIPE.momentum)
+    types, loss = _batch(config, batch), nn.SoftmaxCrossEntropyWithLogits()
+    func = training_step(net, loss, optimizer, *types)
+    return Step.of(func, len(types) + 1)
+
+
+def inference(config: Config, batch: int) -> Step:
+    """Return the network in use; weights have no numbers."""
+    with nn.shapes_only():
+        net = build(config)
+    return Step.of(inference_step(net, _batch(config, batch)[0]), 1)
+
+
+def _batch(config: Config, batch: int) -> tuple[TensorType, TensorType]:
+    """Return the types of images and labels."""
+    images = (batch, config.channels, SIZE, SIZE)
+    return TensorType(images, dtype("float32")), TensorType((batch,), dtype("int32"))

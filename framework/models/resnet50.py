@@ -13,8 +13,12 @@ from typing import Any
 from numpy.random import Generator
 
 from framework import nn, ops
+from framework.dtypes import dtype
+from framework.ir.types import TensorType
+from framework.models.zoo import Step
 from framework.nn.initializer import generator
 from framework.optim import Momentum, Schedule, warmup_cosine, without_decay_of_vectors
+from framework.train import inference_step, training_step
 
 EXPANSION = 4
 """How many times more channels a bottleneck gives than it has inside."""
@@ -28,6 +32,7 @@ class Config:
     channels: int = 3
     stages: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
+    size: int = 224
     compute_dtype: str | None = "float16"
     seed: int = 0
 
@@ -59,6 +64,7 @@ class Recipe:
         return nn.CrossEntropySmooth(config.classes, self.label_smoothing)
 
 
+CONFIGS = {"imagenet": Config(), "small": Config(stages=(1, 1, 1, 1), width=16, size=64)}
 RECIPE = Recipe()
 SMOKE = (2, 3, 64, 64)
 """The shape of a small input."""
@@ -137,3 +143,27 @@ def build(config: Config | None = None) -> ResNet:
     config = config or Config()
     net = ResNet(config)
     return net if config.compute_dtype is None else net.to_float(config.compute_dtype)
+
+
+def training(config: Config, batch: int) -> Step:
+    """Return a step of a batch as the recipe has it; weights have no numbers."""
+    with nn.shapes_only():
+        net = build(config)
+    params = without_decay_of_vectors(net.trainable_params(), RECIPE.weight_decay)
+    optimizer = Momentum(params, RECIPE.peak_learning_rate, RECIPE.momentum)
+    types, loss = _batch(config, batch), RECIPE.loss(config)
+    func = training_step(net, loss, optimizer, *types, loss_scale=RECIPE.loss_scale)
+    return Step.of(func, len(types) + 1)
+
+
+def inference(config: Config, batch: int) -> Step:
+    """Return the network in use; weights have no numbers."""
+    with nn.shapes_only():
+        net = build(config)
+    return Step.of(inference_step(net, _batch(config, batch)[0]), 1)
+
+
+def _batch(config: Config, batch: int) -> tuple[TensorType, TensorType]:
+    """Return the types of images and labels."""
+    images = (batch, config.channels, config.size, config.size)
+    return TensorType(images, dtype("float32")), TensorType((batch,), dtype("int32"))
