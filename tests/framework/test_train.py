@@ -160,7 +160,7 @@ def test_a_checkpoint_that_cannot_be_written_says_so(tmp_path):
 
 def test_unknown_models_and_data_sets_are_answered_with_the_nearest():
     """Names are looked up in registries."""
-    with pytest.raises(UnknownName, match=r"unknown model 'lenet': did you mean lenet5\?"):
+    with pytest.raises(UnknownName, match=r"unknown model 'lenet': did you mean lenet5 or resnet50\?"):
         models.model("lenet")
     with pytest.raises(UnknownName, match=r"unknown data set 'digit': did you mean digits\?"):
         data.dataset("digit")
