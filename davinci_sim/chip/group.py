@@ -41,6 +41,8 @@ class TaskTime:
 
     cycles: int
     busy_cycles: Mapping[str, int]
+    instructions: int = 0
+    """How many records all its blocks have together."""
 
     @property
     def busiest(self) -> str:
@@ -79,11 +81,12 @@ def time_of(trace: Trace) -> GroupTime:
     rows, is_work = trace.records, np.array([name not in SYNC for name in trace.op_names])
     busy = np.zeros((len(trace.spans), len(trace.pipe_names)), dtype=np.int64)
     last = np.array([start for start, _ in trace.spans], dtype=np.int64)
+    counts = np.bincount(rows["task"], minlength=len(trace.spans)).tolist()
     columns = rows["start"], rows["end"], rows["ready"]
     if len(rows):
         _sum_up(columns, rows["task"], rows["op"], rows["pipe"], is_work, busy, last)
     times = (
-        TaskTime(int(last[task]) - start, _named(busy[task], trace.pipe_names))
+        TaskTime(int(last[task]) - start, _named(busy[task], trace.pipe_names), counts[task])
         for task, (start, _) in enumerate(trace.spans)
     )
     return GroupTime(trace.spans, tuple(times))

@@ -126,7 +126,10 @@ def unpacked_sequence(entry: bytes) -> tuple[tuple[GroupTime, ...], bytes]:
 
 
 def _line(times: Sequence[GroupTime]) -> bytes:
-    rows = [[time.spans, [[task.cycles, dict(task.busy_cycles)] for task in time.times]] for time in times]
+    rows = [
+        [time.spans, [[task.cycles, dict(task.busy_cycles), task.instructions] for task in time.times]]
+        for time in times
+    ]
     return json.dumps(rows, separators=(",", ":")).encode() + b"\n"
 
 
@@ -134,7 +137,7 @@ def _times(line: bytes) -> tuple[GroupTime, ...]:
     return tuple(
         GroupTime(
             tuple((start, end) for start, end in spans),
-            tuple(TaskTime(cycles, busy) for cycles, busy in tasks),
+            tuple(TaskTime(*each) for each in tasks),
         )
         for spans, tasks in json.loads(line)
     )

@@ -83,7 +83,7 @@ def _note(row: Row) -> str:
         return note(row.published)
     if row.ours is None:
         return "ours needs none"
-    return f"with {'+'.join(row.ours.fused)}" if row.ours.fused else ""
+    return f"with {'+'.join(row.ours.fused[1:])}" if row.ours.fused else ""
 
 
 def _draw(context: Context, loaded: Any) -> None:

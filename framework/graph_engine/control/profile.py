@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as File
+from typing import NamedTuple
 
-from davinci_sim.chip import TaskTime
+from davinci_sim.chip import Chip, TaskTime
 from davinci_sim.chip.flow import Timeline
+from davinci_sim.chip.group import Group, GroupTime
 from davinci_sim.errors import DavinciError
 from davinci_sim.trace.stream_trace import write_stream_trace
 from framework.graph_engine.data.tasks import CPU_TASK, HOST_TASK, KERNEL
@@ -38,7 +40,10 @@ class OpTime:
     blocks: int
     bound: str
     fused: tuple[str, ...] = ()
+    """The operators that its node stands for, if they are more than one."""
     runs: int = 1
+    instructions: int = 0
+    """Those of one run."""
 
 
 class Profile(list[OpTime]):
@@ -59,7 +64,7 @@ class Profile(list[OpTime]):
         """The time from the start of the step to its end."""
         return self.timeline.cycles / self.timeline.clock_hz * 1e6
 
-    def write(self, path: str | Path) -> None:
+    def write(self, path: str | File) -> None:
         """Write the timeline as a Chrome trace, which Perfetto opens."""
         write_stream_trace(self.timeline, path)
 
@@ -85,15 +90,15 @@ def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:
     path = _path(loaded)
     loaded.chip.empty_l2()
     for _ in range(2):
-        took = [_time(loaded, loaded.tasks[number]) for number in path]
+        took = _times(loaded, path)
     host_cycles = int(loaded.chip.platform.host_launch_cycles) if op_by_op else 0
-    timeline = loaded.flow.timeline(path, [cycles for cycles, _ in took], host_cycles)
-    totals: dict[int, tuple[int, int, str]] = {}
-    for number, (cycles, bound) in zip(path.tolist(), took, strict=True):
-        total, runs, _ = totals.get(number, (0, 0, ""))
-        totals[number] = (total + cycles, runs + 1, bound)
+    timeline = loaded.flow.timeline(path, [each.cycles for each in took], host_cycles)
+    totals: dict[int, _Took] = {}
+    for number, each in zip(path.tolist(), took, strict=True):
+        known = totals.get(number)
+        totals[number] = each if known is None else each.beside(known)
     times = [
-        _op_time(loaded, loaded.tasks[number], *each)
+        _op_time(loaded, loaded.tasks[number], each)
         for number, each in totals.items()
         if loaded.tasks[number].spec.kind != HOST_TASK
     ]
@@ -115,32 +120,55 @@ def _path(loaded: LoadedGraph) -> TaskPath:
     return path
 
 
-def _time(loaded: LoadedGraph, bound: BoundTask) -> tuple[int, str]:
-    """Return the cycles of a task and what bounds them; L2 is left as the task leaves it."""
-    chip = loaded.chip
-    if bound.task is not None:
-        time = chip.time(bound.task)
-        return chip.start_cycles + time.cycles, bound_of(time, chip.start_cycles)
+class _Took(NamedTuple):
+    """What runs of a task take together, and what bounds the newest one."""
+
+    cycles: int
+    bound: str
+    instructions: int = 0
+    runs: int = 1
+
+    def beside(self, earlier: _Took) -> _Took:
+        """Return this run together with earlier ones."""
+        return self._replace(cycles=self.cycles + earlier.cycles, runs=self.runs + earlier.runs)
+
+
+def _times(loaded: LoadedGraph, path: TaskPath) -> list[_Took]:
+    """Return what the tasks of a path take; L2 is left as they leave it.
+
+    What runs beside the cores leaves L2 as it is, so that the kernels follow each other there.
+    """
+    chip, tasks = loaded.chip, [loaded.tasks[number] for number in path]
+    times = iter(chip.times([Group((each.task,)) for each in tasks if each.task is not None]))
+    return [_elsewhere(chip, each) if each.task is None else _on_cores(chip, next(times)) for each in tasks]
+
+
+def _on_cores(chip: Chip, time: GroupTime) -> _Took:
+    (only,) = time.times
+    return _Took(chip.start_cycles + only.cycles, bound_of(only, chip.start_cycles), only.instructions)
+
+
+def _elsewhere(chip: Chip, bound: BoundTask) -> _Took:
     cycles = bound.item.cycles(chip)
-    return cycles, START if cycles < 2 * chip.start_cycles else OTHER_BOUNDS.get(bound.spec.kind, MEMORY)
+    is_short = cycles < 2 * chip.start_cycles
+    return _Took(cycles, START if is_short else OTHER_BOUNDS.get(bound.spec.kind, MEMORY))
 
 
-def _op_time(loaded: LoadedGraph, bound: BoundTask, cycles: int, runs: int, bound_by: str) -> OpTime:
+def _op_time(loaded: LoadedGraph, bound: BoundTask, took: _Took) -> OpTime:
     graph, chip, spec = loaded.graph, loaded.chip, bound.spec
     node = spec.node
     if spec.kind not in (KERNEL, CPU_TASK) or node is None:
-        return _scheduled(loaded, bound, cycles, runs, bound_by)
+        return _scheduled(loaded, bound, took)
     values = [graph.values[name] for name in (*node.inputs, *node.outputs)]
     dtypes = "/".join(dict.fromkeys(value.type.dtype.name for value in values))
     formats = "/".join(dict.fromkeys(value.format for value in values))
-    fused = ("bias_add",) if "bias" in spec.operands else ()
     return OpTime(
-        spec.name, node.op, spec.kernel or spec.kind, shape_text(node, graph), dtypes, formats, cycles,
-        chip.microseconds(cycles), spec.blocks, bound_by, fused, runs,
+        spec.name, node.op, spec.kernel or spec.kind, shape_text(node, graph), dtypes, formats, took.cycles,
+        chip.microseconds(took.cycles), spec.blocks, took.bound, node.fused, took.runs, took.instructions,
     )  # fmt: skip
 
 
-def _scheduled(loaded: LoadedGraph, bound: BoundTask, cycles: int, runs: int, bound_by: str) -> OpTime:
+def _scheduled(loaded: LoadedGraph, bound: BoundTask, took: _Took) -> OpTime:
     """Return the time of a copy, a label or a jump."""
     spec = bound.spec
     values = [loaded.graph.values[name] for name in spec.operands.values()]
@@ -149,8 +177,8 @@ def _scheduled(loaded: LoadedGraph, bound: BoundTask, cycles: int, runs: int, bo
         shape = "x".join(map(str, values[0].type.shape)) or "1"
         dtype, form = values[0].type.dtype.name, values[0].format
     return OpTime(
-        spec.name, spec.kind, bound.item.kind, shape, dtype, form, cycles,
-        loaded.chip.microseconds(cycles), 0, bound_by, (), runs,
+        spec.name, spec.kind, bound.item.kind, shape, dtype, form, took.cycles,
+        loaded.chip.microseconds(took.cycles), 0, took.bound, (), took.runs,
     )  # fmt: skip
 
 

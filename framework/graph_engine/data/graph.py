@@ -76,6 +76,13 @@ class Node:
     reason: str = ""
     launches: tuple[Launch, ...] = ()
     source: SourceLine | None = None
+    fused: tuple[str, ...] = ()
+    """The operators that it stands for, if they are more than its own."""
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that it computes."""
+        return self.fused or (self.op,)
 
     def value(self, reference: str) -> str:
         """Return the name of the value that `in0` or `out0` refers to."""

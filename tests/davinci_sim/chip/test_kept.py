@@ -113,7 +113,8 @@ def test_a_folder_that_cannot_be_written_keeps_nothing(words, tmp_path):
 @given(st.lists(st.tuples(*[st.integers(-(2**31), 2**31 - 1)] * 3), max_size=5), st.integers(0, 2**60))
 def test_an_entry_comes_back_as_it_was_written(rows, cycles):
     runs = np.array(rows, dtype=np.int32).reshape(-1, 3)
-    known = Remembered(GroupTime(((0, 1), (1, cycles)), (TaskTime(cycles, {"V": 3}), TaskTime(1, {}))), runs)
+    times = (TaskTime(cycles, {"V": 3}, 7), TaskTime(1, {}))
+    known = Remembered(GroupTime(((0, 1), (1, cycles)), times), runs)
     found = unpacked(packed(known))
     assert found.time == known.time
     assert np.array_equal(found.left, runs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import Graph, Node, Value
@@ -18,6 +18,20 @@ class Change:
     old: tuple[Node, ...]
     new: tuple[Node, ...]
     values: Mapping[str, Value] = field(default_factory=dict)
+
+
+def with_operators(change: Change) -> tuple[Node, ...]:
+    """Return the new nodes of a change with the operators that they stand for.
+
+    A node stands for the old one of its name; the first one stands for those that have left none, too.
+    """
+    first, *others = change.new
+    if len(change.new) > len(change.old):
+        return change.new
+    kept = {node.name for node in others}
+    left = tuple(op for node in change.old if node.name not in kept for op in node.operators)
+    by_name = {node.name: node.fused for node in change.old}
+    return (replace(first, fused=left), *(replace(each, fused=by_name.get(each.name, ())) for each in others))
 
 
 class Draft:
@@ -89,9 +103,10 @@ class Draft:
         for node in change.old:
             self._leave(node)
         self.values |= change.values
-        for node in change.new:
+        made = with_operators(change)
+        for node in made:
             self._enter(node, place)
-        self._move_behind(change.new)
+        self._move_behind(made)
 
     def _move_behind(self, moved: Sequence[Node]) -> None:
         """Let readers of what was moved come behind it, too, so that places stay an order of execution."""
