@@ -104,6 +104,12 @@ def start_of_tasks(clock_hz: float) -> dict[str, Figure]:
         cycles = round(found.value * clock_hz / ascend910a.clock_hz)
         source = f"the time {found.provenance} for the 910A, in cycles of this clock: {found.source}"
         figures[key] = assumed(cycles, "cycles", source)
+    link = ascend910a.figures["host_link_bytes_per_cycle"]
+    figures["host_link_bytes_per_cycle"] = assumed(
+        max(1, round(link.value * ascend910a.clock_hz / clock_hz)),
+        "B/cycle",
+        "none is published for this chip; that of the 910A at this clock: " + link.source,
+    )
     return figures | taken_over(("aicpu_bytes_per_cycle",))
 
 

@@ -38,6 +38,13 @@ _CHIP = {
     "host_launch_cycles": assumed(
         10000, "cycles", "10 us for the host to send one task; no figure is published for this chip"
     ),
+    "host_link_bytes_per_cycle": published(
+        20,
+        "B/cycle",
+        "20 GB/s for PCIe in the link constants of the vendor's profiler (CANN 8.1.RC1), at 1.0 GHz; "
+        + _HOT_CHIPS
+        + "PCIe 4.0 x16",
+    ),
     "label_cycles": assumed(100, "cycles", "a label that the task scheduler passes; no figure is published"),
     "label_goto_cycles": assumed(
         1100, "cycles", "a goto of the task scheduler: the start of a task; no figure is published"
