@@ -61,9 +61,11 @@ class Optimizer(ABC):
             if not group.weight_decay >= 0:
                 raise DavinciError(f"{name}: weight_decay is {group.weight_decay}, it must be at least 0")
         self.decays = {id(each): group.weight_decay for group in groups for each in group.params}
-        if len(self.decays) < len(self.params):
-            twice = next(each for each in self.params if self.params.count(each) > 1)
-            raise DavinciError(f"{name}: {twice!r} is in two groups; each Parameter is updated once")
+        seen: set[int] = set()
+        for each in self.params:
+            if id(each) in seen:
+                raise DavinciError(f"{name}: {each!r} is in two groups; each Parameter is updated once")
+            seen.add(id(each))
         self.schedule = learning_rate if isinstance(learning_rate, Schedule) else constant(learning_rate)
 
     @property

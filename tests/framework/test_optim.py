@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from davinci_sim.chip import Chip
-from framework import Parameter, nn, ops
-from framework.dtypes import float32
+from davinci_sim.errors import DavinciError
+from framework import Parameter, nn, ops, optim
+from framework.dtypes import float32, int32
 from framework.graph_engine import DeviceRunner, Session
 from framework.ir import TensorType
+from framework.models import lenet5
 from framework.optim import LAMB, SGD, Adam, AdamW, Betas, Momentum, without_decay_of_vectors
-from framework.train import DynamicLossScale, HostRunner, initial_state, training_step
+from framework.train import Batch, DynamicLossScale, HostRunner, initial_state, training_step
 
 X, Y = TensorType((4, 6), float32), TensorType((4, 40), float32)
 RATE, DECAY, STEPS = 0.05, 0.1, 3
@@ -244,3 +246,76 @@ def test_a_step_with_a_dynamic_loss_scale_is_timed_without_data():
     ran.run(feeds(1))
     assert timed.step_us() == ran.step_us() > 0
     assert [each.name for each in timed.profile()] == [each.name for each in ran.profile()]
+
+
+LENET = (TensorType((8, 1, 32, 32), float32), TensorType((8,), int32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_lenet_learns_alike_on_the_host_and_on_the_chip(name):
+    """Four steps in half precision with a dynamic loss scale: the losses differ by roundings, and fall."""
+    net, scale = lenet5.build(), DynamicLossScale(first=128.0, window=2)
+    optimizer = OPTIMIZERS[name][0](net.trainable_params())
+    func = training_step(net, nn.SoftmaxCrossEntropyWithLogits(), optimizer, *LENET, loss_scale=scale)
+    state = initial_state(net, optimizer, scale)
+    draw = np.random.default_rng(5)
+    x = draw.normal(size=LENET[0].shape).astype(np.float32)
+    batch = Batch(x, draw.integers(0, 10, 8).astype(np.int32), 0.002)
+    host, device = HostRunner(func, state), DeviceRunner(func, state, "ascend910a")
+    expected, found = host.run([batch] * 4)[0], device.run([batch] * 4)[0]
+    np.testing.assert_allclose(found, expected, rtol=2e-2)
+    assert expected[-1] < expected[0]
+    assert float(device.state()["loss_scale"]) == float(host.state()["loss_scale"]) == 512.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: SGD([], 0.1), "SGD has no parameters to update; pass net.trainable_params()"),
+        (lambda p: SGD(p, 0.1, -1.0), "SGD: weight_decay is -1.0, it must be at least 0"),
+        (
+            lambda p: SGD([optim.Group(p, 0.1), optim.Group(p[:1], 0.0)], 0.1),
+            "SGD: Parameter(hidden.weight: float32[24, 6]) is in two groups; each Parameter is updated once",
+        ),
+        (lambda p: Adam(p, 0.1, Betas(1.0)), "Adam: beta1 is 1.0, it must be at least 0 and below 1"),
+        (lambda p: LAMB(p, 0.1, Betas(epsilon=0.0)), "LAMB: epsilon is 0.0, it must be positive"),
+        (
+            lambda p: Adam([optim.Group(p, 0.1)]),
+            "Adam has no weight decay; take AdamW, whose weights decay by themselves",
+        ),
+        (lambda p: DynamicLossScale(0.5), "DynamicLossScale: first is 0.5, it must be at least 1"),
+        (lambda p: DynamicLossScale(factor=1.0), "DynamicLossScale: factor is 1.0, it must be above 1"),
+        (lambda p: DynamicLossScale(window=0), "DynamicLossScale: window is 0, it must be at least 1 step"),
+    ],
+)
+def test_numbers_that_cannot_train_are_refused(make, message):
+    """The message names the optimiser, the number and the rule."""
+    with pytest.raises(DavinciError) as refused:
+        make(Fit().trainable_params())
+    assert str(refused.value) == message
+
+
+def test_feeds_that_lack_an_input_are_refused():
+    """Every input has rows for as many steps."""
+    runner, given = runner_for("sgd"), feeds()
+    with pytest.raises(DavinciError) as refused:
+        runner.feed({"x": given["x"]})
+    assert str(refused.value) == (
+        "@train_Fit takes x, target, learning_rate, it is fed x\n"
+        "  next: feed every input, with an axis of steps in front"
+    )
+    with pytest.raises(DavinciError) as refused:
+        runner.feed({**given, "x": given["x"][:1]})
+    assert str(refused.value) == (
+        "@train_Fit is fed rows for {'x': 1, 'target': 3, 'learning_rate': 3} steps\n"
+        "  rule: all inputs have the same number, at least 1"
+    )
+
+
+def test_rates_fall_as_lines_and_powers():
+    """Both rise linearly first, and stay at the end where they are."""
+    line = optim.warmup_linear(1.0, 2, 6, final=0.2)
+    assert [line(step) for step in (0, 1, 2, 4, 6, 9)] == pytest.approx([0.5, 1.0, 1.0, 0.6, 0.2, 0.2])
+    power = optim.warmup_polynomial(1.0, 0, 4, 0.5)
+    assert [power(step) for step in (0, 3, 4)] == pytest.approx([1.0, 0.5, 0.0])
