@@ -11,7 +11,7 @@ from framework import Parameter, nn, ops, optim
 from framework.dtypes import float32, int32
 from framework.graph_engine import DeviceRunner, Session
 from framework.ir import TensorType
-from framework.models import lenet5
+from framework.models import bert, lenet5
 from framework.optim import LAMB, SGD, Adam, AdamW, Betas, Momentum, without_decay_of_vectors
 from framework.train import Batch, DynamicLossScale, HostRunner, initial_state, training_step
 
@@ -319,3 +319,28 @@ def test_rates_fall_as_lines_and_powers():
     assert [line(step) for step in (0, 1, 2, 4, 6, 9)] == pytest.approx([0.5, 1.0, 1.0, 0.6, 0.2, 0.2])
     power = optim.warmup_polynomial(1.0, 0, 4, 0.5)
     assert [power(step) for step in (0, 3, 4)] == pytest.approx([1.0, 0.5, 0.0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [2.0**10, 2.0**30])
+def test_a_bert_step_with_a_dynamic_loss_scale_is_the_devices_alone(first):
+    """Nothing runs on the host or the AI CPU, numbers alone are copied, and what overflows is skipped."""
+    net = bert.PreTraining(bert.build(bert.SMOKE))
+    params = without_decay_of_vectors(net.trainable_params(), 0.01)
+    optimizer, scale = AdamW(params, RATE, corrects_bias=False), DynamicLossScale(first)
+    given = {**bert.inputs(bert.SMOKE, 2), "key": ops.dropout_key(0).numpy()}
+    types = [TensorType.of(each) for each in given.values()]
+    func, state = (
+        training_step(net, None, optimizer, *types, loss_scale=scale),
+        initial_state(net, optimizer, scale),
+    )
+    host, device = HostRunner(func, state), DeviceRunner(func, state, "ascend910a")
+    batch = {name: each[np.newaxis] for name, each in {**given, "learning_rate": np.float32(1e-4)}.items()}
+    np.testing.assert_allclose(device.feed(batch)[0], host.feed(batch)[0], rtol=1e-3)
+    found, expected = device.state(), host.state()
+    assert float(found["loss_scale"]) == float(expected["loss_scale"])
+    same = [np.array_equal(found[each.name], state[each.name]) for each in optimizer.params]
+    assert all(same) if first == 2.0**30 else not any(same)
+    graph, tasks = device.session.loaded.graph, device.session.compiled.tasks
+    assert {node.engine for node in graph.nodes} <= {"aicore", "view", "rts"}
+    assert sum(graph.values[task.operands["src"]].nbytes for task in tasks if task.kind == "memcpy") <= 64
