@@ -58,7 +58,7 @@ def taps_of(x: Array, kernel: Two, window: Window, value: float = 0) -> Iterator
 
 
 def _evaluate(x: Array, kernel: Two, stride: Two, pad: Four) -> tuple[Array, Array]:
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest = -np.inf if accumulator(x.dtype).kind == "f" else np.iinfo(x.dtype).min
     taps = taps_of(x, kernel, window_of(stride, pad), lowest)
     best = next(taps).copy()
     chosen = np.zeros(best.shape, dtype=np.int8 if kernel[0] * kernel[1] <= 127 else np.int32)

@@ -9,7 +9,7 @@ import pytest
 
 from davinci_sim import Chip
 from davinci_sim.platforms import platform
-from framework import Tensor, jit
+from framework import Model, Tensor, data, jit
 from framework.dtypes import float32, int32
 from framework.graph_engine import DeviceRunner
 from framework.graph_engine.control.session import Options, Session
@@ -165,3 +165,23 @@ def test_in_use_it_takes_its_averages():
     np.testing.assert_array_equal(jit(net)(Tensor(x)).numpy(), together)
     func = inference_step(net, TensorType(x.shape, float32))
     assert func.ops().count("batch_norm_inference") == 9
+
+
+def test_every_node_of_its_inference_runs_on_the_ai_cores():
+    """One image of 224 x 224."""
+    with shapes_only():
+        func = inference_step(resnet50.build(), TensorType((1, 3, 224, 224), float32))
+    graph = split(prepare(func), platform("ascend910a"))
+    assert {node.engine for node in graph.nodes} == {AICORE, VIEW}
+
+
+@pytest.mark.slow
+def test_a_small_one_learns_the_digits():
+    """With the recipe's loss, decay and scale; it is tested with the averages that it has learnt."""
+    config, epochs = resnet50.Config(classes=10, channels=1, stages=(1, 1), width=8), 6
+    digits, recipe = data.dataset("digits", 32, 0), resnet50.Recipe(warmup_steps=20)
+    net = resnet50.build(config)
+    optimizer = recipe.optimizer(net, epochs * len(digits.train))
+    model = Model(net, recipe.loss(config), optimizer, loss_scale=recipe.loss_scale)
+    model.train(epochs, digits.train)
+    assert model.eval(digits.test).accuracy > 0.93
