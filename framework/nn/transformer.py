@@ -9,6 +9,7 @@ import numpy as np
 
 from davinci_sim.errors import DavinciError
 from framework import ops
+from framework.dtypes import float16
 from framework.nn.cell import Cell
 from framework.nn.initializer import Array, Seed, as_generator, truncated_normal, zeros
 from framework.nn.layers import Dense
@@ -18,6 +19,8 @@ from framework.tensor import Parameter
 DEVIATION = 0.02
 """Of the first weights of embeddings and of what attends. Source: Devlin et al., BERT, arXiv 1810.04805."""
 INT32 = np.iinfo(np.int32)
+FRACTAL = 16
+"""Positions of which the kernel of attention takes multiples."""
 
 
 def first_weight(shape: tuple[int, ...], seed: Seed) -> Array:
@@ -97,7 +100,8 @@ class Embedding(Cell):
 class MultiheadAttention(Cell):
     """y[b t, d]: the values of other positions, as much of each as queries and keys of `heads` heads say.
 
-    x[b t, d] are the rows of b sequences of t positions; mask[b, 1, 1, t] is added to the scores.
+    x[b t, d] are the rows of b sequences of t positions; mask[b, 1, 1, t] is added to the scores. In half
+    precision nothing but the result is kept where no share is dropped; see `ops.attention`.
     """
 
     def __init__(
@@ -120,12 +124,22 @@ class MultiheadAttention(Cell):
     def construct(self, x: Any, mask: Any, key: Any = None) -> Any:
         """Return what each position gathers from all of its sequence."""
         b, t = mask.shape[0], mask.shape[3]
-        q = self.by_heads(self.query(x) * self.scale, b, t)
-        k, v = self.by_heads(self.key(x), b, t), self.by_heads(self.value(x), b, t)
-        scores = ops.matmul(q, k, False, True) + mask  # b heads t t
-        shares = self.dropout(ops.softmax(scores), key)
-        gathered = ops.transpose(ops.matmul(shares, v), (0, 2, 1, 3))  # b t heads d
-        return self.output(ops.reshape(gathered, x.shape))
+        q, k = self.by_heads(self.query(x), b, t), self.by_heads(self.key(x), b, t)
+        v = self.by_heads(self.value(x), b, t)
+        if self.drops(key) or q.dtype != float16 or t % FRACTAL:
+            gathered = self.step_by_step(q, k, v, mask, key)
+        else:
+            gathered, _ = ops.attention(q, k, v, ops.broadcast_to(mask, (b, 1, t, t)))
+        return self.output(ops.reshape(ops.transpose(gathered, (0, 2, 1, 3)), x.shape))  # b t heads d
+
+    def drops(self, key: Any) -> bool:
+        """Tell whether some shares are dropped, so that they have to be kept for the way back."""
+        return key is not None and self.dropout.keep_prob < 1
+
+    def step_by_step(self, q: Any, k: Any, v: Any, mask: Any, key: Any) -> Any:
+        """Return what attention gives, by way of scores[b, heads, t, t]."""
+        scores = ops.matmul(q * self.scale, k, False, True) + mask
+        return ops.matmul(self.dropout(ops.softmax(scores), key), v)
 
     def by_heads(self, x: Any, b: int, t: int) -> Any:
         """Return x[b t, heads d] as [b, heads, t, d]."""

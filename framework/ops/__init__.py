@@ -3,6 +3,7 @@
 from framework.ir.registry import OPERATORS
 from framework.ops.array import argmax, argmin, broadcast_to, one_hot, reshape, transpose
 from framework.ops.assign import assign
+from framework.ops.attention import attention, attention_grad
 from framework.ops.batch_norm import batch_norm, batch_norm_grad, batch_norm_inference
 from framework.ops.bits import bitwise_and, bitwise_not, bitwise_or, bitwise_xor, left_shift, right_shift
 from framework.ops.composed import (
@@ -140,6 +141,8 @@ __all__ = [
     "assign",
     "atan",
     "atan2",
+    "attention",
+    "attention_grad",
     "avg_pool",
     "avg_pool_grad",
     "batch_norm",

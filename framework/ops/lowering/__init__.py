@@ -5,6 +5,7 @@ the framework stays complete without a device; the graph engine looks the names 
 """
 
 from framework.ops.lowering.activation import dropout, dropout_grad, gelu, gelu_grad
+from framework.ops.lowering.attention import attention, attention_grad
 from framework.ops.lowering.conv import conv2d, conv2d_backward_filter, conv2d_backward_input
 from framework.ops.lowering.elementwise import binary, cast, elements, full, unary
 from framework.ops.lowering.launch import DEVICE_DTYPES, Launch, Lowering, NotOnDevice, Types, device_dtype
@@ -38,6 +39,8 @@ __all__ = [
     "apply_momentum",
     "apply_momentum_decay",
     "apply_sgd",
+    "attention",
+    "attention_grad",
     "bias_add",
     "bias_add_grad",
     "binary",

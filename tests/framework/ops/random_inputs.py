@@ -139,6 +139,17 @@ def _layer_norm_grad(draw):
     return [shape, shape, shape[:-1], shape[:-1], shape[-1:]], {}
 
 
+def _attention(draw):
+    b, heads, t, s, d = (draw(st.integers(1, 3)) for _ in range(5))
+    q, k = (b, heads, t, d), (b, heads, s, d)
+    return [q, k, k, *draw(st.sampled_from([(), ((b, 1, t, s),), ((1, 1, t, s),)]))], {}
+
+
+def _attention_grad(draw):
+    (q, k, v, *mask), _ = _attention(draw)
+    return [q, q, k, v, q, q[:3], *mask], {}
+
+
 def _dropout(draw):
     return [draw(shapes()), (16,)], {"keep_prob": draw(st.sampled_from([0.1, 0.5, 0.9]))}
 
@@ -316,6 +327,7 @@ DRAWN = {
     "batch_norm_inference": _batch_norm_inference, "softmax_cross_entropy_with_logits": _probabilities,
     "log_softmax": _softmax, "softmax_grad": _softmax_grad, "log_softmax_grad": _softmax_grad,
     "layer_norm": _layer_norm, "layer_norm_grad": _layer_norm_grad, "dropout": _dropout,
-    "dropout_grad": _dropout_grad, "gather": _gather, "scatter_add": _scatter_add,
+    "attention": _attention, "attention_grad": _attention_grad, "dropout_grad": _dropout_grad,
+    "gather": _gather, "scatter_add": _scatter_add,
 }  # fmt: skip
 """name -> shapes, or arrays where these depend on each other, and attributes"""

@@ -66,6 +66,17 @@ def test_rows_outside_of_a_table():
     assert str(found.dtype) == "float32"
 
 
+def test_attention_is_softmax_of_scores_times_values():
+    """And lse is the logarithm of the sum of the exponentials of the scores."""
+    draw = np.random.default_rng(3)
+    q, k, v = (draw.normal(size=(2, 3, length, 8)) for length in (4, 5, 5))
+    mask = draw.normal(size=(2, 1, 4, 5))
+    scores = Tensor(q @ k.swapaxes(-1, -2) / np.sqrt(8) + mask)
+    o, lse = ops.attention(*map(Tensor, (q, k, v, mask)))
+    np.testing.assert_allclose(o.numpy(), ops.matmul(ops.softmax(scores), Tensor(v)).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(lse.numpy(), ops.logsumexp(scores, -1).numpy(), rtol=1e-12)
+
+
 def test_a_wide_bias_goes_with_half_precision():
     """The sum is rounded once, to the dtype of x."""
     x, b = np.float16([[1, 2]]), np.float32([2.0**-11, 0.5])
@@ -116,6 +127,15 @@ def test_broadcasts_have_the_keys_of_the_kernels(axes):
         (
             lambda: ops.dropout_grad(Tensor([1.0]), ops.dropout(Tensor(np.ones(300)), ops.dropout_key(0))[1]),
             "dropout_grad: the mask of float32[1] is uint8[32], found uint8[64]",
+        ),
+        (
+            lambda: ops.attention(*(Tensor(np.ones((1, 2, size, 4))) for size in (3, 5, 6))),
+            "attention: q float64[1, 2, 3, 4], k float64[1, 2, 5, 4] and v float64[1, 2, 6, 4] must be "
+            "[b, heads, t, d] and [b, heads, s, d], of one float dtype",
+        ),
+        (
+            lambda: ops.attention(*(Tensor(np.ones((1, 2, 3, 4))),) * 3, Tensor(np.ones((1, 2, 3, 3)))),
+            "attention: mask float64[1, 2, 3, 3] must be float64[1, 1, 3, 3], or one for all",
         ),
         (
             lambda: ops.gelu_grad(Tensor([1.0]), Tensor([1.0, 2.0])),
