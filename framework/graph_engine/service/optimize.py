@@ -12,6 +12,7 @@ from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import FLOW, INPUT, INTERMEDIATE, VARIABLE, Graph, Node, Value
 from framework.graph_engine.options import Options
 from framework.graph_engine.service.formats import assign_formats
+from framework.graph_engine.service.fractals import transpose_fractals
 from framework.graph_engine.service.fusion import chosen, fuse
 from framework.graph_engine.service.hoist import hoist_conversions
 from framework.graph_engine.service.narrow import narrow
@@ -34,7 +35,8 @@ def optimize(graph: Graph, platform: Platform, options: Options | None = None) -
         return hoist_conversions(_in_parts(whole, platform, options))
     if options.fusion:
         graph = fuse(graph, platform, chosen(options.fusions))
-    return assign_formats(graph, options.formats)
+    graph = assign_formats(graph, options.formats)
+    return transpose_fractals(graph) if options.formats else graph
 
 
 def _in_parts(graph: Graph, platform: Platform, options: Options) -> Graph:
