@@ -205,3 +205,11 @@ def test_a_value_of_another_type_is_refused():
     with pytest.raises(DavinciError) as refused:
         ops.assign(X, X)
     assert "is no Parameter, or has had a new value since it was read" in str(refused.value)
+
+
+def test_an_assignment_behind_and_is_no_plain_value():
+    """`x > 0 and assign(...)` assigns on one way only, and is refused like a branch."""
+    net = Average()
+    with pytest.raises(DavinciError, match="is assigned inside of a branch"):
+        jit(lambda x: x > 0 and ops.assign(net.mean, x) > 0)(Tensor(1.0))
+    assert float(net.mean) == 0.0
