@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from davinci_sim.chip import Chip
 from davinci_sim.errors import UnknownName
 from davinci_sim.platforms import platform
-from framework import Tensor, ops
+from framework import Tensor, grad, ops
 from framework.frontend.trace import trace
 from framework.graph_engine import Session
 from framework.graph_engine.options import Options
@@ -196,6 +196,7 @@ def test_a_tree_of_additions_is_one_kernel():
 
 UNARY = (ops.relu, ops.abs, ops.neg, ops.exp, ops.square)
 BINARY = (ops.add, ops.sub, ops.mul, ops.maximum, ops.minimum)
+TESTS = (ops.less, ops.less_equal, ops.greater, ops.equal, ops.not_equal)
 
 
 @st.composite
@@ -204,7 +205,7 @@ def networks(draw):
     made = []
     for number in range(draw(st.integers(2, 9))):
         first, second = draw(st.integers(0, number + 1)), draw(st.integers(-3, number + 1))
-        kind = draw(st.sampled_from(("one", "two", "two", "cast")))
+        kind = draw(st.sampled_from(("one", "two", "two", "cast", "choice")))
         made.append((kind, draw(st.integers(0, 4)), first, second))
     return made, draw(st.lists(st.integers(2, len(made) + 1), max_size=2))
 
@@ -221,8 +222,11 @@ def network(made, also):
             elif kind == "cast":
                 table.append(a.astype("float32" if a.dtype.name == "float16" else "float16"))
             else:
-                b = others[second] if second < 0 else table[second]
-                table.append(BINARY[op](a, b.astype(a.dtype)))
+                b = (others[second] if second < 0 else table[second]).astype(a.dtype)
+                if kind == "two":
+                    table.append(BINARY[op](a, b))
+                else:
+                    table.append(ops.select(TESTS[op](a, b), a, b if second >= 0 else 0.5))
         return (table[-1], *(table[place] for place in also))
 
     return compute
@@ -239,3 +243,20 @@ def test_any_element_wise_network_gives_the_same_bits_fused_and_apart(drawn):
         apart, alone = step(func, "none", arrays)
     assert [each.tobytes() for each in found] == [each.tobytes() for each in alone]
     assert len(together.compiled.tasks) <= len(apart.compiled.tasks)
+
+
+def clipped(x, y):
+    """Return what has comparisons in its gradient: a maximum, absolute values, a lower bound."""
+    return ops.maximum(ops.abs(x), y) * ops.maximum(x, 0.25)
+
+
+def test_gradients_with_comparisons_run_on_the_cores():
+    """Truths never leave a fused kernel; the comparisons that decide two choices are in both."""
+    arrays = (numbers(24, 40, dtype=FLOATS), numbers(24, 40, dtype=FLOATS))
+    func = func_of(grad(lambda x, y: ops.reduce_sum(clipped(x, y)), (0, 1)), *arrays)
+    together, found = step(func, "all", arrays)
+    apart, alone = step(func, "none", arrays)
+    assert {node.engine for node in apart.optimized.nodes} & {"aicpu", "host"}
+    assert not {node.engine for node in together.optimized.nodes} & {"aicpu", "host"}
+    assert [each.tobytes() for each in found] == [each.tobytes() for each in alone]
+    assert together.step_us() < apart.step_us()

@@ -11,6 +11,7 @@ from framework.graph_engine.service.fusion.elements import chains
 from framework.graph_engine.service.fusion.gain import Gain, estimate, measured
 from framework.graph_engine.service.fusion.pattern import Pattern
 from framework.graph_engine.service.fusion.table import ELEMENTS, STAGES
+from framework.graph_engine.service.fusion.truths import is_truth
 
 
 def fuse(graph: Graph, platform: Platform, names: Collection[str]) -> Graph:
@@ -21,7 +22,16 @@ def fuse(graph: Graph, platform: Platform, names: Collection[str]) -> Graph:
     if ELEMENTS in names:
         for change in list(chains(draft)):
             _try(draft, ELEMENTS, change, notes)
+        _drop_truths(draft)
     return draft.finished(notes)
+
+
+def _drop_truths(draft: Draft) -> None:
+    """Drop comparisons that nobody reads any more."""
+    for node in reversed(list(draft.sorted())):
+        is_read = any(name in draft.kept or draft.readers(name) for name in node.outputs)
+        if is_truth(node) and not is_read:
+            draft.drop(node)
 
 
 def _descend(draft: Draft, patterns: Sequence[Pattern], notes: list[str]) -> None:

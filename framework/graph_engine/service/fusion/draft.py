@@ -108,6 +108,10 @@ class Draft:
             self._enter(node, place)
         self._move_behind(made)
 
+    def drop(self, node: Node) -> None:
+        """Take out a node whose results nobody reads."""
+        self._leave(node)
+
     def _move_behind(self, moved: Sequence[Node]) -> None:
         """Let readers of what was moved come behind it, too, so that places stay an order of execution."""
         waiting = list(moved)

@@ -7,72 +7,22 @@ leads out of the chain and back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from davinci_sim.errors import BadShape, BadTiling
 from davinci_sim.isa.fields import FP16, FP32
 from framework.graph_engine.data.graph import AICORE, CONSTANT, Node
 from framework.graph_engine.data.operators import kernel, shape_of
+from framework.graph_engine.service.fusion.chain import Chain, Made, number_of
 from framework.graph_engine.service.fusion.draft import Change, Draft
+from framework.graph_engine.service.fusion.truths import choice_of
 from framework.ops.lowering import Launch
 from kernels.pieces.broadcast import COLUMN, NUMBER, ROW, SAME
-from kernels.tiling.expression import CODES, Argument, Expression, Source, Step, assemble
+from kernels.tiling.expression import CODES, Argument, Source, assemble
 
 FUSED = "fused"
 TYPES = {"fp16": FP16, "fp32": FP32}
-
-
-@dataclass(frozen=True)
-class Made:
-    """A step whose arguments and value go by the names of the graph."""
-
-    value: str
-    op: str
-    arguments: tuple[Argument, ...]
-    dtype: int
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Steps over arrays of n elements in `rows` rows, and the arrays that they read."""
-
-    n: int
-    rows: int
-    steps: tuple[Made, ...]
-    sources: Mapping[str, Source]
-    flat: bool
-    nodes: tuple[Node, ...]
-
-    @property
-    def made(self) -> list[str]:
-        """The values of all steps."""
-        return [step.value for step in self.steps]
-
-    def expression(self, results: tuple[str, ...]) -> Expression:
-        """Return the steps as the kernel names them."""
-        names = {name: f"x{i}" for i, name in enumerate(self.sources)}
-        names |= {name: f"t{i}" for i, name in enumerate(self.made)}
-        steps = tuple(
-            Step(s.op, tuple(names[a] if isinstance(a, str) else a for a in s.arguments), s.dtype)
-            for s in self.steps
-        )
-        return Expression(tuple(self.sources.values()), steps, tuple(names[name] for name in results))
-
-    def joined(self, other: Chain) -> Chain | None:
-        """Return this chain followed by another one, or None where they are of different lengths."""
-        rows = {each.rows for each in (self, other) if each.rows > 1}
-        if self.n != other.n or len(rows) > 1:
-            return None
-        later = {name: source for name, source in other.sources.items() if name not in self.made}
-        whole = [name for name in other.sources if name in self.made]
-        clash = any(self.sources.get(name, source) != source for name, source in later.items())
-        if clash or any(other.sources[name].pattern != SAME for name in whole):
-            return None
-        return Chain(
-            self.n, max(self.rows, other.rows), self.steps + other.steps, {**self.sources, **later},
-            self.flat and other.flat, self.nodes + other.nodes,
-        )  # fmt: skip
 
 
 def chain_of(draft: Draft, node: Node) -> Chain | None:
@@ -119,7 +69,7 @@ def _argument(draft: Draft, node: Node, reference: str, pattern: int) -> Argumen
         return float(reference.removeprefix("scalar:"))
     value = draft.values[node.value(reference)]
     if pattern == NUMBER and value.kind == CONSTANT and value.data is not None:
-        return float(value.data.reshape(-1)[0])
+        return number_of(value)
     return value.name
 
 
@@ -137,9 +87,8 @@ def fused_node(draft: Draft, chain: Chain) -> Node | None:
     except (BadShape, BadTiling):
         return None
     last = chain.nodes[-1]
-    operators = {"operators": tuple(node.op for node in chain.nodes)}
-    return replace(
-        last, op=FUSED, inputs=tuple(chain.sources), outputs=results, attrs=operators, launches=(launch,)
+    return Node(
+        last.name, FUSED, tuple(chain.sources), results, engine=AICORE, launches=(launch,), source=last.source
     )
 
 
@@ -149,19 +98,32 @@ def _is_seen(draft: Draft, value: str, inside: set[str]) -> bool:
 
 
 def chains(draft: Draft) -> Iterator[Change]:
-    """Yield a change for every chain of two nodes and more, none of which shares a node with another."""
+    """Yield a change for every chain of nodes, none of which shares a node with another.
+
+    Of one node alone only where it is a choice that comes to the cores with it.
+    """
     found: dict[str, Chain] = {}
     work = Draft(draft.finished(), draft.platform)
     for node in list(work.nodes.values()):
-        chain = chain_of(work, node)
+        chain = chain_of(work, node) or _choice(work, node)
         if chain is not None:
             found[node.name] = chain
             _grow(work, found, node.name)
     for chain in found.values():
-        if len(chain.nodes) > 1:
+        if len(chain.nodes) > 1 or chain.nodes[0].engine != AICORE:
             made = fused_node(draft, chain)
             if made is not None:
                 yield Change(chain.nodes, (made,))
+
+
+def _choice(work: Draft, node: Node) -> Chain | None:
+    """Return a choice as a chain, and let it stand in a draft as a node of the cores."""
+    chain = choice_of(work, node)
+    made = None if chain is None else fused_node(work, chain)
+    if made is None:
+        return None
+    work.apply(Change((node,), (made,)))
+    return chain
 
 
 def _grow(work: Draft, found: dict[str, Chain], name: str) -> None:

@@ -41,6 +41,8 @@ class Gain:
 
     def text(self) -> str:
         """Print the decision with its numbers."""
+        if self.nbytes > ELSEWHERE_BYTES // 2:
+            return "comes to the cores"
         spared = f"{self.nbytes / 1024:.0f} KiB spared"
         if not self.before:
             return spared if self.pays else f"{spared}, not made"
