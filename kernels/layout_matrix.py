@@ -199,7 +199,7 @@ def nd_to_nz(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     at = share_start(core, shape.b * height, unit)
     while at < end:
         matrix, row = at // height, at % height
-        count = min(rows, min(end - at, height - row))
+        count = min(rows, end - at, height - row)
         real = max(0, min(count, m - row))
         at += count
         for column in range(0, n, columns):
@@ -279,7 +279,7 @@ def separate_exact_rows(core: Any, x: int, y: int, shape: Any, tiling: Any) -> N
     at = share_start(core, shape.b * m, period)
     while at < end:
         matrix, row = at // m, at % m
-        count = min(rows, min(end - at, m - row))
+        count = min(rows, end - at, m - row)
         at += count
         for column in range(0, pieces * columns, columns):
             width = columns if column + columns < pieces * columns else n - column
