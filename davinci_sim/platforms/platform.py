@@ -19,7 +19,7 @@ BESIDE_THE_CORES = (
     "label_cycles", "label_goto_cycles", "label_switch_cycles", "aicpu_start_cycles", "aicpu_bytes_per_cycle",
     "host_link_bytes_per_cycle",
 )  # fmt: skip
-"""Figures of the task scheduler, the AI CPU and the way to the host, which the time of no kernel depends on."""
+"""Figures of the task scheduler, the AI CPU and the way to the host: no kernel's time depends on them."""
 
 
 @dataclass(frozen=True)
