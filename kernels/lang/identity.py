@@ -30,12 +30,12 @@ def _identity(module: str) -> str:
         return ""
     path = Path(sys.modules[module].__file__ or "")
     if path.is_relative_to(kernels.__path__[0]):
-        return _kit()
-    return hashlib.blake2b(_kit().encode() + path.read_bytes(), digest_size=16).hexdigest()
+        return kit()
+    return hashlib.blake2b(kit().encode() + path.read_bytes(), digest_size=16).hexdigest()
 
 
 @cache
-def _kit() -> str:
+def kit() -> str:
     """Digest the source of the simulator and of the kernels: after any change, all is simulated anew."""
     digest = hashlib.blake2b(digest_size=16)
     for folder in (*davinci_sim.__path__, *kernels.__path__):

@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
-import davinci_sim.isa
-import kernels
 from davinci_sim.chip.kept import Store
 from davinci_sim.isa.cache import CACHE_FOLDER
 from davinci_sim.platforms import Platform
+from kernels.lang.identity import kit
 from kernels.lang.shapes import Shape
 
 STORE = Store(Path(CACHE_FOLDER).parent / "choices", most_bytes=1 << 24)
@@ -27,7 +25,7 @@ def remembered(what: str, shape: Shape, platform: Platform, find: Callable[[], l
 
     `what` names the question; all else that the answer depends on is in the source of the kit.
     """
-    asked = f"{sources()} {what} {type(shape).__name__} {shape} {platform.name} {platform.digest}"
+    asked = f"{kit()} {what} {type(shape).__name__} {shape} {platform.name} {platform.digest}"
     key = hashlib.blake2b(asked.encode(), digest_size=20).hexdigest()
     known = STORE.get(key)
     if known is not None:
@@ -35,13 +33,3 @@ def remembered(what: str, shape: Shape, platform: Platform, find: Callable[[], l
     found = find()
     STORE.put(key, json.dumps(found).encode())
     return found
-
-
-@cache
-def sources() -> str:
-    """Return a digest of the source of all kernels and instructions."""
-    digest = hashlib.blake2b(digest_size=16)
-    for package in (kernels, davinci_sim.isa):
-        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -64,6 +64,6 @@ def test_other_shapes_and_other_chips_are_other_questions(store: Store):
 def test_a_change_of_the_source_is_another_question(store: Store, monkeypatch):
     matmul.untuned(shape_of(96), P)
     emission.fitting.cache_clear()
-    monkeypatch.setattr(remembered, "sources", lambda: "changed")
+    monkeypatch.setattr(remembered, "kit", lambda: "changed")
     matmul.untuned(shape_of(96), P)
     assert len(files(store)) == 2
