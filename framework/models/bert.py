@@ -77,7 +77,7 @@ class Embeddings(nn.Cell):
         super().__init__()
         self.words = nn.Embedding(config.vocabulary, config.hidden, seed=draw)
         self.positions = Parameter(first_weight((config.positions, config.hidden), draw))
-        self.types = nn.Embedding(config.types, config.hidden, seed=draw)
+        self.types = nn.Embedding(config.types, config.hidden, use_one_hot=True, seed=draw)
         self.norm = nn.LayerNorm(config.hidden, config.eps)
         self.dropout = nn.Dropout(1 - config.dropout, seed=chance)
 
