@@ -61,7 +61,7 @@ MAX_BURSTS, MAX_GAP = 4095, 65535
 
 @dataclass(frozen=True)
 class MatrixShape(Shape):
-    """x[m, n], or b such matrices, one behind the other; their rows are whole blocks of 32 bytes then."""
+    """x[m, n], or (b not 0) b such matrices, one behind the other; their rows are whole blocks then."""
 
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         *(
@@ -75,19 +75,19 @@ class MatrixShape(Shape):
     OPTIONS: ClassVar[tuple[str, ...]] = ("b",)
     m: int
     n: int
-    b: int = 1
+    b: int = 0
     dtype: int = FP16
 
     def check(self, kernel: str) -> None:
         """Refuse other types than the two floating-point ones, and several matrices of ragged rows."""
         require_dtype(kernel, self.dtype, FP16, FP32)
         is_whole = self.n * item_bytes(self.dtype) % BLOCK == 0
-        require(kernel, self.b == 1 or is_whole, "rows of several matrices are whole blocks", f"n={self.n}")
+        require(kernel, self.b < 2 or is_whole, "rows of several matrices are whole blocks", f"n={self.n}")
 
     @property
     def matrices(self) -> tuple[int, ...]:
         """The shape of the tensor."""
-        return (self.m, self.n) if self.b == 1 else (self.b, self.m, self.n)
+        return (self.b, self.m, self.n) if self.b else (self.m, self.n)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class MatrixTiling(Tiling):
         """Return tiles of up to 24 KB, whole rows where 16 of them fit."""
         wide = TILE_BYTES // item_bytes(shape.dtype)
         columns = min(round_up(shape.n, EDGE), wide // EDGE // EDGE * EDGE)
-        share = -(-shape.b * round_up(shape.m, EDGE) // int(platform.ai_cores))
+        share = -(-max(1, shape.b) * round_up(shape.m, EDGE) // int(platform.ai_cores))
         return cls(max(EDGE, min(round_up(share, EDGE), wide // columns // EDGE * EDGE)), columns)
 
     @classmethod
@@ -119,7 +119,7 @@ class MatrixTiling(Tiling):
 
     def blocks(self, shape: MatrixShape, platform: Platform) -> int:
         """Return one core per 8 rows of two bytes or 4 of four, as many as there are."""
-        rows = shape.b * round_up(shape.m, EDGE)
+        rows = max(1, shape.b) * round_up(shape.m, EDGE)
         return min(int(platform.ai_cores), -(-rows * item_bytes(shape.dtype) // EDGE))
 
 
@@ -195,8 +195,8 @@ def nd_to_nz(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     ub_out = alloc(core, UB, tiling.slots * rows * pitch, tiling.slots)
     q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, tiling.slots)
     unit = 16 // size  # rows that fill a slot of the bus
-    end = share_end(core, shape.b * height, unit)
-    at = share_start(core, shape.b * height, unit)
+    all_rows = max(1, shape.b) * height
+    at, end = share_start(core, all_rows, unit), share_end(core, all_rows, unit)
     while at < end:
         matrix, row = at // height, at % height
         count = min(rows, end - at, height - row)
@@ -275,8 +275,8 @@ def separate_exact_rows(core: Any, x: int, y: int, shape: Any, tiling: Any) -> N
     ub_in, scratch = alloc(core, UB, slots * rows * room, slots), alloc(core, UB, 1024)
     ub_out = alloc(core, UB, slots * made_bytes, slots)
     q_in, q_out = queue(core, MTE2, V, slots), queue(core, V, MTE3, slots)
-    pieces, end = max(1, (n - 32 + columns - 1) // columns), share_end(core, shape.b * m, period)
-    at = share_start(core, shape.b * m, period)
+    pieces, all_rows = max(1, (n - 32 + columns - 1) // columns), max(1, shape.b) * m
+    at, end = share_start(core, all_rows, period), share_end(core, all_rows, period)
     while at < end:
         matrix, row = at // m, at % m
         count = min(rows, end - at, m - row)

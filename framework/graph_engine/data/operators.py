@@ -105,7 +105,7 @@ def conversion(type_: TensorType, source: str, target: str) -> Launch | None:
         return None
     shape = type_.shape
     if letters[0] == "b":
-        shape = (math.prod(shape[:-2]), *shape[-2:])
+        shape = (math.prod(shape[:-2]) if len(shape) > 2 else 0, *shape[-2:])
     elif len(shape) != len(letters):
         return None
     axes = dict(zip(letters, shape, strict=True))
