@@ -73,6 +73,11 @@ def block(x, w, r, gamma, beta, mean, variance):
     return (ops.relu(y + r), *moved[:2])
 
 
+def trained(weight, moment, gradient, rate):
+    """Return a weight and its momentum, renewed by a gradient in half precision."""
+    return ops.apply_momentum(weight, moment, gradient.astype("float32"), rate, 0.9)
+
+
 FLOATS = np.float32
 MATRICES = (numbers(40, 64), numbers(64, 48))
 IMAGES = (numbers(2, 16, 8, 8), numbers(32, 16, 3, 3))
@@ -84,6 +89,10 @@ CASES = {
     "matmul_bias": (dense(lambda y: y), (*MATRICES, numbers(48, dtype=FLOATS)), ["matmul_bias"]),
     "matmul_bias_relu": (dense(ops.relu), (*MATRICES, numbers(48, dtype=FLOATS)), ["matmul_bias"]),
     "matmul_add": (twofold, (*MATRICES, *MATRICES), ["matmul", "matmul_add"]),
+    "apply_momentum_half": (
+        trained, (numbers(70, 60, dtype=FLOATS), numbers(70, 60, dtype=FLOATS), numbers(70, 60), FLOATS(0.1)),
+        ["apply_momentum"],
+    ),
     "conv2d_bias_relu": (filtered, (*IMAGES, numbers(32, dtype=FLOATS)), ["conv2d_bias"]),
     "conv2d_statistics": (
         block, (*IMAGES, numbers(2, 32, 8, 8), *CHANNELS), ["conv2d_statistics", "batch_norm_update_add"],
