@@ -73,6 +73,23 @@ def block(x, w, r, gamma, beta, mean, variance):
     return (ops.relu(y + r), *moved[:2])
 
 
+def simple_block(x, w, gamma, beta, mean, variance):
+    """Return relu(batch_norm(conv2d(x, w))) and the moving averages."""
+    y, *moved = ops.batch_norm(ops.conv2d(x, w, pad=1), gamma, beta, mean, variance)
+    return (ops.relu(y), *moved[:2])
+
+
+def in_use(x, w, gamma, beta, mean, variance):
+    """Return relu of a normalisation by given statistics."""
+    return ops.relu(ops.batch_norm_inference(ops.conv2d(x, w, pad=1), gamma, beta, mean, variance))
+
+
+def two_products(x, w, b, y, v):
+    """Return x @ w + b + y @ v, and y @ v by itself."""
+    z = ops.matmul(y, v, out_dtype="float32")
+    return ops.bias_add(ops.matmul(x, w, out_dtype="float32"), b) + z, z
+
+
 def trained(weight, moment, gradient, rate):
     """Return a weight and its momentum, renewed by a gradient in half precision."""
     return ops.apply_momentum(weight, moment, gradient.astype("float32"), rate, 0.9)
@@ -89,6 +106,17 @@ CASES = {
     "matmul_bias": (dense(lambda y: y), (*MATRICES, numbers(48, dtype=FLOATS)), ["matmul_bias"]),
     "matmul_bias_relu": (dense(ops.relu), (*MATRICES, numbers(48, dtype=FLOATS)), ["matmul_bias"]),
     "matmul_add": (twofold, (*MATRICES, *MATRICES), ["matmul", "matmul_add"]),
+    "matmul_bias_gelu": (dense(ops.gelu), (*MATRICES, numbers(48, dtype=FLOATS)), ["matmul_bias"]),
+    "matmul_relu": (lambda x, w: ops.relu(ops.matmul(x, w)), MATRICES, ["matmul"]),
+    "matmul_gelu": (lambda x, w: ops.gelu(ops.matmul(x, w)), MATRICES, ["matmul"]),
+    "matmul_bias_add": (
+        two_products, (*MATRICES, numbers(48, dtype=FLOATS), *MATRICES), ["matmul", "matmul_bias_add"],
+    ),
+    "conv2d_relu": (lambda x, w: ops.relu(ops.conv2d(x, w, pad=1)), IMAGES, ["conv2d"]),
+    "batch_norm_update_relu": (
+        simple_block, (*IMAGES, *CHANNELS), ["conv2d_statistics", "batch_norm_update"],
+    ),
+    "batch_norm_relu": (in_use, (*IMAGES, *CHANNELS), ["conv2d", "batch_norm"]),
     "apply_momentum_half": (
         trained, (numbers(70, 60, dtype=FLOATS), numbers(70, 60, dtype=FLOATS), numbers(70, 60), FLOATS(0.1)),
         ["apply_momentum"],

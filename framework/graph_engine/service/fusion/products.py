@@ -14,8 +14,8 @@ from framework.ops.lowering import Launch
 
 BIASED = {"matmul": (-1, 1), "conv2d": (1,)}
 """Operators whose kernels add a bias on the way out, and the axes on which."""
-RELU_LAST, GELU_TANH, GELU_ERF = 1, 2, 3
-"""Activations as the kernels of products number them."""
+RELU_LAST, GELU_TANH = 1, 2
+"""Activations as the kernels of products number them; the exact GELU comes behind that by tanh."""
 
 
 def _biased(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
@@ -46,17 +46,15 @@ def _with_axes(launch: Launch, changed: Mapping[str, int], **fields: Any) -> Lau
     return replace(launch, axes={**launch.axes, **changed}, **fields)
 
 
-def _activated(act: int) -> Any:
-    def change(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
-        """Return a product that applies the activation to its sums."""
-        product, activation = nodes
-        (launch,), (last,) = product.launches, activation.launches
-        if launch.axes.get("act", 0) or (act != RELU_LAST and last.axes.get("erf", 0) != act - GELU_TANH):
-            return None
-        made = replace(product, outputs=activation.outputs, launches=(_with_axes(launch, {"act": act}),))
-        return Change(nodes, (made,))
-
-    return change
+def _activated(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
+    """Return a product that applies the activation to its sums."""
+    product, activation = nodes
+    (launch,), (last,) = product.launches, activation.launches
+    if launch.axes.get("act", 0):
+        return None
+    act = RELU_LAST if last.kernel == "relu" else GELU_TANH + last.axes.get("erf", 0)
+    made = replace(product, outputs=activation.outputs, launches=(_with_axes(launch, {"act": act}),))
+    return Change(nodes, (made,))
 
 
 def _residual(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
@@ -91,10 +89,10 @@ PRODUCTS = (
         Pattern(
             f"{kernel}_{name}", f"{name} of the sums while they leave the cube",
             f"%y = {kernel}(%a, %b); %z = {name}(%y)", f"%z = {kernel}(%a, %b, act={name})",
-            (kernel, name), _activated(act),
+            (kernel, name), _activated,
         )
         for kernel in ("matmul", "matmul_bias")
-        for name, act in (("relu", RELU_LAST), ("gelu", GELU_TANH))
+        for name in ("relu", "gelu")
     ),
     *(
         Pattern(
