@@ -31,7 +31,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 """What a stream switch compares by."""
 
-SPAN_DTYPE = np.dtype([("task", "i4"), ("start", "i8"), ("end", "i8")])
+SPAN_DTYPE = np.dtype([("task", "i4"), ("stream", "i4"), ("start", "i8"), ("end", "i8")])
 
 
 class StreamTask(Protocol):
@@ -213,7 +213,7 @@ class StreamSwitch:
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """When each task of a run started and ended, on one stream: `spans` has a row per task that ran."""
+    """When each task of a run started and ended, and on which stream: `spans` has a row per task that ran."""
 
     tasks: tuple[StreamTask, ...]
     spans: npt.NDArray[np.void]
@@ -222,7 +222,7 @@ class Timeline:
     @property
     def cycles(self) -> int:
         """The end of the last task."""
-        return int(self.spans["end"][-1]) if len(self.spans) else 0
+        return int(self.spans["end"].max(initial=0))
 
     def runs(self, kind: str) -> int:
         """Return how many tasks of a kind ran, repetitions counted."""
@@ -236,18 +236,24 @@ class Timeline:
         }
 
     def text(self) -> str:
-        """Print a line per task that ran: from when to when, and what."""
+        """Print a line per task that ran: from when to when, on which stream, and what."""
         rows = ((self.tasks[int(row["task"])], row) for row in self.spans)
-        lines = [f"{row['start']:>12,} {row['end']:>12,}  {task.kind:<12} {task.name}" for task, row in rows]
+        lines = [
+            f"{row['start']:>12,} {row['end']:>12,}  s{row['stream']} {task.kind:<12} {task.name}"
+            for task, row in rows
+        ]
         return "\n".join(lines) + "\n"
 
     def events(self) -> Iterator[dict[str, object]]:
-        """Yield Chrome trace events, which Perfetto opens: one complete event per task that ran."""
+        """Yield Chrome trace events, which Perfetto opens: a track per stream, and what ran on it."""
         us = 1e6 / self.clock_hz
+        for stream in np.unique(self.spans["stream"]).tolist():
+            named: dict[str, object] = {"name": f"stream {stream}"}
+            yield {"name": "thread_name", "ph": "M", "pid": 0, "tid": stream, "args": named}
         for row in self.spans:
             task, start, end = self.tasks[int(row["task"])], int(row["start"]), int(row["end"])
             yield {
-                "name": task.name, "cat": task.kind, "ph": "X", "pid": 0, "tid": 0,
+                "name": task.name, "cat": task.kind, "ph": "X", "pid": 0, "tid": int(row["stream"]),
                 "ts": start * us, "dur": (end - start) * us,
             }  # fmt: skip
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path as File
 from typing import NamedTuple
 
+import numpy as np
+
 from davinci_sim.chip import Chip, TaskTime
-from davinci_sim.chip.flow import Timeline
-from davinci_sim.chip.group import Group, GroupTime
+from davinci_sim.chip.flow import SPAN_DTYPE, Timeline
 from davinci_sim.errors import DavinciError
 from davinci_sim.trace.stream_trace import write_stream_trace
 from framework.graph_engine.data.tasks import CPU_TASK, HOST_TASK, KERNEL
@@ -83,6 +85,8 @@ def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:
     What L2 holds at the beginning is what a step leaves there: a first one, from an empty L2, is not told.
     On a chip without data branches go their first way: a step with a dynamic loss scale is one that is made.
     With `op_by_op` the host sends each task by itself, which takes it the platform's `host_launch_cycles`.
+    Tasks that run side by side take the time from their starts to their ends, so that all of them together
+    take more than the step.
 
     Raises:
         DavinciError: the way through branches and loops is not known, because nothing has run.
@@ -91,8 +95,7 @@ def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:
     loaded.chip.empty_l2()
     for _ in range(2):
         took = _times(loaded, path)
-    host_cycles = int(loaded.chip.platform.host_launch_cycles) if op_by_op else 0
-    timeline = loaded.flow.timeline(path, [each.cycles for each in took], host_cycles)
+    timeline = _timeline(loaded, path, took, op_by_op)
     totals: dict[int, _Took] = {}
     for number, each in zip(path.tolist(), took, strict=True):
         known = totals.get(number)
@@ -127,6 +130,8 @@ class _Took(NamedTuple):
     bound: str
     instructions: int = 0
     runs: int = 1
+    start: int = 0
+    """When the newest one started, in cycles of its group."""
 
     def beside(self, earlier: _Took) -> _Took:
         """Return this run together with earlier ones."""
@@ -136,22 +141,46 @@ class _Took(NamedTuple):
 def _times(loaded: LoadedGraph, path: TaskPath) -> list[_Took]:
     """Return what the tasks of a path take; L2 is left as they leave it.
 
-    What runs beside the cores leaves L2 as it is, so that the kernels follow each other there.
+    What runs beside the cores leaves L2 as it is, so that the groups of kernels follow each other there.
     """
     chip, tasks = loaded.chip, [loaded.tasks[number] for number in path]
-    times = iter(chip.times([Group((each.task,)) for each in tasks if each.task is not None]))
-    return [_elsewhere(chip, each) if each.task is None else _on_cores(chip, next(times)) for each in tasks]
+    by_group = groupby(tasks, key=lambda each: each.spec.group)
+    groups = [[each.task for each in group if each.task is not None] for _, group in by_group]
+    times = chip.times([chip.group(group, [()] * len(group)) for group in groups if group])
+    found = (_on_cores(chip, *each) for time in times for each in zip(time.spans, time.times, strict=True))
+    return [_elsewhere(chip, each) if each.task is None else next(found) for each in tasks]
 
 
-def _on_cores(chip: Chip, time: GroupTime) -> _Took:
-    (only,) = time.times
-    return _Took(chip.start_cycles + only.cycles, bound_of(only, chip.start_cycles), only.instructions)
+def _on_cores(chip: Chip, span: tuple[int, int], time: TaskTime) -> _Took:
+    """Return what a kernel takes, its start included."""
+    start = span[0] - chip.start_cycles
+    return _Took(
+        span[1] - start, bound_of(time, chip.start_cycles), instructions=time.instructions, start=start
+    )
 
 
 def _elsewhere(chip: Chip, bound: BoundTask) -> _Took:
     cycles = bound.item.cycles(chip)
     is_short = cycles < 2 * chip.start_cycles
     return _Took(cycles, START if is_short else OTHER_BOUNDS.get(bound.spec.kind, MEMORY))
+
+
+def _timeline(loaded: LoadedGraph, path: TaskPath, took: Sequence[_Took], op_by_op: bool) -> Timeline:
+    """Return when tasks start and end: groups follow each other, as tasks of one stream do."""
+    specs = [loaded.tasks[number].spec for number in path]
+    if not any(spec.stream for spec in specs):
+        host_cycles = int(loaded.chip.platform.host_launch_cycles) if op_by_op else 0
+        return loaded.flow.timeline(path, [each.cycles for each in took], host_cycles)
+    spans = np.zeros(len(path), dtype=SPAN_DTYPE)
+    spans["task"], spans["stream"] = path, [spec.stream for spec in specs]
+    at = first = 0
+    for _, group in groupby(specs, key=lambda spec: spec.group):
+        rows = range(first, first + len(list(group)))
+        for row in rows:
+            spans["start"][row] = at + took[row].start
+            spans["end"][row] = at + took[row].start + took[row].cycles
+        at, first = int(spans["end"][rows.start : rows.stop].max()), rows.stop
+    return Timeline(loaded.flow.tasks, spans, float(loaded.chip.platform.clock_hz))
 
 
 def _op_time(loaded: LoadedGraph, bound: BoundTask, took: _Took) -> OpTime:

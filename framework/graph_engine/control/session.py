@@ -47,7 +47,9 @@ class Session:
         self.prepared = with_precision(prepare(self.func, room, state), self.options.precision, platform)
         self.placed = split(self.prepared, platform)
         self.optimized = optimize(self.placed, platform, self.options)
-        self.compiled: CompiledGraph = compile_graph(self.optimized, platform, self.options.reuse)
+        self.compiled: CompiledGraph = compile_graph(
+            self.optimized, platform, self.options.reuse, self.options.streams
+        )
         self.loaded: LoadedGraph = load(self.compiled, self.chip, state)
 
     def run(self, feeds: Mapping[str, Array]) -> SinkResult:

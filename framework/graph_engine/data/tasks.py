@@ -26,7 +26,21 @@ class TaskSpec:
     shape: Shape | None = None
     tiling: Tiling | None = None
     blocks: int = 0
+    group: int = 0
+    """Tasks of a group run side by side; groups follow each other."""
     stream: int = 0
+    waits: tuple[int, ...] = ()
+    """Events of other streams that have to happen before it starts."""
+    records: int | None = None
+    """The event that it has ended, if somebody waits for that."""
+
+    def lines(self, number: int) -> list[str]:
+        """Print the task with its number, and what its stream waits for and records."""
+        around = [[f"wait         e{event}" for event in self.waits], []]
+        if self.records is not None:
+            around[1].append(f"record       e{self.records}")
+        before, behind = ([f"      s{self.stream} {line}" for line in lines] for lines in around)
+        return [*before, f"{number:4d}  {self.text()}", *behind]
 
     def text(self) -> str:
         """Print like a line of a disassembly."""
