@@ -73,6 +73,7 @@ class MatrixShape(Shape):
         {"m": 17, "n": 24, "b": 2, "dtype": FP32},
     )
     OPTIONS: ClassVar[tuple[str, ...]] = ("b",)
+    UNVARIED: ClassVar[tuple[str, ...]] = ("b",)
     m: int
     n: int
     b: int = 0
