@@ -18,7 +18,7 @@ from framework.graph_engine.options import OP_BY_OP, Options
 from framework.graph_engine.service.bind import RoomFull
 from framework.graph_engine.service.compile import CompiledGraph, compile_graph
 from framework.graph_engine.service.execute import SinkResult, counts_fit, execute, host_round_trips
-from framework.graph_engine.service.load import LoadedGraph, load
+from framework.graph_engine.service.load import LoadedGraph, align_bytes, load
 from framework.graph_engine.service.optimize import optimize
 from framework.graph_engine.service.precision import with_precision
 from framework.graph_engine.service.prepare import first_room, more_room, prepare
@@ -48,7 +48,7 @@ class Session:
         self.placed = split(self.prepared, platform)
         self.optimized = optimize(self.placed, platform, self.options)
         self.compiled: CompiledGraph = compile_graph(
-            self.optimized, platform, self.options.reuse, self.options.streams
+            self.optimized, platform, self.options.reuse, self.options.streams, align_bytes(self.chip)
         )
         self.loaded: LoadedGraph = load(self.compiled, self.chip, state)
 

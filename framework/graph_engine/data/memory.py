@@ -53,20 +53,20 @@ class MemoryPlan:
         )
 
 
-def plan(blocks: Sequence[Lifetime], reuse: bool = True) -> MemoryPlan:
+def plan(blocks: Sequence[Lifetime], reuse: bool = True, align_bytes: int = ALIGN_BYTES) -> MemoryPlan:
     """Place blocks so that no two that are alive together overlap: largest first, at the lowest gap.
 
-    Without `reuse` no two overlap at all.
+    Without `reuse` no two overlap at all. Blocks begin at multiples of `align_bytes`.
     """
     order = sorted(blocks, key=lambda b: (-b.padded_bytes, b.first, b.name))
     first, last, size = (
         np.array([getattr(block, key) for block in order], dtype=np.int64)
         for key in ("first", "last", "padded_bytes")
     )
-    begin = np.zeros(len(order), dtype=np.int64)
+    begin, room = np.zeros(len(order), dtype=np.int64), -(-size // align_bytes) * align_bytes
     for place in range(1, len(order)):
         meets = (first[:place] <= last[place]) & (first[place] <= last[:place]) | (not reuse)
-        begin[place] = _lowest_gap(begin[:place][meets], size[:place][meets], size[place])
+        begin[place] = _lowest_gap(begin[:place][meets], room[:place][meets], room[place])
     offsets = {block.name: int(at) for block, at in zip(order, begin, strict=True)}
     peak = int((begin + size).max(initial=0))
     return MemoryPlan(offsets, peak, _alive(first, last, size), int(size.sum()))

@@ -24,7 +24,7 @@ from framework.graph_engine.data.graph import (
     Node,
     Value,
 )
-from framework.graph_engine.data.memory import Lifetime, MemoryPlan, plan
+from framework.graph_engine.data.memory import ALIGN_BYTES, Lifetime, MemoryPlan, plan
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.data.tasks import COMPARING, COPY, CPU_TASK, GET, HOST_TASK, KERNEL, PUT, TaskSpec
 from framework.graph_engine.service.dependencies import accesses
@@ -52,8 +52,9 @@ class CompiledGraph:
 
 
 def compile_graph(
-    graph: Graph, platform: Platform, reuse: bool = True, streams: bool = True
-) -> CompiledGraph:
+    graph: Graph, platform: Platform, reuse: bool = True, streams: bool = True,
+    align_bytes: int = ALIGN_BYTES,
+) -> CompiledGraph:  # fmt: skip
     """Return the tasks of one step and where every value lies; with `reuse` they share memory in turn.
 
     With `streams` independent tasks of a straight graph run side by side where the chip is faster so.
@@ -64,7 +65,7 @@ def compile_graph(
     tasks = _in_order((*_gets(graph), *made, *_puts(graph)))
     if streams and graph.is_straight:
         tasks = with_streams(tasks, graph, homes, platform)
-    memory = plan(_lifetimes(graph, tasks, homes), reuse)
+    memory = plan(_lifetimes(graph, tasks, homes), reuse, align_bytes)
     touched = [at_addresses(accesses(task, graph, homes), memory.offsets) for task in tasks]
     waits = waits_of([task.stream for task in tasks], touched)
     return CompiledGraph(graph, with_events(tasks, waits), homes, memory)

@@ -31,3 +31,12 @@ def test_a_chain_needs_two_blocks_however_long_it_is():
     """Each value of a chain lives until the next is made."""
     made = plan([Lifetime(f"b{i}", 1000, i, i + 1) for i in range(50)])
     assert made.peak_bytes == 2 * 2 * ALIGN_BYTES
+
+
+@given(st.lists(BLOCK, min_size=1, max_size=30), st.sampled_from([512, 4096, 1 << 21]))
+def test_blocks_begin_where_they_are_asked_to(rows, align_bytes):
+    """The least that any plan needs is told without the gaps."""
+    blocks = [Lifetime(f"b{i}", size, first, first + more) for i, (size, first, more) in enumerate(rows)]
+    made = plan(blocks, align_bytes=align_bytes)
+    assert all(offset % align_bytes == 0 for offset in made.offsets.values())
+    assert made.live_bytes == plan(blocks).live_bytes
