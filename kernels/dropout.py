@@ -142,6 +142,13 @@ class DropoutShape(FlatShape):
 
 
 @dataclass(frozen=True)
+class DropoutAddShape(DropoutShape):
+    """As DropoutShape, with a residual."""
+
+    EXTRA_BYTES: ClassVar[int] = 8
+
+
+@dataclass(frozen=True)
 class DropoutTiling(FlatTiling):
     """Elements of a tile and buffers of each hand-off; long tiles, in which instructions wait less."""
 
@@ -279,16 +286,26 @@ def level_of(core: Any, keep: int) -> int:
     return max(1, (keep * LEVELS + 500) // 1000)
 
 
-@kernel(DropoutShape, DropoutTiling, _dropout_operands, _dropout_reference)
-def dropout(core: Any, x: int, key: int, y: int, mask: int, shape: Any, tiling: Any) -> None:
-    """y[n] = x[n] / share or 0, each kept with probability share; mask[n / 8] has a 1 for what was kept."""
+class Arrays(NamedTuple):
+    """Handles of what is dropped out, the residual (with two sources), the key, the result and the mask."""
+
+    x: int
+    r: int
+    key: int
+    y: int
+    mask: int
+
+
+@emits
+def drop_out(core: Any, a: Arrays, sources: int, shape: Any, tiling: Any) -> None:
+    """Compute this block's share of the result and the mask."""
     size, slots, level = size_of(core, shape.dtype), tiling.slots, level_of(core, shape.keep)
-    s = open_stream(core, 1, max(GROUP, tiling.tile // GROUP * GROUP), size, slots)
+    s = open_stream(core, sources, max(GROUP, tiling.tile // GROUP * GROUP), size, slots)
     bits_pitch = (s.tile // 8 + 511) // 512 * 512
     ub_bits = alloc(core, UB, slots * bits_pitch, slots)
     q_key, q_bits = queue(core, MTE2, V, 1), queue(core, V, MTE3, slots)
     start, end = share_start(core, shape.n, GROUP), share_end(core, shape.n, GROUP)
-    w = words_of(core, key, start // 2, s.tile // 2, level, q_key)
+    w = words_of(core, a.key, start // 2, s.tile // 2, level, q_key)
     for i in range(start, end, s.tile):
         n = min(s.tile, end - i)
         whole = (n + GROUP - 1) // GROUP * GROUP
@@ -296,17 +313,41 @@ def dropout(core: Any, x: int, key: int, y: int, mask: int, shape: Any, tiling: 
         next_words(core, w, whole // 2)
         bits_of_words(core, bits, w, whole)
         filled(core, q_bits)
-        taken = bring(core, s, x, x, x, i, n)
+        taken = bring(core, s, a.x, a.r, a.r, i, n)
         made = room(core, s)
         keep_chosen(core, made, taken, bits, w.zero, n, 1.0 * LEVELS / level, shape.dtype)
+        if sources > 1:
+            flat_binary(core, ADD, made, made, taken + s.pitch, n, shape.dtype)
         release(core, s)
         use(core, q_bits)
-        data_move(core, mask + i // 8, bits, 1, whole // GROUP)
+        data_move(core, a.mask + i // 8, bits, 1, whole // GROUP)
         free(core, q_bits)
-        send(core, s, y, made, i, n)
+        send(core, s, a.y, made, i, n)
     close(core, q_bits)
     close(core, q_key)
     close_stream(core, s)
+
+
+@kernel(DropoutShape, DropoutTiling, _dropout_operands, _dropout_reference)
+def dropout(core: Any, x: int, key: int, y: int, mask: int, shape: Any, tiling: Any) -> None:
+    """y[n] = x[n] / share or 0, each kept with probability share; mask[n / 8] has a 1 for what was kept."""
+    drop_out(core, Arrays(x, x, key, y, mask), 1, shape, tiling)
+
+
+def _dropout_add_operands(shape: DropoutAddShape) -> tuple[Operand, ...]:
+    x, *others = _dropout_operands(shape)
+    return x, Operand("r", (shape.n,), shape.dtype), *others
+
+
+def _dropout_add_reference(shape: DropoutAddShape, x: Array, r: Array, key: Array) -> tuple[Array, Array]:
+    y, mask = _dropout_reference(shape, x, key)
+    return y + r, mask
+
+
+@kernel(DropoutAddShape, DropoutTiling, _dropout_add_operands, _dropout_add_reference)
+def dropout_add(core: Any, x: int, r: int, key: int, y: int, mask: int, shape: Any, tiling: Any) -> None:
+    """y[n] = r[n] + what dropout gives for x[n], rounded in between; mask as there."""
+    drop_out(core, Arrays(x, r, key, y, mask), 2, shape, tiling)
 
 
 def _grad_operands(shape: DropoutShape) -> tuple[Operand, ...]:

@@ -20,7 +20,8 @@ WORDS = 1 << 17
 
 @settings(max_examples=20)
 @given(
-    name=st.sampled_from(["dropout", "dropout_grad"]), n=st.integers(1, 40000), keep=st.integers(1, 1000),
+    name=st.sampled_from(["dropout", "dropout_add", "dropout_grad"]),
+    n=st.integers(1, 40000), keep=st.integers(1, 1000),
     dtype=st.sampled_from(["fp16", "fp32"]), pick=st.integers(0, 3), seed=st.integers(0, 99),
 )  # fmt: skip
 def test_any_length_and_share_equals_the_reference(name, n, keep, dtype, pick, seed):

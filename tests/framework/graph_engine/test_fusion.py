@@ -90,6 +90,12 @@ def two_products(x, w, b, y, v):
     return ops.bias_add(ops.matmul(x, w, out_dtype="float32"), b) + z, z
 
 
+def dropped(x, r, key):
+    """Return dropout of x, and r."""
+    y, _ = ops.dropout(x, key, 0.9)
+    return y + r
+
+
 def trained(weight, moment, gradient, rate):
     """Return a weight and its momentum, renewed by a gradient in half precision."""
     return ops.apply_momentum(weight, moment, gradient.astype("float32"), rate, 0.9)
@@ -117,6 +123,7 @@ CASES = {
         simple_block, (*IMAGES, *CHANNELS), ["conv2d_statistics", "batch_norm_update"],
     ),
     "batch_norm_relu": (in_use, (*IMAGES, *CHANNELS), ["conv2d", "batch_norm"]),
+    "dropout_add": (dropped, (numbers(90, 64), numbers(90, 64), ops.dropout_key(3).numpy()), ["dropout_add"]),
     "apply_momentum_half": (
         trained, (numbers(70, 60, dtype=FLOATS), numbers(70, 60, dtype=FLOATS), numbers(70, 60), FLOATS(0.1)),
         ["apply_momentum"],
