@@ -39,8 +39,8 @@ def func_of(function, *arrays):
 
 
 def step(func, fusions, arrays):
-    """Return the session of a Func and what one step computes."""
-    session = Session(func, Chip(P), options=Options(fusions=fusions))
+    """Return the session of a Func, all on one stream, and what one step computes."""
+    session = Session(func, Chip(P), options=Options(fusions=fusions, streams=False))
     feeds = {p.name: a[np.newaxis] for p, a in zip(func.params, arrays, strict=True)}
     outputs = session.run(feeds).outputs
     return session, [outputs[name][0] for name in session.loaded.graph.outputs]
