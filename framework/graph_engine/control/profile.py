@@ -12,9 +12,10 @@ import numpy as np
 
 from davinci_sim.chip import Chip, TaskTime
 from davinci_sim.chip.flow import SPAN_DTYPE, Timeline
+from davinci_sim.chip.group import Group
 from davinci_sim.errors import DavinciError
 from davinci_sim.trace.stream_trace import write_stream_trace
-from framework.graph_engine.data.tasks import CPU_TASK, HOST_TASK, KERNEL
+from framework.graph_engine.data.tasks import CPU_TASK, HOST_TASK, KERNEL, order_within
 from framework.graph_engine.service.compile import shape_text
 from framework.graph_engine.service.execute import host_round_trips
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
@@ -144,11 +145,17 @@ def _times(loaded: LoadedGraph, path: TaskPath) -> list[_Took]:
     What runs beside the cores leaves L2 as it is, so that the groups of kernels follow each other there.
     """
     chip, tasks = loaded.chip, [loaded.tasks[number] for number in path]
-    by_group = groupby(tasks, key=lambda each: each.spec.group)
-    groups = [[each.task for each in group if each.task is not None] for _, group in by_group]
-    times = chip.times([chip.group(group, [()] * len(group)) for group in groups if group])
+    groups = [tuple(group) for _, group in groupby(tasks, key=lambda each: each.spec.group)]
+    times = chip.times([_on_chip(chip, group) for group in groups if group[0].task is not None])
     found = (_on_cores(chip, *each) for time in times for each in zip(time.spans, time.times, strict=True))
     return [_elsewhere(chip, each) if each.task is None else next(found) for each in tasks]
+
+
+def _on_chip(chip: Chip, group: Sequence[BoundTask]) -> Group:
+    """Return kernels that run side by side, each behind what it waits for."""
+    return chip.group(
+        [each.task for each in group if each.task is not None], order_within([each.spec for each in group])
+    )
 
 
 def _on_cores(chip: Chip, span: tuple[int, int], time: TaskTime) -> _Took:

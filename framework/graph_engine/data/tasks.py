@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from framework.graph_engine.data.graph import Node
@@ -51,3 +51,17 @@ class TaskSpec:
         compare = "" if self.node is None else str(self.node.attrs.get("compare", ""))
         parts = (f"s{self.stream} {self.kind:<12} {self.name:<34}", what, compare, goals, named)
         return " ".join(part for part in parts if part).rstrip()
+
+
+def order_within(group: Sequence[TaskSpec]) -> tuple[tuple[int, ...], ...]:
+    """Return what each task of a group waits for in it, by place: its stream, and events."""
+    recorder = {task.records: place for place, task in enumerate(group) if task.records is not None}
+    latest: dict[int, int] = {}
+    found = []
+    for place, task in enumerate(group):
+        waits = {recorder[event] for event in task.waits if event in recorder}
+        if task.stream in latest:
+            waits.add(latest[task.stream])
+        latest[task.stream] = place
+        found.append(tuple(sorted(waits)))
+    return tuple(found)

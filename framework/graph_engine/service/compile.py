@@ -57,13 +57,13 @@ def compile_graph(
 ) -> CompiledGraph:  # fmt: skip
     """Return the tasks of one step and where every value lies; with `reuse` they share memory in turn.
 
-    With `streams` independent tasks of a straight graph run side by side where the chip is faster so.
+    With `streams` independent tasks between jumps run side by side where the chip is faster so.
     """
     graph, kernel_tasks = _kernel_tasks(graph, platform)
     homes = homes_of(graph)
     made = (task for task in (*kernel_tasks, *_updates(graph)) if not _is_onto_itself(task, homes))
     tasks = _in_order((*_gets(graph), *made, *_puts(graph)))
-    if streams and graph.is_straight:
+    if streams:
         tasks = with_streams(tasks, graph, homes, platform)
     memory = plan(_lifetimes(graph, tasks, homes), reuse, align_bytes)
     touched = [at_addresses(accesses(task, graph, homes), memory.offsets) for task in tasks]
@@ -169,12 +169,12 @@ def _lifetimes(graph: Graph, tasks: tuple[TaskSpec, ...], homes: Mapping[str, st
 def _loops(tasks: tuple[TaskSpec, ...]) -> list[tuple[int, int]]:
     """Return from where to where the stream may run again, inner loops first: jumps back."""
     places, found = dict[Any, int](), []
-    for index, task in enumerate(tasks):
+    for task in tasks:
         for label in () if task.node is None else task.node.attrs.get("labels", ()):
             if task.kind == LABEL:
-                places[label] = index
+                places[label] = task.group
             elif label in places:
-                found.append((places[label], index))
+                found.append((places[label], task.group))
     return sorted(found, key=lambda loop: loop[1] - loop[0])
 
 

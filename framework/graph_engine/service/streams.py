@@ -1,8 +1,8 @@
 """Independent tasks side by side: which of them share the cores, and on which streams they are launched.
 
-The tasks of a step become groups, one after the other. Tasks of a group are independent, each on a stream of
-its own, and all streams wait at its end: that is what is timed. What the streams wait for at least is found
-from addresses later (see events), so that a device may do better than what is told here, never worse.
+The tasks of a step become groups, one after the other. In a group a task waits for what it depends on, and
+all streams wait at its end: that is what is timed. What the streams have to wait for at the least is found
+from addresses later (see events), so that a device may do better than what is told here.
 """
 
 from __future__ import annotations
@@ -10,77 +10,82 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import NamedTuple
 
 from davinci_sim.chip import Chip, Task
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import VARIABLE, Graph
 from framework.graph_engine.data.operators import kernel
-from framework.graph_engine.data.tasks import HOST_TASK, KERNEL, TaskSpec
+from framework.graph_engine.data.tasks import KERNEL, TaskSpec
 from framework.graph_engine.service.dependencies import Access, Depends, accesses, dependencies
 from kernels.lang.kernel import ALIGN_BYTES, Operand
 from kernels.lang.shapes import Shape, Tiling
 
-MOST_STREAMS = 8
-"""Tasks of a group. The task scheduler has hundreds of streams; the cores have room for the blocks of few."""
+MOST_TASKS = 8
+"""Tasks of a group, and thereby streams. The task scheduler has hundreds, the cores room for few."""
 WINDOW = 16
 """So far behind the first task of a group others may stand that join it: what is made early lives longer."""
 LARGE_BYTES = 32 << 20
 """Tasks that move more than L2 holds are not put side by side: there is nothing to gain but one start."""
-Pays = Callable[[Sequence[TaskSpec], TaskSpec], bool]
-"""Tells whether tasks and one more are faster side by side than that one behind them."""
+Pays = Callable[[Sequence[int], int], bool]
+"""Tells whether tasks, by number, and one more are faster side by side than that one behind them."""
 
 
 def with_streams(
     tasks: Sequence[TaskSpec], graph: Graph, homes: Mapping[str, str], platform: Platform
 ) -> tuple[TaskSpec, ...]:
-    """Return the tasks of a straight graph in the order of their groups, each with its group and stream."""
+    """Return tasks in the order of their groups, each with its group and stream."""
     touched = [accesses(task, graph, homes) for task in tasks]
     depends = dependencies(touched)
     updates = frozenset(n for n, mine in enumerate(touched) if _renews_variables(mine, graph))
-    trials = Trials(platform, graph, homes)
-    return numbered(tasks, groups_of(tasks, depends, updates, trials.pays), depends)
+    trials = Trials(platform, graph, homes, tasks, depends)
+    return numbered(tasks, groups_of(depends, updates, trials.pays), depends)
 
 
 def _renews_variables(mine: Sequence[Access], graph: Graph) -> bool:
     """Tell whether a task makes nothing that needs memory: it may be done early."""
     written = [access.home for access in mine if access.writes]
-    return bool(written) and all(graph.values[home].kind == VARIABLE for home in written)
+    return bool(written) and all(
+        home in graph.values and graph.values[home].kind == VARIABLE for home in written
+    )
 
 
-def groups_of(
-    tasks: Sequence[TaskSpec], depends: Depends, anywhere: frozenset[int], pays: Pays
-) -> list[list[int]]:
-    """Return the groups: each begins with the first task that is left, and takes what is ready and pays.
+def groups_of(depends: Depends, anywhere: frozenset[int], pays: Pays) -> list[list[int]]:
+    """Return the groups: each begins with the first task that is left, and takes what may join and pays.
 
-    Who may join stands near in the list, or is one that may be done `anywhere`. Nothing passes a task of the
-    host.
+    What it depends on has to be in earlier groups or in this one. It stands near in the list, or is one that
+    may be done `anywhere`.
     """
-    waiting = [len(earlier) for earlier in depends]
-    readers: list[list[int]] = [[] for _ in tasks]
+    readers: list[list[int]] = [[] for _ in depends]
     for number, earlier in enumerate(depends):
         for each in earlier:
             readers[each].append(number)
+    waiting = [len(earlier) for earlier in depends]
     ready = {number for number, count in enumerate(waiting) if not count}
-    walls = [number for number, task in enumerate(tasks) if task.kind == HOST_TASK]
-    groups, is_left = list[list[int]](), [True] * len(tasks)
-    for first in range(len(tasks)):
+    groups, is_left = list[list[int]](), [True] * len(depends)
+    for first in range(len(depends)):
         if not is_left[first]:
             continue
-        group = [first]
-        wall = next((each for each in walls if each >= first), len(tasks))
-        near = (n for n in sorted(ready - {first}) if n < wall and (n <= first + WINDOW or n in anywhere))
-        for number in near:
-            if len(group) < MOST_STREAMS and pays([tasks[each] for each in group], tasks[number]):
-                group.append(number)
-        groups.append(group)
-        for number in group:
+        group = list[int]()
+        near = (n for n in ready if n <= first + WINDOW or n in anywhere)
+        candidates = [first, *(n for n in near if n != first)]
+        heapify(candidates)
+        while candidates and len(group) < MOST_TASKS:
+            number = heappop(candidates)
+            if group and not pays(group, number):
+                continue
+            group.append(number)
             is_left[number] = False
             ready.discard(number)
             for reader in readers[number]:
                 waiting[reader] -= 1
                 if not waiting[reader]:
                     ready.add(reader)
+                    if reader <= first + WINDOW or reader in anywhere:
+                        heappush(candidates, reader)
+        groups.append(group)
     return groups
 
 
@@ -89,19 +94,19 @@ def numbered(
 ) -> tuple[TaskSpec, ...]:
     """Return tasks in the order of their groups, with the numbers of group and stream.
 
-    The first of a group is on stream 0; another follows what it depends on, if that stream is free.
+    The first of a group is on stream 0; another goes behind what it depends on, if nothing else of the group
+    stands there already.
     """
     streams: dict[int, int] = {}
     found = []
     for place, group in enumerate(groups):
-        free = list(range(1, len(group)))
+        last: dict[int, int] = {}  # stream -> the newest task of the group on it
         for number in group:
-            latest = max(depends[number], default=-1)
-            wanted = streams.get(latest, 0)
-            if number == group[0]:
-                streams[number] = 0
-            else:
-                streams[number] = free.pop(free.index(wanted) if wanted in free else 0)
+            fresh = next(stream for stream in count() if stream not in last)
+            newest_first = sorted(depends[number], reverse=True) if last else []
+            behind = (streams[each] for each in newest_first if last.get(streams[each], each) == each)
+            streams[number] = next(behind, fresh)
+            last[streams[number]] = number
             found.append(replace(tasks[number], group=place, stream=streams[number]))
     return tuple(found)
 
@@ -115,28 +120,65 @@ class Called(NamedTuple):
     places: tuple[tuple[int, int], ...]
 
 
+Order = tuple[tuple[int, ...], ...]
+"""For each task of a group, by place, those that it waits for."""
+
+
+class Together(NamedTuple):
+    """A group as it is called."""
+
+    called: tuple[Called, ...]
+    order: Order
+
+
 class Trials:
     """Simulates tasks side by side and one after the other, from an empty L2; equal questions only once."""
 
-    def __init__(self, platform: Platform, graph: Graph, homes: Mapping[str, str]) -> None:
-        """Take the values that the tasks name."""
+    def __init__(
+        self,
+        platform: Platform,
+        graph: Graph,
+        homes: Mapping[str, str],
+        tasks: Sequence[TaskSpec],
+        depends: Depends,
+    ) -> None:
+        """Take the tasks and the values that they name."""
         self.platform, self.graph, self.homes = platform, graph, homes
+        self.tasks, self.depends = tasks, depends
 
-    def pays(self, group: Sequence[TaskSpec], more: TaskSpec) -> bool:
-        """Tell whether a kernel beside others takes less than behind them."""
-        if not all(each.kind == KERNEL for each in (*group, more)):
+    def pays(self, group: Sequence[int], more: int) -> bool:
+        """Tell whether a kernel among others takes less than behind them."""
+        tasks = [self.tasks[number] for number in (*group, more)]
+        if not all(task.kind == KERNEL for task in tasks) or not self._has_company(group, more):
             return False
-        sizes = sum(map(self._bytes, group)), self._bytes(more)
-        if min(sizes) > LARGE_BYTES or sum(sizes) > int(self.platform.gm_bytes) // 2:
+        *sizes, own = map(self._bytes, tasks)
+        if min(sum(sizes), own) > LARGE_BYTES or sum(sizes) + own > int(self.platform.gm_bytes) // 2:
             return False
-        *called, last = self._called([*group, more])
-        beside = cycles(self.platform, ((*called, last),))
-        return beside < cycles(self.platform, (tuple(called), (last,)))
+        called = self._called(tasks)
+        order = self._order([*group, more])
+        beside = cycles(self.platform, (Together(called, order),))
+        alone = Together(called[-1:], ((),))
+        return beside < cycles(self.platform, (Together(called[:-1], order[:-1]), alone))
+
+    def _has_company(self, group: Sequence[int], more: int) -> bool:
+        """Tell whether a group holds something that a task does not have to wait for."""
+        waits_for = {more}
+        for number in sorted(group, reverse=True):
+            if any(number in self.depends[later] for later in waits_for):
+                waits_for.add(number)
+        return len(waits_for) <= len(group)
+
+    def _order(self, numbers: Sequence[int]) -> Order:
+        """Return what each task of a group waits for, by place in the group."""
+        place = {number: at for at, number in enumerate(numbers)}
+        return tuple(
+            tuple(sorted(place[each] for each in self.depends[number] if each in place)) for number in numbers
+        )
 
     def _bytes(self, task: TaskSpec) -> int:
         return sum(self.graph.values[name].nbytes for name in task.operands.values())
 
-    def _called(self, tasks: Sequence[TaskSpec]) -> list[Called]:
+    def _called(self, tasks: Sequence[TaskSpec]) -> tuple[Called, ...]:
         """Return the tasks with their memories numbered as they come up, so that equal groups are equal."""
         numbers: dict[str, int] = {}
         found = []
@@ -149,23 +191,22 @@ class Trials:
                 home = numbers.setdefault(self.homes.get(name, name), len(numbers))
                 places.append((home, value.offset_bytes if value.whole else 0))
             found.append(Called(task.kernel, task.shape, task.tiling, tuple(places)))
-        return found
+        return tuple(found)
 
 
 @lru_cache(maxsize=1 << 14)
-def cycles(platform: Platform, groups: tuple[tuple[Called, ...], ...]) -> int:
-    """Return the time of groups one after the other, the tasks of each side by side."""
+def cycles(platform: Platform, groups: tuple[Together, ...]) -> int:
+    """Return the time of groups one after the other, from an empty L2."""
     chip, tops = Chip(platform, data=False), dict[int, int]()
-    for called in (each for group in groups for each in group):
+    for called in (each for group in groups for each in group.called):
         for operand, (home, offset) in zip(_operands(called), called.places, strict=True):
             tops[home] = max(tops.get(home, 0), offset + operand.nbytes + operand.padding_bytes)
     bases, top = dict[int, int](), 0
     for home, nbytes in tops.items():
         bases[home] = top
         top += -(-nbytes // ALIGN_BYTES) * ALIGN_BYTES
-    made = [[_task(called, bases, platform) for called in group] for group in groups]
-    times = chip.times([chip.group(tasks, [()] * len(tasks)) for tasks in made])
-    return sum(time.cycles for time in times)
+    made = (([_task(called, bases, platform) for called in group.called], group.order) for group in groups)
+    return sum(time.cycles for time in chip.times([chip.group(*each) for each in made]))
 
 
 def _operands(called: Called) -> tuple[Operand, ...]:

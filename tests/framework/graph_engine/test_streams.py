@@ -16,10 +16,10 @@ from davinci_sim import Chip
 from framework import data, nn
 from framework.dtypes import dtype
 from framework.graph_engine import Options, Session
-from framework.graph_engine.data.tasks import HOST_TASK, KERNEL, TaskSpec
+from framework.graph_engine.data.tasks import HOST_TASK, KERNEL, TaskSpec, order_within
 from framework.graph_engine.service.dependencies import Access, accesses, dependencies
 from framework.graph_engine.service.events import at_addresses, races, waits_of, with_events
-from framework.graph_engine.service.streams import MOST_STREAMS, groups_of, numbered
+from framework.graph_engine.service.streams import MOST_TASKS, groups_of, numbered
 from framework.ir.types import TensorType
 from framework.models import lenet5
 from framework.optim import Momentum
@@ -71,25 +71,31 @@ def test_dependencies_order_exactly_what_conflicts(touched):
 
 
 @given(st.lists(ACCESSES, max_size=20), st.randoms(use_true_random=False))
-def test_groups_hold_every_task_once_behind_what_it_depends_on(touched, random):
-    """Whatever seems to pay, what a task depends on lies in earlier groups, and streams differ in a group."""
+def test_groups_hold_every_task_once_and_nothing_before_what_it_depends_on(touched, random):
+    """Whatever seems to pay: a task waits for earlier groups, its stream, or an event of its group."""
     depends, tasks = dependencies(touched), specs([0] * len(touched))
-    groups = groups_of(tasks, depends, frozenset(), lambda group, more: random.random() < 0.7)
-    place = {number: at for at, group in enumerate(groups) for number in group}
-    assert sorted(place) == list(range(len(tasks)))
-    assert all(place[each] < place[number] for number in place for each in depends[number])
+    groups = groups_of(depends, frozenset({3, 11}), lambda group, more: random.random() < 0.7)
+    assert sorted(each for group in groups for each in group) == list(range(len(tasks)))
+    assert all(len(group) <= MOST_TASKS for group in groups)
     made = numbered(tasks, groups, depends)
-    for at, group in enumerate(groups):
-        streams = {task.stream for task in made if task.group == at}
-        assert len(streams) == len(group) <= MOST_STREAMS
+    moved = [touched[int(task.name[1:])] for task in made]
+    made = with_events(made, waits_of([task.stream for task in made], moved))
+    assert not list(races(made, moved))
+    for group in groups:
+        orders = order_within([task for task in made if int(task.name[1:]) in group])
+        reached = []
+        for place, order in enumerate(orders):
+            reached.append(set(order).union(*(reached[each] for each in order)))
+            needed = depends[group[place]] & set(group)
+            assert {group.index(each) for each in needed} <= reached[-1]
 
 
 def test_nothing_passes_a_task_of_the_host():
     """What stands behind it may take what only the host knows."""
-    tasks = specs([0, 0, 0])
-    tasks[1] = replace(tasks[1], kind=HOST_TASK)
-    none = (frozenset(),) * 3
-    assert groups_of(tasks, none, frozenset({2}), lambda group, more: True) == [[0], [1], [2]]
+    tasks = [TaskSpec(kind, kind, None, {}) for kind in (KERNEL, HOST_TASK, KERNEL)]
+    depends = dependencies([accesses(task, None, {}) for task in tasks])
+    assert groups_of(depends, frozenset({2}), lambda group, more: True) == [[0, 1, 2]]
+    assert depends == (frozenset(), frozenset({0}), frozenset({1}))
 
 
 @cache
