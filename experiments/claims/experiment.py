@@ -1,0 +1,125 @@
+"""Whole training steps of ResNet-50 and BERT-Large on the simulated 910A, and what shortens them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from davinci_sim.platforms import platform
+from experiments.claims import report
+from experiments.claims.findings import Compared, Explained, Findings
+from experiments.claims.ledger import ledger
+from experiments.claims.ratios import Published, ratios, read_published
+from experiments.claims.stages import (
+    AT_ONCE,
+    EVERYTHING,
+    ONE_BY_ONE,
+    ONE_STREAM,
+    REAL_STACK,
+    WITHOUT,
+    waterfall,
+)
+from experiments.claims.steps import Case, Steps
+from experiments.harness import Context
+from framework.graph_engine import Options
+
+CLAIM = "whole training steps take about as long as on a real 910A; optimised graphs as a whole are quicker"
+RESNET, BERT = "resnet50", "bert"
+CASES = tuple(
+    Case(network, batch) for network, batches in ((RESNET, (32, 128, 256)), (BERT, (16, 48, 96)))
+    for batch in batches
+)  # fmt: skip
+QUICK = CASES[:1]
+LEDGERS = (Case(RESNET, 32), Case(BERT, 96))
+"""The steps whose cycles are explained."""
+
+
+def run(context: Context) -> dict[str, float]:
+    """Time all steps; `quick`: ResNet-50 at batch 32, without the stages one by one."""
+    with _told(context) as tell:
+        found = _found(Steps(platform(context.platform), context.engine, tell), context.quick)
+    context.console.print(_table(found))
+    report.write(context, found)
+    return _metrics(found)
+
+
+def _found(steps: Steps, quick: bool) -> Findings:
+    cases = QUICK if quick else CASES
+    stages, without = (AT_ONCE, ()) if quick else (ONE_BY_ONE, WITHOUT)
+    published = [each for each in read_published()["steps"] if Case(each.network, each.batch) in cases]
+    compared = tuple(
+        Compared(
+            each, *(steps.timed(Case(each.network, each.batch), way) for way in (REAL_STACK, EVERYTHING))
+        )
+        for each in published
+    )
+    ms = {(each.published.network, each.published.batch): each.real.ms for each in compared}
+    return Findings(
+        steps.platform,
+        compared,
+        tuple(ratios(lambda network, batch: ms.get((network, batch)))),
+        tuple(waterfall(case, steps, stages, without) for case in cases),
+        tuple(_explained(case, steps) for case in LEDGERS if case in cases),
+    )
+
+
+def _compared(published: Published, steps: Steps) -> Compared:
+    case = Case(published.network, published.batch)
+    return Compared(published, steps.timed(case, REAL_STACK), steps.timed(case, EVERYTHING))
+
+
+def _explained(case: Case, steps: Steps) -> Explained:
+    timed = steps.timed(case, ONE_STREAM)
+    return Explained(case, timed, ledger(timed.rows, steps.platform))
+
+
+@contextmanager
+def _told(context: Context) -> Iterator[Callable[[Case, Options], None]]:
+    """Yield what shows on the progress console which step is timed."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=context.progress_console, transient=True) as progress:
+        line = progress.add_task("steps", total=None)
+        yield lambda case, options: progress.update(line, description=f"{case.title}: {_about(options)}")
+
+
+def _about(options: Options) -> str:
+    """Print what is switched on."""
+    on = [name for name in ("formats", "reuse", "streams") if getattr(options, name)]
+    return ", ".join([*on, f"fusions {options.fusions}" if options.fusion else "no fusions"])
+
+
+def _metrics(found: Findings) -> dict[str, float]:
+    values = {each.key: each.ratio for each in found.compared}
+    for each in found.compared:
+        name = f"{each.published.network}_{each.published.batch}"
+        values[f"{name}_real_ms"], values[f"{name}_whole_ms"] = each.real.ms, each.whole.ms
+    values["most_whole_over_real"] = max(each.whole.ms / each.real.ms for each in found.compared)
+    for wall in found.waterfalls:
+        values[f"{wall.case.network}_{wall.case.batch}_saved"] = wall.saved
+    values["ledger_difference"] = float(max(abs(each.difference) for each in found.explained))
+    values["tasks_below_bounds"] = float(sum(map(_below_bounds, found.explained)))
+    return values
+
+
+def _below_bounds(each: Explained) -> int:
+    """Count the tasks that are quicker than their products, or than the paths of the cores allow."""
+    return sum(row.cycles < max(row.ideal, row.paths) for row in each.timed.rows)
+
+
+def _table(found: Findings) -> Table:
+    table = Table(title=f"Training steps on {found.platform.name}, milliseconds")
+    table.add_column("step")
+    for name in ("published", "as in 2020", "ratio", "everything", "op by op", "saved"):
+        table.add_column(name, justify="right")
+    walls = {(wall.case.network, wall.case.batch): wall for wall in found.waterfalls}
+    for each in found.compared:
+        wall = walls[each.published.network, each.published.batch]
+        table.add_row(
+            f"{wall.case.title} ({each.published.software})", f"{each.published.ms:.1f}",
+            f"{each.real.ms:.1f}", f"{each.ratio:.2f}", f"{each.whole.ms:.1f}",
+            f"{wall.one_by_one[0].ms:.1f}", f"{wall.saved:.0%}",
+        )  # fmt: skip
+    return table

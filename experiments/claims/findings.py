@@ -1,0 +1,56 @@
+"""What the experiment finds out, for tables, pictures and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from davinci_sim.platforms import Platform
+from experiments.claims.ledger import Charges
+from experiments.claims.ratios import Published, Ratio
+from experiments.claims.stages import Waterfall
+from experiments.claims.steps import Case, Timed
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A step beside a published one: with what the real stack did, and with everything."""
+
+    published: Published
+    real: Timed
+    whole: Timed
+
+    @property
+    def ratio(self) -> float:
+        """Simulated over published time, with the optimisations of the real stack."""
+        return self.real.ms / self.published.ms
+
+    @property
+    def key(self) -> str:
+        """Name it in metrics."""
+        software = self.published.software.partition(" ")[2].replace(".", "_")
+        return f"{self.published.network}_{self.published.batch}_over_{software}"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A step on one stream, and its ledger by layer."""
+
+    case: Case
+    timed: Timed
+    book: dict[str, Charges]
+
+    @property
+    def difference(self) -> int:
+        """Cycles of the step that the ledger does not have, or has too many."""
+        return self.timed.cycles - sum(sum(charges.values()) for charges in self.book.values())
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was found out, for tables, pictures and files."""
+
+    platform: Platform
+    compared: tuple[Compared, ...]
+    ratios: tuple[Ratio, ...]
+    waterfalls: tuple[Waterfall, ...]
+    explained: tuple[Explained, ...]

@@ -1,0 +1,111 @@
+"""The report: every number with what it is compared with, in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from experiments.claims.ledger import CAUSES, totals
+from experiments.claims.steps import host_us
+
+if TYPE_CHECKING:
+    from experiments.claims.findings import Explained, Findings
+    from experiments.claims.ratios import Ratio
+    from experiments.claims.stages import Waterfall
+
+ABOUT_RATIOS = (
+    "A ratio against another machine mixes two chips, two pieces of software and often two batch sizes. It "
+    "shows that all of that together is worth so much; with the simulated time in place of the measured one "
+    "it shows that the simulation would have led to the same sentence. It cannot show what the graph engine "
+    "is worth, nor that the other machine could not do better: better software on the same V100 moves the "
+    "number by more than ten points. The waterfalls below hold the chip and the batch still."
+)
+ABOUT_LEDGER = (
+    "Each task climbs a ladder: the start of the task; products on the cube at its peak; what the cube takes "
+    "beyond (fractals that are not full, heads); what the vector unit, the moves into L0, the cores' paths, "
+    "L2 and HBM need beyond that; what moves take longer because bytes cross again or wait for other cores; "
+    "starts of blocks; and what is left. Work that hides behind other work costs nothing. The order is a "
+    "choice; the sum is not: it equals the step to the cycle."
+)
+
+
+def page(found: Findings) -> str:
+    """Return report.md."""
+    parts = [
+        f"# Training steps on the simulated {found.platform.name}", "![](claims.png)",
+        "## Beside published steps", _compared(found),
+        "## The claims as ratios", _ratios(found.ratios), ABOUT_RATIOS,
+        "## What shortens a step", *map(_waterfall, found.waterfalls), _memory(found),
+        "## Where the cycles go", ABOUT_LEDGER, "![](ledger.png)", *map(_ledger, found.explained),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(rows: Iterable[Sequence[object]]) -> str:
+    """Return a table of Markdown; the first row holds the names."""
+    head, *others = (f"| {' | '.join(map(str, row))} |" for row in rows)
+    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *others])
+
+
+def _compared(found: Findings) -> str:
+    def rows() -> Iterator[Sequence[object]]:
+        yield "network, batch", "software", "published ms", "fusions of 2020, ms", "ratio", "everything, ms"
+        for each in found.compared:
+            of = each.published
+            what = f"{each.real.ms:.1f}", f"{each.ratio:.2f}", f"{each.whole.ms:.1f}"
+            yield f"{of.network}, {of.batch}", of.software, f"{of.ms:.1f}", *what
+
+    return _rows(rows())
+
+
+def _ratios(ratios: Sequence[Ratio]) -> str:
+    def rows() -> Iterator[Sequence[object]]:
+        yield "network", "against", "samples/s", "910A published, samples/s", "published", "simulated"
+        for each in ratios:
+            ours = "" if each.ours is None else f"{each.ours:.1%}"
+            against = f"{each.against.samples_per_s:.0f} ({each.against.software}, {each.against.batch})"
+            what = against, f"{each.published:.1%}", ours
+            yield each.network, each.baseline, f"{each.baseline_per_s:.1f}", *what
+
+    return _rows(rows())
+
+
+def _waterfall(wall: Waterfall) -> str:
+    def rows() -> Iterator[Sequence[object]]:
+        yield "stage", "ms", "saved", "tasks", "device memory, GB"
+        first = wall.one_by_one[0].ms
+        bars = [("", bar) for bar in wall.one_by_one] + [("all but ", bar) for bar in wall.without]
+        for prefix, bar in bars:
+            what = f"{bar.ms:.2f}", f"{1 - bar.ms / first:.1%}", bar.timed.tasks
+            yield f"{prefix}{bar.stage.name}", *what, f"{bar.timed.memory_bytes / 1e9:.2f}"
+
+    return f"### {wall.case.title}\n\n{_rows(rows())}"
+
+
+def _memory(found: Findings) -> str:
+    """Say what does not fit the chip, and how it was timed."""
+    most = int(found.platform.gm_bytes)
+    texts = [
+        f"The host takes {host_us(found.platform):g} us to send a task: "
+        f"{found.platform.figures['host_launch_cycles'].source}."
+    ]
+    bars = [(wall, bar) for wall in found.waterfalls for bar in (*wall.one_by_one, *wall.without)]
+    large = [f"{wall.case.title}, {bar.stage.name}" for wall, bar in bars if bar.timed.memory_bytes > most]
+    if large:
+        texts.append(
+            f"Device memory has {most / 1e9:.1f} GB. What needs more was timed on a chip with more, which "
+            f"there is not: {'; '.join(large)}."
+        )
+    return " ".join(texts)
+
+
+def _ledger(each: Explained) -> str:
+    total, ms = totals(each.book), 1e3 / each.timed.clock_hz
+
+    def rows() -> Iterator[Sequence[object]]:
+        yield "layer", "ms", *CAUSES
+        for layer, charges in (*each.book.items(), ("step", total)):
+            shares = (f"{charges.get(cause, 0) * ms:.2f}" for cause in CAUSES)
+            yield layer, f"{sum(charges.values()) * ms:.2f}", *shares
+
+    return f"### {each.case.title}, milliseconds\n\n{_rows(rows())}"

@@ -1,0 +1,233 @@
+"""Training steps of networks, compiled in some way and timed; what was timed once is remembered on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import davinci_sim
+import framework
+import kernels
+from davinci_sim.chip import Chip
+from davinci_sim.chip.chip import TIMES_FOLDER
+from davinci_sim.chip.kept import Store
+from davinci_sim.errors import OutOfSpace
+from davinci_sim.platforms import Platform, assumed
+from experiments.claims.layers import layers_of
+from framework.graph_engine import Options, Session
+from framework.graph_engine.control.profile import profile
+from framework.graph_engine.data.operators import kernel
+from framework.graph_engine.service.load import BoundTask, LoadedGraph
+from framework.models import config, model
+from framework.models.zoo import Step
+from kernels.lang.shapes import Shape
+from kernels.roofline import roofline
+
+STEPS_FOLDER = TIMES_FOLDER.parent / "steps"
+"""Where steps are remembered, beside the times of tasks."""
+DISPATCH_US = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
+"""What the host may take to send one task: each step is told for all of these."""
+ROOMY_BYTES = 1 << 40
+"""Device memory of the chip that steps are timed on which do not fit the real one."""
+
+
+class Case(NamedTuple):
+    """A network and how many samples a step takes."""
+
+    network: str
+    batch: int
+    configuration: str = ""
+
+    @property
+    def title(self) -> str:
+        """Print for people."""
+        named = {"resnet50": "ResNet-50", "bert": "BERT-Large"}.get(self.network, self.network)
+        return f"{named}, batch {self.batch}"
+
+
+class Row(NamedTuple):
+    """A task of a step: its cycles, its start included, and what a ledger needs to explain them.
+
+    `ideal` is what the cube needs at its peak; `cube` to `writes` is how long the pipes of a core work, the
+    mean of those that have blocks; `paths`, `l2` and `hbm` are what its bytes need when each crosses once.
+    """
+
+    name: str
+    op: str
+    kernel: str
+    layer: str
+    blocks: int
+    cycles: int
+    ideal: int = 0
+    cube: int = 0
+    vector: int = 0
+    loads: int = 0
+    reads: int = 0
+    writes: int = 0
+    paths: int = 0
+    l2: int = 0
+    hbm: int = 0
+
+
+Tell = Callable[[Case, Options], None]
+"""Shows which step is timed."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A step on a chip.
+
+    Attributes:
+        cycles: of the step, when the device follows its list of tasks.
+        tasks: how many tasks it has.
+        memory_bytes: what it needs of device memory; it may be more than the chip has.
+        clock_hz: of the chip.
+        dispatch: what the host takes for a task, in microseconds -> cycles of the step, if it sends each.
+        rows: the tasks, each as it is when nothing runs beside it.
+        notes: what the passes decided.
+    """
+
+    cycles: int
+    tasks: int
+    memory_bytes: int
+    clock_hz: float
+    dispatch: Mapping[float, int]
+    rows: tuple[Row, ...] = field(repr=False, default=())
+    notes: tuple[str, ...] = field(repr=False, default=())
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds of the step."""
+        return self.cycles / self.clock_hz * 1e3
+
+    def dispatched_ms(self, us: float) -> float:
+        """Return milliseconds of the step when the host takes so long to send each task."""
+        return self.dispatch[us] / self.clock_hz * 1e3
+
+
+class Steps:
+    """Compiles and times steps on a platform, or remembers what they took."""
+
+    def __init__(
+        self, platform: Platform, engine: str = "fast", tell: Tell | None = None, store: Store | None = None
+    ) -> None:
+        """Time with an engine, `tell` of each step; entries lie in `store`, or where the kit keeps times."""
+        self.platform, self.engine, self.tell = platform, engine, tell
+        self.store = Store(STEPS_FOLDER) if store is None else store
+
+    def timed(self, case: Case, options: Options, platform: Platform | None = None) -> Timed:
+        """Return a step as it is compiled with options, on another platform if one is given."""
+        chip = platform or self.platform
+        if self.tell is not None:
+            self.tell(case, options)
+        name = hashlib.blake2b(
+            repr((kit_digest(), case, options, chip.digest, self.engine)).encode(), digest_size=20
+        ).hexdigest()
+        entry = self.store.get(name)
+        if entry is not None:
+            return _unpacked(entry)
+        try:
+            found = self._simulated(case, options, chip)
+        except OutOfSpace:
+            found = self._simulated(case, options, roomy(chip))
+        self.store.put(name, _packed(found))
+        return found
+
+    def _simulated(self, case: Case, options: Options, platform: Platform) -> Timed:
+        chip = Chip(platform, data=False, engine=self.engine)
+        session = Session(_step(case).func, chip, options=options)
+        return timed(session.loaded)
+
+
+def roomy(platform: Platform) -> Platform:
+    """Return a platform with device memory without end, to time what does not fit."""
+    memory = assumed(ROOMY_BYTES, "B", "as much as it takes, for steps that do not fit the real chip")
+    return platform.with_figures(f"{platform.name}_roomy", gm_bytes=memory)
+
+
+def host_us(platform: Platform) -> float:
+    """Return what the host takes to send a task, in microseconds."""
+    return float(int(platform.host_launch_cycles) / float(platform.clock_hz) * 1e6)
+
+
+def timed(loaded: LoadedGraph) -> Timed:
+    """Return the times of a loaded step."""
+    found = profile(loaded)
+    path = found.timeline.spans["task"]
+    tasks = [loaded.tasks[number] for number in path.tolist()]
+    rows = tuple(_rows(loaded, tasks))
+    took = [row.cycles for row in rows]
+    clock_hz = float(loaded.chip.platform.clock_hz)
+    hosts = sorted({*DISPATCH_US, host_us(loaded.chip.platform)})
+    dispatch = {us: loaded.flow.timeline(path, took, round(us * 1e-6 * clock_hz)).cycles for us in hosts}
+    compiled = loaded.compiled
+    held = sum(v.nbytes for v in compiled.graph.values.values() if v.kind in {"variable", "constant"})
+    return Timed(
+        found.timeline.cycles, len(tasks), held + compiled.memory.peak_bytes, clock_hz, dispatch, rows,
+        tuple(compiled.graph.notes),
+    )  # fmt: skip
+
+
+def _rows(loaded: LoadedGraph, tasks: list[BoundTask]) -> Iterator[Row]:
+    """Yield the tasks in order, each alone on the chip, as in a step after another one."""
+    chip, layers = loaded.chip, layers_of(loaded.graph)
+    groups = [chip.group([each.task]) for each in tasks if each.task is not None]
+    chip.empty_l2()
+    chip.times(groups)
+    times = iter(chip.times(groups))
+    for each in tasks:
+        spec, node = each.spec, each.spec.node
+        layer = layers.get(node.name if node is not None else spec.name, "other")
+        op = node.op if node is not None else spec.kind
+        if each.task is None or spec.shape is None:
+            yield Row(spec.name, op, each.item.kind, layer, 0, each.item.cycles(chip))
+            continue
+        (only,) = next(times).times
+        cores = min(spec.blocks, int(chip.platform.ai_cores))
+        busy = [only.busy_cycles.get(pipe, 0) // cores for pipe in ("M", "V", "MTE1", "MTE2", "MTE3")]
+        ideal, *ports = _bounds(spec.kernel, spec.shape, chip.platform)
+        cycles = chip.start_cycles + only.cycles
+        told = spec.name, op, spec.kernel, layer
+        yield Row(*told, *(spec.blocks, cycles, ideal, *busy, *ports))
+
+
+@lru_cache(maxsize=8192)
+def _bounds(name: str, shape: Shape, platform: Platform) -> tuple[int, int, int, int]:
+    """Return what the cube at its peak, the cores' paths, L2 and device memory need for a launch."""
+    roof = roofline(kernel(name), shape, platform)
+    return roof.cube_cycles, roof.path_cycles, roof.l2_cycles, roof.hbm_cycles
+
+
+@lru_cache(maxsize=2)
+def _step(case: Case) -> Step:
+    return model(case.network).training(config(case.network, case.configuration), case.batch)
+
+
+@cache
+def kit_digest() -> str:
+    """Digest the source of everything that a step depends on: after any change, all is timed anew."""
+    digest = hashlib.blake2b(digest_size=16)
+    for package in (davinci_sim, kernels, framework):
+        root = Path(package.__path__[0])
+        for path in sorted(root.rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for name in ("steps.py", "layers.py"):
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _packed(found: Timed) -> bytes:
+    table = asdict(found) | {"dispatch": list(found.dispatch.items()), "rows": found.rows}
+    return json.dumps(table, separators=(",", ":")).encode()
+
+
+def _unpacked(entry: bytes) -> Timed:
+    table = json.loads(entry)
+    rows = tuple(Row(*row) for row in table.pop("rows"))
+    dispatch, notes = dict(map(tuple, table.pop("dispatch"))), tuple(table.pop("notes"))
+    return Timed(**table, dispatch=dispatch, rows=rows, notes=notes)

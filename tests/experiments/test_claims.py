@@ -1,0 +1,178 @@
+"""The experiment on the claims: layers, ledgers, ratios, stages, and steps that are remembered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from davinci_sim.chip import Chip
+from davinci_sim.chip.kept import Store
+from davinci_sim.platforms import platform
+from experiments.claims import ratios as ratios_module
+from experiments.claims.layers import OPTIMIZER, layer_of_weight, layers_of
+from experiments.claims.ledger import BESIDE, CAUSES, charges, ledger, totals
+from experiments.claims.ratios import ratios, read_published
+from experiments.claims.stages import (
+    AT_ONCE,
+    EVERYTHING,
+    NOTHING,
+    ONE_BY_ONE,
+    ONE_STREAM,
+    WITHOUT,
+    saving,
+    waterfall,
+)
+from experiments.claims.steps import Case, Row, Steps, host_us, roomy
+from experiments.harness import load
+from framework.graph_engine import Session
+from framework.models import config, model
+
+P = platform("ascend910a")
+CASE = Case("resnet50", 2, "small")
+NUMBERS = st.integers(0, 10**6)
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    """Return steps that are remembered in a folder of the test."""
+    return Steps(P, store=Store(tmp_path_factory.mktemp("steps")))
+
+
+def test_every_claimed_metric_is_explained():
+    """In a word of its own, or by its beginning."""
+    experiment = load("claims")
+    about = json.loads((experiment.folder / "expected.json").read_text())["_meta"]
+    assert {"most_whole_over_real", "ledger_difference", "tasks_below_bounds"} <= set(about)
+
+
+@pytest.mark.parametrize(
+    ("weight", "layer"),
+    [
+        ("stem.conv.weight", "stem"),
+        ("blocks.2.expand.bn.gamma", "stage 1, block 2"),
+        ("blocks.3.shortcut.conv.weight", "stage 2, block 3"),
+        ("blocks.13.reduce.conv.weight", "stage 4, block 13"),
+        ("fc.bias", "fc"),
+        ("net.bert.embeddings.words.table", "embeddings"),
+        ("net.bert.layer7.attention.query.weight", "layer 7, attention"),
+        ("net.bert.layer7.attention_norm.gamma", "layer 7, attention"),
+        ("net.bert.layer23.dense_out.weight", "layer 23, feed forward"),
+        ("net.transform.weight", "heads"),
+    ],
+)
+def test_a_weight_tells_its_layer(weight, layer):
+    """By its name in the network."""
+    assert layer_of_weight(weight) == layer
+
+
+def test_every_node_of_a_step_has_a_layer_and_updates_are_the_optimizers():
+    """Of a small ResNet-50: stem, one block in each of the first blocks, the last layer."""
+    func = model("resnet50").training(config("resnet50", "small"), 2).func
+    graph = Session(func, Chip(P, data=False), options=EVERYTHING).loaded.graph
+    found = layers_of(graph)
+    assert set(found) == {node.name for node in graph.nodes}
+    assert {found[node.name] for node in graph.nodes if node.op == "apply_momentum"} == {OPTIMIZER}
+    assert {"stem", "fc", "stage 1, block 0"} <= set(found.values())
+
+
+@given(st.builds(Row, *(st.just("x") for _ in range(4)), st.integers(0, 64), *(NUMBERS for _ in range(10))))
+def test_the_charges_of_a_task_sum_to_its_time(row):
+    """Whatever its pipes and bytes say; no charge is negative."""
+    found = charges(row, P)
+    assert sum(found.values()) == row.cycles
+    assert all(cycles >= 0 for cycles in found.values())
+    assert set(found) <= set(CAUSES)
+
+
+def test_a_ladder_charges_what_lies_above_the_rungs_before():
+    """A start of 1100, then 100 of the cube, 50 more ragged, vector work hidden, 30 of HBM, and blocks."""
+    row = Row("x", "x", "x", "x", 1, 1100 + 200, 100, 150, 120, hbm=180)
+    found = {cause: cycles for cause, cycles in charges(row, P).items() if cycles}
+    assert found == {
+        "launch": 1100, "ideal cube": 100, "ragged fractals, heads": 50, "HBM": 30,
+        "flags, fill and drain": 20,
+    }  # fmt: skip
+
+
+def test_copies_lie_beside_the_cores():
+    """They have no blocks."""
+    assert charges(Row("x", "x", "x", "x", 0, 77), P) == {BESIDE: 77}
+
+
+def test_a_ledger_has_its_layers_in_order_and_totals():
+    """Layers in the order in which they begin."""
+    rows = [Row("x", "x", "x", layer, 0, 1) for layer in ("b", "a", "b")]
+    book = ledger(rows, P)
+    assert list(book) == ["b", "a"]
+    assert totals(book) == {BESIDE: 3}
+
+
+def test_the_claim_of_bert_is_a_ratio_of_published_throughputs():
+    """1 - 80.1 / 210 = 62 %."""
+    found = next(each for each in ratios(lambda *_: None) if each.network == "bert")
+    assert round(found.published, 2) == read_published()["claims"]["bert"] == 0.62
+    assert found.ours is None
+
+
+def test_time_to_train_is_a_throughput_of_all_epochs():
+    """90 epochs in 3 hours; eight devices scale as the published ones did."""
+    found = next(each for each in ratios(lambda *_: 20.0) if "MXNet" in each.baseline)
+    assert round(found.baseline_per_s, 1) == 10676.4
+    assert found.ours_per_s == pytest.approx(1e3 * 32 / 20 * 13689 / 1787)
+
+
+def test_published_steps_have_their_milliseconds():
+    """17.9, 121, 457 and 357."""
+    assert [round(each.ms, 1) for each in read_published()["steps"]] == [17.9, 121.0, 457.1, 356.9]
+
+
+def test_every_source_of_a_published_number_is_told():
+    """The words in `_meta`."""
+    table = json.loads(ratios_module.SOURCE.read_text())
+    named = set(table["_meta"])
+    assert all(each["source"] in named for each in (*table["steps"], *table["eight"]))
+    assert all(each["source"].startswith("nvidia") for each in table["baselines"])
+
+
+def test_each_stage_switches_on_one_thing():
+    """The host's list of tasks first, then one option after the other."""
+    first, *others = ONE_BY_ONE
+    assert first.is_dispatched
+    assert first.options == others[0].options == NOTHING
+    assert others[-1].options == EVERYTHING
+    assert replace(EVERYTHING, streams=False) == ONE_STREAM
+    assert len({stage.name for stage in WITHOUT}) == len(WITHOUT)
+
+
+def test_a_step_is_remembered(steps, monkeypatch):
+    """The second time nothing is compiled, and all is as it was."""
+    first = steps.timed(CASE, ONE_STREAM)
+    monkeypatch.setattr(Steps, "_simulated", None)
+    assert steps.timed(CASE, ONE_STREAM) == first
+
+
+def test_the_rows_of_a_step_sum_to_it(steps):
+    """On one stream; the host's own pace only makes it longer."""
+    found = steps.timed(CASE, ONE_STREAM)
+    assert sum(row.cycles for row in found.rows) == found.cycles == found.dispatch[0.0]
+    costs = sorted(found.dispatch)
+    assert [found.dispatch[us] for us in costs] == sorted(found.dispatch.values())
+    assert sum(sum(each.values()) for each in ledger(found.rows, P).values()) == found.cycles
+
+
+def test_a_waterfall_goes_from_single_operators_to_everything(steps):
+    """A small network waits for the host; the more that costs, the more a whole graph spares."""
+    wall = waterfall(CASE, steps, AT_ONCE, ())
+    assert [bar.stage.name for bar in wall.one_by_one] == [stage.name for stage in AT_ONCE]
+    assert wall.one_by_one[0].ms > wall.one_by_one[1].ms > wall.whole.ms
+    assert saving(wall, host_us(P)) == wall.saved
+    assert saving(wall, 1.0) < saving(wall, 10.0) < saving(wall, 100.0) < 1
+
+
+def test_a_chip_with_room_differs_in_nothing_else():
+    """But its name."""
+    assert set(roomy(P).overrides) == {"gm_bytes"}
