@@ -7,7 +7,7 @@ TEST_ARGS ?= -n auto --dist loadfile
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compiled check test test-slow trace-check docs tune bench compare demo lock clean
+.PHONY: help setup compiled check test test-slow trace-check docs tune bench compare demo claims lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ compare: .venv/.installed ## the kit beside JAX and PyTorch, where the extra `co
 
 demo: setup ## train LeNet-5 on the simulated Ascend 910A
 	.venv/bin/davinci experiment run demo
+
+claims: setup ## whole steps of ResNet-50 and BERT-Large: beside published ones, and what shortens them
+	.venv/bin/davinci experiment run claims
 
 lock: ## bring requirements.lock in step with pyproject.toml; LOCK_ARGS=--upgrade renews it
 	$(PYTHON) -m venv .venv/lock
