@@ -10,6 +10,7 @@ from rich.table import Table
 
 from davinci_sim.platforms import platform
 from experiments.claims import report
+from experiments.claims.classes import record_ratios
 from experiments.claims.findings import Compared, Explained, Findings
 from experiments.claims.ledger import ledger
 from experiments.claims.ratios import Published, ratios, read_published
@@ -23,6 +24,7 @@ from experiments.claims.stages import (
     waterfall,
 )
 from experiments.claims.steps import Case, Steps
+from experiments.claims.what_if import what_ifs
 from experiments.harness import Context
 from framework.graph_engine import Options
 
@@ -63,6 +65,8 @@ def _found(steps: Steps, quick: bool) -> Findings:
         tuple(ratios(lambda network, batch: ms.get((network, batch)))),
         tuple(waterfall(case, steps, stages, without) for case in cases),
         tuple(_explained(case, steps) for case in LEDGERS if case in cases),
+        {} if quick else record_ratios(steps),
+        () if quick else tuple(each for case in LEDGERS for each in what_ifs(case, steps)),
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from davinci_sim.platforms import Platform
+from experiments.claims.classes import Class, Ratios, by_class
 from experiments.claims.ledger import Charges
 from experiments.claims.ratios import Published, Ratio
 from experiments.claims.stages import Waterfall
 from experiments.claims.steps import Case, Timed
+from experiments.claims.what_if import WhatIf
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Compared:
     def ratio(self) -> float:
         """Simulated over published time, with the optimisations of the real stack."""
         return self.real.ms / self.published.ms
+
+    def classes(self, records: Ratios) -> list[Class]:
+        """Return the operators of the step by class, beside records of single ones."""
+        return by_class(self.real.rows, self.real.clock_hz, records)
 
     @property
     def key(self) -> str:
@@ -54,3 +60,6 @@ class Findings:
     ratios: tuple[Ratio, ...]
     waterfalls: tuple[Waterfall, ...]
     explained: tuple[Explained, ...]
+    records: Ratios
+    """Simulated over published time of single operators, by class."""
+    what_ifs: tuple[WhatIf, ...]

@@ -28,15 +28,27 @@ ABOUT_LEDGER = (
     "choice; the sum is not: it equals the step to the cycle."
 )
 
+ABOUT_CLASSES = (
+    "The last column divides each class by what the kit's kernels take of the time of published single "
+    "operators of that class (the experiment on operators, from an empty L2; medians). If the layers of the "
+    "step were like those records, and nothing else differed, the real step would take the sum. What lies "
+    "between that sum and the published step is not in the operators: the input pipeline, gaps between "
+    "tasks, the recipe, and records that are of other sizes."
+)
+PICTURES = ("![](waterfalls.png)", "![](without.png)", "![](dispatch.png)")
+
 
 def page(found: Findings) -> str:
     """Return report.md."""
+    is_whole = any(wall.without for wall in found.waterfalls)
     parts = [
         f"# Training steps on the simulated {found.platform.name}", "![](claims.png)",
-        "## Beside published steps", _compared(found),
+        "## Beside published steps", _compared(found), *_classes(found),
         "## The claims as ratios", _ratios(found.ratios), ABOUT_RATIOS,
-        "## What shortens a step", *map(_waterfall, found.waterfalls), _memory(found),
+        "## What shortens a step", *(PICTURES if is_whole else ()),
+        *map(_waterfall, found.waterfalls), _memory(found),
         "## Where the cycles go", ABOUT_LEDGER, "![](ledger.png)", *map(_ledger, found.explained),
+        *_what_ifs(found),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -56,6 +68,38 @@ def _compared(found: Findings) -> str:
             yield f"{of.network}, {of.batch}", of.software, f"{of.ms:.1f}", *what
 
     return _rows(rows())
+
+
+def _classes(found: Findings) -> Iterator[str]:
+    """Yield the steps by class of operators, where the records of single ones were timed."""
+    for each in found.compared if found.records else ():
+        rows: list[Sequence[object]] = [
+            ("class", "tasks", "ms", "share", "records", "simulated / published", "as the records say, ms")
+        ]
+        classes = each.classes(found.records)
+        for row in classes:
+            ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+            what = f"{row.ms:.2f}", f"{row.ms / each.real.ms:.0%}", row.records, ratio
+            rows.append((row.kind, row.tasks, *what, f"{row.expected_ms:.2f}"))
+        told = sum(row.expected_ms for row in classes)
+        rows.append(("step", each.real.tasks, f"{each.real.ms:.2f}", "", "", "", f"{told:.2f}"))
+        of = each.published
+        yield f"### {of.network}, {of.batch}, {of.software}: {of.ms:.1f} ms published, by class of operators"
+        yield _rows(rows)
+    if found.records:
+        yield ABOUT_CLASSES
+
+
+def _what_ifs(found: Findings) -> Iterator[str]:
+    """Yield the steps on chips with other figures."""
+    if not found.what_ifs:
+        return
+    rows: list[Sequence[object]] = [("step", "change", "ms", "before, ms", "times as fast")]
+    for each in found.what_ifs:
+        ms = f"{each.timed.ms:.2f}", f"{each.before.ms:.2f}"
+        rows.append((each.case.title, each.change, *ms, f"{each.faster:.2f}"))
+    yield "## What another chip would do"
+    yield _rows(rows)
 
 
 def _ratios(ratios: Sequence[Ratio]) -> str:

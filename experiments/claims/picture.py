@@ -46,6 +46,25 @@ def draw_waterfalls(path: Path, walls: Sequence[Waterfall]) -> None:
     _save(figure, path)
 
 
+def draw_without(path: Path, walls: Sequence[Waterfall]) -> None:
+    """Draw how much longer each step takes without one thing."""
+    figure = _figure(9, 5)
+    axes = figure.subplots()
+    width = 0.8 / len(walls)
+    for number, wall in enumerate(walls):
+        longer = [100 * (bar.ms / wall.whole.ms - 1) for bar in wall.without]
+        places = [place + width * (number - (len(walls) - 1) / 2) for place in range(len(longer))]
+        axes.bar(places, longer, 0.9 * width, color=COLOURS[number], label=wall.case.title)
+    names = [bar.stage.name for bar in walls[0].without]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylabel("% longer without it")
+    axes.set_title("Everything but one")
+    axes.grid(visible=True, axis="y", color="#e6e6e6")
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
 def draw_dispatch(path: Path, walls: Sequence[Waterfall], host_us: float) -> None:
     """Draw the saving over what the host takes to send a task."""
     figure = _figure(8, 5)

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from davinci_sim.trace.files import atomic_file
 from experiments.claims import pages, picture
+from experiments.claims.classes import Class
 from experiments.claims.ledger import CAUSES
+from experiments.claims.stages import saving
+from experiments.claims.steps import host_us
 
 if TYPE_CHECKING:
     from experiments.claims.findings import Explained, Findings
@@ -21,8 +24,15 @@ if TYPE_CHECKING:
 def write(context: Context, found: Findings) -> None:
     """Write everything into the folder of the results."""
     picture.draw(context.artifact("claims.png"), found)
+    if any(wall.without for wall in found.waterfalls):
+        picture.draw_waterfalls(context.artifact("waterfalls.png"), found.waterfalls)
+        picture.draw_without(context.artifact("without.png"), found.waterfalls)
+        picture.draw_dispatch(context.artifact("dispatch.png"), found.waterfalls, host_us(found.platform))
     picture.draw_ledgers(context.artifact("ledger.png"), found.explained)
     _write(context.artifact("steps.csv"), _csv(_step_rows(found)))
+    _write(context.artifact("classes.csv"), _csv(_class_rows(found)))
+    _write(context.artifact("dispatch.csv"), _csv(_dispatch_rows(found)))
+    _write(context.artifact("what_if.csv"), _csv(_what_if_rows(found)))
     _write(context.artifact("waterfall.csv"), _csv(_stage_rows(found)))
     for each in found.explained:
         name = f"{each.case.network}_{each.case.batch}"
@@ -59,6 +69,29 @@ def _stage_rows(found: Findings) -> Iterator[tuple[object, ...]]:
                 yield wall.case.network, wall.case.batch, way, *what
 
 
+def _class_rows(found: Findings) -> Iterator[tuple[object, ...]]:
+    yield "network", "batch", "software", *Class._fields, "expected_ms"
+    for each in found.compared:
+        for row in each.classes(found.records):
+            of = each.published
+            yield of.network, of.batch, of.software, *row, row.expected_ms
+
+
+def _dispatch_rows(found: Findings) -> Iterator[tuple[object, ...]]:
+    yield "network", "batch", "host_us", "op_by_op_ms", "saved"
+    for wall in found.waterfalls:
+        first = wall.one_by_one[0].timed
+        for us in sorted(first.dispatch):
+            yield wall.case.network, wall.case.batch, us, first.dispatched_ms(us), saving(wall, us)
+
+
+def _what_if_rows(found: Findings) -> Iterator[tuple[object, ...]]:
+    yield "network", "batch", "change", "ms", "before_ms", "times_as_fast"
+    for each in found.what_ifs:
+        ms = each.timed.ms, each.before.ms, each.faster
+        yield each.case.network, each.case.batch, each.change, *ms
+
+
 def _ledger_rows(each: Explained) -> Iterator[tuple[object, ...]]:
     yield "layer", *CAUSES, "cycles"
     for layer, charges in each.book.items():
@@ -85,6 +118,9 @@ def _as_json(found: Findings) -> dict[str, Any]:
         "platform": found.platform.name,
         "steps": table(_step_rows(found)),
         "stages": table(_stage_rows(found)),
+        "classes": table(_class_rows(found)),
+        "dispatch": table(_dispatch_rows(found)),
+        "what_ifs": table(_what_if_rows(found)),
         "ratios": [
             each._asdict()
             | {"against": each.against._asdict(), "published": each.published, "ours": each.ours}

@@ -10,9 +10,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import davinci_sim
 import framework
-import kernels
 from davinci_sim.chip import Chip
 from davinci_sim.chip.chip import TIMES_FOLDER
 from davinci_sim.chip.kept import Store
@@ -25,6 +23,7 @@ from framework.graph_engine.data.operators import kernel
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
 from framework.models import config, model
 from framework.models.zoo import Step
+from kernels.lang.identity import kit
 from kernels.lang.shapes import Shape
 from kernels.roofline import roofline
 
@@ -125,18 +124,25 @@ class Steps:
         chip = platform or self.platform
         if self.tell is not None:
             self.tell(case, options)
-        name = hashlib.blake2b(
-            repr((kit_digest(), case, options, chip.digest, self.engine)).encode(), digest_size=20
-        ).hexdigest()
+        what = (case, options, chip.digest)
+        return _unpacked(self.remembered(what, lambda: self._found(case, options, chip)))
+
+    def remembered(self, what: object, make: Callable[[], bytes]) -> bytes:
+        """Return what was made before of the same source, or make it."""
+        key = (kit_digest(), what, self.platform.digest, self.engine)
+        name = hashlib.blake2b(repr(key).encode(), digest_size=20).hexdigest()
         entry = self.store.get(name)
-        if entry is not None:
-            return _unpacked(entry)
+        if entry is None:
+            entry = make()
+            self.store.put(name, entry)
+        return entry
+
+    def _found(self, case: Case, options: Options, platform: Platform) -> bytes:
+        """Simulate a step, on a chip with room for it if there is none."""
         try:
-            found = self._simulated(case, options, chip)
+            return _packed(self._simulated(case, options, platform))
         except OutOfSpace:
-            found = self._simulated(case, options, roomy(chip))
-        self.store.put(name, _packed(found))
-        return found
+            return _packed(self._simulated(case, options, roomy(platform)))
 
     def _simulated(self, case: Case, options: Options, platform: Platform) -> Timed:
         chip = Chip(platform, data=False, engine=self.engine)
@@ -210,14 +216,18 @@ def _step(case: Case) -> Step:
 
 @cache
 def kit_digest() -> str:
-    """Digest the source of everything that a step depends on: after any change, all is timed anew."""
+    """Digest the source of everything that a step depends on: after any change it is timed anew."""
+    here = Path(__file__).parent
+    return kit() + digest_of(Path(framework.__path__[0]), here / "steps.py", here / "layers.py")
+
+
+def digest_of(*places: Path) -> str:
+    """Digest source files, and those of folders."""
     digest = hashlib.blake2b(digest_size=16)
-    for package in (davinci_sim, kernels, framework):
-        root = Path(package.__path__[0])
-        for path in sorted(root.rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    for name in ("steps.py", "layers.py"):
-        digest.update((Path(__file__).parent / name).read_bytes())
+    for place in places:
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            text = path.read_bytes()
+            digest.update(f"{path.relative_to(place.parent)} {len(text)} ".encode() + text)
     return digest.hexdigest()
 
 

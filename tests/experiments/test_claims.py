@@ -13,6 +13,7 @@ from davinci_sim.chip import Chip
 from davinci_sim.chip.kept import Store
 from davinci_sim.platforms import platform
 from experiments.claims import ratios as ratios_module
+from experiments.claims.classes import ELEMENT_WISE, KINDS, Class, by_class
 from experiments.claims.layers import OPTIMIZER, layer_of_weight, layers_of
 from experiments.claims.ledger import BESIDE, CAUSES, charges, ledger, totals
 from experiments.claims.ratios import ratios, read_published
@@ -27,7 +28,9 @@ from experiments.claims.stages import (
     waterfall,
 )
 from experiments.claims.steps import Case, Row, Steps, host_us, roomy
+from experiments.claims.what_if import changed
 from experiments.harness import load
+from experiments.operators.cover import RULES
 from framework.graph_engine import Session
 from framework.models import config, model
 
@@ -171,6 +174,32 @@ def test_a_waterfall_goes_from_single_operators_to_everything(steps):
     assert wall.one_by_one[0].ms > wall.one_by_one[1].ms > wall.whole.ms
     assert saving(wall, host_us(P)) == wall.saved
     assert saving(wall, 1.0) < saving(wall, 10.0) < saving(wall, 100.0) < 1
+
+
+def test_operators_fall_into_the_classes_of_the_records():
+    """By how their names begin; the longest class first."""
+    rows = [Row("x", op, "x", "x", 1, cycles) for op, cycles in (("conv2d_statistics", 5), ("gelu", 7))]
+    found = by_class(rows, 1e3, {"convolution": (3, 0.5)})
+    assert found == [Class("element-wise", 1, 7.0, 0, None), Class("convolution", 1, 5.0, 3, 0.5)]
+    assert [each.expected_ms for each in found] == [7.0, 10.0]
+
+
+def test_classes_that_have_records_are_called_like_theirs():
+    """But for what has none: attention, copies."""
+    theirs = {rule.kind for rule in RULES.values()}
+    assert {*KINDS.values(), ELEMENT_WISE} - theirs == {"attention", "copies"}
+
+
+def test_every_what_if_changes_one_figure():
+    """And says that there is no such chip."""
+    for chip in changed(P).values():
+        (key,) = chip.overrides
+        assert chip.figures[key].source.startswith("a what-if")
+
+
+def test_half_a_cube_takes_a_product_longer():
+    """Twice the cycles for each."""
+    assert changed(P)["half the cube"].peak_flops() == P.peak_flops() / 2
 
 
 def test_a_chip_with_room_differs_in_nothing_else():
