@@ -23,6 +23,7 @@ from experiments.bench import (  # noqa: F401 - they register their benchmarks
     loops,
     remembering,
     starts,
+    whole_steps,
 )
 from experiments.bench.registry import BENCHMARKS, ROOT
 from experiments.cli.output import examples
