@@ -5,6 +5,7 @@ Each pass takes a graph and returns one that computes the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import groupby
 
@@ -17,26 +18,46 @@ from framework.graph_engine.service.fusion import chosen, fuse
 from framework.graph_engine.service.hoist import hoist_conversions
 from framework.graph_engine.service.narrow import narrow
 from framework.graph_engine.service.switches import fuse_switches
+from framework.graph_engine.service.validate import validated
 
 
 def optimize(graph: Graph, platform: Platform, options: Options | None = None) -> Graph:
     """Fuse what the kernels can do in one, then choose formats and insert the conversions that are left.
 
     Where the stream jumps, each straight part is optimised by itself: values between parts lie in ND. There
-    counters that fit are stored in 32 bits.
+    counters that fit are stored in 32 bits. What each pass leaves is validated.
 
     Raises:
-        UnknownName: the options name a fusion that there is not.
+        IllFormedGraph: nodes read what nobody has made.
     """
     options = options or Options()
-    if not graph.is_straight:
-        whole = fuse_switches(graph) if options.fusion else graph
-        whole = narrow(whole, platform) if options.counters else whole
-        return hoist_conversions(_in_parts(whole, platform, options))
-    if options.fusion:
-        graph = fuse(graph, platform, chosen(options.fusions))
-    graph = assign_formats(graph, options.formats)
-    return transpose_fractals(graph) if options.formats else graph
+    return _passed(validated(graph), _passes(graph.is_straight, platform, options))
+
+
+Pass = Callable[[Graph], Graph]
+
+
+def _passes(is_straight: bool, platform: Platform, options: Options) -> dict[str, Pass]:
+    """Return the passes that are switched on, in their order, by name."""
+    fusions = chosen(options.fusions)
+    passes: dict[str, tuple[bool, Pass]] = {
+        "fuse": (options.fusion, lambda graph: fuse(graph, platform, fusions)),
+        "assign_formats": (True, lambda graph: assign_formats(graph, options.formats)),
+        "transpose_fractals": (options.formats, transpose_fractals),
+    }
+    around: dict[str, tuple[bool, Pass]] = {
+        "fuse_switches": (options.fusion, fuse_switches),
+        "narrow": (options.counters, lambda graph: narrow(graph, platform)),
+        "straight parts": (True, lambda graph: _in_parts(graph, platform, options)),
+        "hoist_conversions": (True, hoist_conversions),
+    }
+    return {name: each for name, (on, each) in (passes if is_straight else around).items() if on}
+
+
+def _passed(graph: Graph, passes: Mapping[str, Pass]) -> Graph:
+    for name, each in passes.items():
+        graph = validated(each(graph), name)
+    return graph
 
 
 def _in_parts(graph: Graph, platform: Platform, options: Options) -> Graph:
@@ -52,7 +73,9 @@ def _in_parts(graph: Graph, platform: Platform, options: Options) -> Graph:
             continue
         made = [name for node in nodes for name in node.outputs]
         outputs = tuple(name for name in made if users.get(name, set()) - {number})
-        part = optimize(_part(graph, values, nodes, outputs), platform, options)
+        part = _part(graph, values, nodes, outputs)
+        for each in _passes(True, platform, options).values():
+            part = each(part)
         renamed |= zip(outputs, part.outputs, strict=True)
         values |= {name: value for name, value in part.values.items() if name not in graph.inputs}
         found += part.nodes

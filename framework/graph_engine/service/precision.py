@@ -16,6 +16,7 @@ from framework.dtypes import dtype
 from framework.graph_engine.data.graph import AICORE, CONSTANT, FLOW, Graph, Node, Value
 from framework.graph_engine.options import FORCE_FP16, KEEP
 from framework.graph_engine.service.split import OF_THE_CUBE, VIEWS, place
+from framework.graph_engine.service.validate import typed, validated
 from framework.ir.registry import OPERATORS
 from framework.ir.types import TensorType
 
@@ -31,7 +32,9 @@ def with_precision(graph: Graph, mode: str, platform: Platform) -> Graph:
     before  %y: f32 = matmul(%a, %b)
     after   %a.half = cast(%a); %b.half = cast(%b); %y: f32 = matmul(%a.half, %b.half)
     """
-    return graph if mode == KEEP else _Writer(graph, platform, mode == FORCE_FP16).write()
+    if mode == KEEP:
+        return graph
+    return typed(validated(_Writer(graph, platform, mode == FORCE_FP16).write(), f"precision {mode}"))
 
 
 class _Writer:

@@ -9,6 +9,7 @@ import numpy as np
 from davinci_sim.errors import DavinciError
 from framework.graph_engine.data.graph import INPUT, PUSH, TURN, VARIABLE, Graph, Value
 from framework.graph_engine.service.straighten import Straightener
+from framework.graph_engine.service.validate import typed, validated
 from framework.ir.nodes import Func
 from framework.ir.types import TensorType
 from framework.ir.verify import verify
@@ -48,7 +49,7 @@ def prepare(func: Func, room: int = FIRST_ROOM, held: Container[str] = ()) -> Gr
     updates = {results[index]: name for index, name in func.updates.items() if results[index] != name}
     outputs = tuple(name for index, name in enumerate(results) if index not in func.updates)
     inputs = tuple(p.name for p in func.params if p.name not in kept)
-    return Graph(func.name, writer.values, tuple(writer.nodes), inputs, outputs, updates)
+    return typed(validated(Graph(func.name, writer.values, tuple(writer.nodes), inputs, outputs, updates)))
 
 
 def first_room(func: Func) -> int:
