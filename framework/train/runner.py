@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from davinci_sim.errors import DavinciError
+from framework.feeds import check_state, fed
 from framework.host import compile_host
 from framework.ir.nodes import Func
 
@@ -53,19 +54,18 @@ class HostRunner:
         self._compute = compile_host(func)
         self._state: dict[str, Array] = {}
         held = {*state, *func.updates.values()}
-        self._names = [param.name for param in func.params if param.name in held]
-        self._inputs = [param.name for param in func.params if param.name not in held]
+        self._held = {param.name: param.tensor for param in func.params if param.name in held}
+        self._inputs = {param.name: param.tensor for param in func.params if param.name not in held}
         self.load(state)
 
     def run(self, batches: Sequence[Batch]) -> tuple[Array, Array]:
         """Run one step per batch; return losses[steps] and logits[steps, m, n]."""
-        losses, logits = self.feed(feeds_of(batches, self._inputs))[:2]
+        losses, logits = self.feed(feeds_of(batches, tuple(self._inputs)))[:2]
         return losses, logits
 
     def feed(self, feeds: Mapping[str, Array]) -> list[Array]:
         """Run one step per row of feeds[input][steps, ...]; return results[steps, ...]."""
-        check_feeds(self.func.name, self._inputs, feeds)
-        rows = zip(*(feeds[name] for name in self._inputs), strict=True)
+        rows = zip(*fed(self.func.name, self._inputs, feeds).values(), strict=True)
         found = [self._step(row) for row in rows]
         return [np.stack(each) for each in zip(*found, strict=True)]
 
@@ -75,12 +75,8 @@ class HostRunner:
 
     def load(self, state: Mapping[str, Array]) -> None:
         """Replace weights and moments."""
-        missing = [name for name in self._names if name not in state]
-        if missing:
-            raise DavinciError(
-                f"the state lacks {', '.join(missing)}; make it with initial_state(net, optimizer)"
-            )
-        self._state = {name: np.array(state[name]) for name in self._names}
+        check_state(self.func.name, self._held, state)
+        self._state = {name: np.array(state[name]) for name in self._held}
 
     def _step(self, inputs: Sequence[Array]) -> list[Array]:
         known = {**dict(zip(self._inputs, inputs, strict=True)), **self._state}
@@ -100,17 +96,3 @@ def feeds_of(batches: Sequence[Batch], inputs: Sequence[str]) -> dict[str, Array
         labels: np.stack([batch.labels for batch in batches]),
         rate: np.array([batch.learning_rate for batch in batches], dtype=np.float32),
     }
-
-
-def check_feeds(name: str, inputs: Sequence[str], feeds: Mapping[str, Array]) -> None:
-    """Refuse feeds that lack an input, or have other names, or several numbers of steps."""
-    if set(feeds) != set(inputs):
-        raise DavinciError(
-            f"@{name} takes {', '.join(inputs)}, it is fed {', '.join(feeds) or 'nothing'}\n"
-            "  next: feed every input, with an axis of steps in front"
-        )
-    steps = {each: len(array) for each, array in feeds.items()}
-    if len(set(steps.values())) != 1 or 0 in steps.values():
-        raise DavinciError(
-            f"@{name} is fed rows for {steps} steps\n  rule: all inputs have the same number, at least 1"
-        )

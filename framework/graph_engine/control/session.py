@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from davinci_sim.chip import Chip
-from davinci_sim.errors import InternalError
+from davinci_sim.errors import DavinciError, InternalError
 from davinci_sim.platforms import Platform
+from framework.feeds import check_state, fed
 from framework.graph_engine.control.profile import Profile, profile
 from framework.graph_engine.data.graph import PUSH
 from framework.graph_engine.options import OP_BY_OP, Options
@@ -34,9 +35,15 @@ class Session:
     def __init__(
         self, func: Func, chip: Chip, state: Mapping[str, Array] | None = None, options: Options | None = None
     ) -> None:
-        """Take a Func through preparation, splitting, optimisation, compilation and loading."""
+        """Take a Func through preparation, splitting, optimisation, compilation and loading.
+
+        Raises:
+            DavinciError: what is given is no Func, no chip, or no options; or a step refuses it.
+        """
         self.options = options or Options()
         self.func, self.chip = func, chip
+        for what, given in zip(_TAKEN, (func, chip, self.options), strict=True):
+            what.check(given)
         self.host_calls = 0
         self._build(first_room(func), state or {})
 
@@ -59,6 +66,10 @@ class Session:
         as many and lets all steps run again, which counts as a round trip of each of them. An integer that
         does not fit the 32 bits of a counter makes it load the graph with 64 from then on.
         """
+        inputs = {
+            each.name: each.tensor for each in self.func.params if each.name in self.loaded.graph.inputs
+        }
+        feeds = fed(self.func.name, inputs, feeds)
         if not counts_fit(self.loaded, feeds):
             self.options = replace(self.options, counters=False)
             self._build(self.room, self.variables())
@@ -84,7 +95,13 @@ class Session:
         return {value.name: self.loaded.read(value.name) for value in self.loaded.graph.of_kind("variable")}
 
     def set_variables(self, state: Mapping[str, Array]) -> None:
-        """Upload new contents of variables."""
+        """Upload new contents of variables.
+
+        Raises:
+            DavinciError: one is missing, or is of another type.
+        """
+        variables = {value.name: value.type for value in self.loaded.graph.of_kind("variable")}
+        check_state(self.func.name, variables, state)
         for value in self.loaded.graph.of_kind("variable"):
             self.loaded.write(value.name, state[value.name])
 
@@ -102,6 +119,29 @@ class Session:
     def step_us(self) -> float:
         """Return the simulated microseconds of one step."""
         return self.profile().us
+
+
+class _Taken(NamedTuple):
+    """What a Session is made of, and where to get it."""
+
+    kind: type
+    printed: str
+    step: str
+
+    def check(self, given: object) -> None:
+        """Refuse what is something else."""
+        if not isinstance(given, self.kind):
+            name = getattr(given, "__name__", None) or repr(given)
+            raise DavinciError(
+                f"a Session takes {self.printed}, given {type(given).__name__} {name}\n  next: {self.step}"
+            )
+
+
+_TAKEN = (
+    _Taken(Func, "a Func", "trace it with jit(f, device=...), or make one with training_step(...)"),
+    _Taken(Chip, "a Chip", 'make one with Chip("ascend910a")'),
+    _Taken(Options, "Options", "make them with Options(fusion=False, ...)"),
+)
 
 
 class DeviceFunction:

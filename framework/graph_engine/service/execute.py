@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from davinci_sim.errors import ShapeMismatch
+from framework.feeds import fed
 from framework.graph_engine.data.graph import Value
 from framework.graph_engine.data.tasks import HOST_TASK
 from framework.graph_engine.service.load import LoadedGraph, packed, unpacked
 from framework.graph_engine.service.ranges import NARROW
+from framework.ir.types import TensorType
 
 Array = np.ndarray[Any, Any]
 
@@ -35,9 +36,11 @@ def execute(loaded: LoadedGraph, feeds: Mapping[str, Array], retries: int = 0) -
     into another, which is read at the end. `retries` says how often the host had to begin anew before.
 
     Raises:
-        ShapeMismatch: an input is missing, or is not `[steps, *shape]`.
+        DavinciError: an input is missing, or their numbers of steps differ.
+        ShapeMismatch: an input is not `[steps, *shape]` of its type.
     """
-    steps = _steps(loaded, feeds)
+    feeds = fed(loaded.graph.name, _types(loaded, feeds), feeds)
+    steps = max(map(len, feeds.values()), default=1)
     _reserve(loaded, steps)
     for name in loaded.graph.inputs:
         value = loaded.graph.values[name]
@@ -66,23 +69,16 @@ def host_round_trips(loaded: LoadedGraph) -> int:
     return int(np.isin(loaded.path, on_host).sum()) + loaded.retries
 
 
-def _steps(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> int:
-    counts = set()
-    for name in loaded.graph.inputs:
-        shape = loaded.graph.values[name].type.shape
-        given = feeds[name].shape if name in feeds else "nothing"
-        if name not in feeds or feeds[name].shape[1:] != shape:
-            raise ShapeMismatch(
-                f"input {name} of {loaded.graph.name}: given {given}\n"
-                f"  rule: the graph was compiled for (steps, *{shape})\n"
-                "  next: compile for the other shape, or feed whole batches"
-            )
-        counts.add(len(feeds[name]))
-    if len(counts) > 1:
-        raise ShapeMismatch(
-            f"inputs of {loaded.graph.name} have {sorted(counts)} steps\n  rule: all have the same number"
-        )
-    return counts.pop() if counts else 1
+def _types(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> dict[str, TensorType]:
+    """Return the types of the inputs; one that the graph counts by comes wider than it is stored."""
+    graph = loaded.graph
+    found = {name: graph.values[name].type for name in graph.inputs}
+    wide = {name: np.asarray(feeds[name]).dtype for name in graph.counts if name in feeds}
+    return found | {
+        name: found[name].with_dtype(dtype.name)
+        for name, dtype in wide.items()
+        if name in found and dtype.kind == "i"
+    }
 
 
 def _reserve(loaded: LoadedGraph, steps: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from davinci_sim.chip import Chip, Task
 from davinci_sim.chip.flow import Flow, StreamTask
 from davinci_sim.errors import OutOfSpace
+from framework.feeds import check_state
 from framework.graph_engine.data import storage
 from framework.graph_engine.data.graph import CONSTANT, VARIABLE, Graph, Value
 from framework.graph_engine.data.memory import ALIGN_BYTES
@@ -78,8 +79,12 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
 
     Raises:
         OutOfSpace: the device memory cannot hold it; the message names the largest tensors.
+        DavinciError: the state lacks a variable, or has one of another type.
     """
     _check_space(compiled, chip)
+    if chip.has_data:
+        variables = {value.name: value.type for value in compiled.graph.of_kind(VARIABLE)}
+        check_state(compiled.graph.name, variables, state)
     handles: dict[str, int] = {}
     graph = compiled.graph
     for value in graph.values.values():
