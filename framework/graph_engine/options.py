@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from davinci_sim.errors import unknown
+from davinci_sim.errors import DavinciError, unknown
 
 GRAPH, OP_BY_OP = "graph", "op-by-op"
 MODES = (GRAPH, OP_BY_OP)
 """Graph: the device follows its list of tasks. Op by op: the host sends one task after the other."""
 KEEP, MIXED, FORCE_FP16 = "keep", "mixed", "force_fp16"
+SWITCHES = ("fusion", "formats", "counters", "reuse", "streams")
 PRECISIONS = (KEEP, MIXED, FORCE_FP16)
 """Element types as they are; what the cube multiplies in float16; all that a kernel takes in float16."""
 
@@ -25,7 +26,8 @@ class Options:
     side.
 
     Raises:
-        UnknownName: there is no such mode or precision.
+        UnknownName: there is no such mode, precision, fusion, or set of fusions.
+        DavinciError: a switch is neither True nor False.
     """
 
     fusion: bool = True
@@ -43,6 +45,12 @@ class Options:
             raise unknown("mode", self.mode, MODES)
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
+        from framework.graph_engine.service.fusion import chosen  # its passes take options
+
+        chosen(self.fusions)
+        for name in SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise DavinciError(f"Options: {name} is {getattr(self, name)!r}, it is True or False")
 
 
 def op_by_op() -> Options:
