@@ -14,6 +14,7 @@ import numpy as np
 from framework import nn, ops
 from framework.dtypes import dtype
 from framework.ir.types import TensorType
+from framework.models.sizes import check_sizes, check_within
 from framework.models.zoo import Step
 from framework.nn.initializer import generator
 from framework.nn.transformer import first_weight
@@ -45,6 +46,12 @@ class Config:
     eps: float = 1e-12
     compute_dtype: str | None = "float16"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        check_sizes(self)
+        check_within(self, "sequence", "positions")
+        check_within(self, "predictions", "sequence")
 
 
 LARGE = Config()

@@ -12,6 +12,7 @@ from typing import Any
 from framework import nn, ops
 from framework.dtypes import dtype
 from framework.ir.types import TensorType
+from framework.models.sizes import check_sizes
 from framework.models.zoo import Step
 from framework.nn.initializer import generator
 from framework.optim import Momentum, Schedule, warmup_cosine
@@ -26,6 +27,10 @@ class Config:
     channels: int = 1
     compute_dtype: str | None = "float16"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        check_sizes(self)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.random import Generator
 from framework import nn, ops
 from framework.dtypes import dtype
 from framework.ir.types import TensorType
+from framework.models.sizes import check_sizes
 from framework.models.zoo import Step
 from framework.nn.initializer import generator
 from framework.optim import Momentum, Schedule, warmup_cosine, without_decay_of_vectors
@@ -35,6 +36,10 @@ class Config:
     size: int = 224
     compute_dtype: str | None = "float16"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be."""
+        check_sizes(self)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from framework.nn.cell import Cell
 from framework.optim import Optimizer, Step
 from framework.passes import FLAT, OPTIMIZE, run
 from framework.tensor import Parameter, Tensor
+from framework.train.checks import check_cell, check_inputs, check_numbers, check_training
 from framework.train.scale import LOSS_SCALE, DynamicLossScale, LossScale, first_state
 
 LEARNING_RATE = "learning_rate"
@@ -47,7 +48,12 @@ def training_step(
     it before they are used: with a DynamicLossScale only if all of them are finite. With `clip_norm` they are
     scaled so that the norm of all of them together is at most that. The network computes as in training, and
     the Parameters that it assigns are renewed in every step.
+
+    Raises:
+        DavinciError: a part is none, or the parts make no step together.
     """
+    check_training(net, loss, optimizer, inputs)
+    check_numbers(loss_scale, clip_norm)
     net.rename_parameters()
     step = _Step(net, loss, optimizer, loss_scale, clip_norm)
     with _mode(net, True):
@@ -56,6 +62,8 @@ def training_step(
 
 def inference_step(net: Cell, *inputs: TensorType) -> Func:
     """Return the Func of the network alone, as in use: params inputs ..., weights ...; results logits."""
+    check_cell("inference_step", "network", net)
+    check_inputs("inference_step", inputs)
     net.rename_parameters()
     with _mode(net, False):
         traced = trace(net, [_example(each) for each in inputs], {}).without_renewals("inference_step")
