@@ -16,6 +16,8 @@ from davinci_sim.isa.state import ADDRESS_MASK, SPACE_SHIFT
 from davinci_sim.memory.spaces import Space
 
 FRACTAL_BYTES, FRACTAL_BLOCKS, PIXEL_BYTES = 512, 16, 32
+FEW_BYTES, FEW_ELEMENTS = 8, 4
+"""A position of a map of 4 channels, and the elements of the filter that fill a row of a fractal then."""
 _L1, _L0A, _L0B = (int(s) for s in (Space.L1, Space.L0A, Space.L0B))
 LOADS = {
     (_L1, _L0A): Pipe.MTE1,
@@ -144,6 +146,32 @@ def _window_fractal(i: Any, memory: Memory, position: int, k: int, tile: npt.NDA
 
 
 @inner
+def _few_channels_fractal(
+    i: Any, memory: Memory, position: int, k: int, tile: npt.NDArray[np.uint16]
+) -> None:
+    """Fill tile[256]: 16 output positions from `position`, four kernel elements of 4 channels from 4 `k`."""
+    out_h, out_w = _out_h(i), _out_w(i)
+    source = at(memory, i.src) // 2
+    oh, ow = position // out_w, position % out_w
+    for row in range(16):
+        for part in range(FEW_ELEMENTS):
+            element = k * FEW_ELEMENTS + part
+            kh, kw = element // i.filter_w, element % i.filter_w
+            h = oh * i.stride_h - i.pad_top + kh * i.dilation_h
+            w = ow * i.stride_w - i.pad_left + kw * i.dilation_w
+            is_there = oh < out_h and kh < i.filter_h
+            inside = is_there and 0 <= h < i.fm_h and 0 <= w < i.fm_w
+            for c in range(4):
+                value = np.uint16(i.pad_value & 0xFFFF) if is_there else np.uint16(0)
+                if inside:
+                    value = memory.u16[source + (h * i.fm_w + w) * 4 + c]
+                tile[row * 16 + part * 4 + c] = value
+        ow += 1
+        if ow == out_w:
+            oh, ow = oh + 1, 0
+
+
+@inner
 def _axis(
     size: int, first: int, outputs: int, stride: int, elements: int, dilation: int
 ) -> tuple[int, int, int]:
@@ -165,11 +193,15 @@ def _axis(
 @inner
 def _seen(i: Any, oh: int, rows_out: int, ow: int, columns_out: int) -> Region:
     """Return what a rectangle of output positions reads of the feature map."""
-    kernel = i.filter_h * i.filter_w
-    last = i.k_start if i.along_m else i.k_start + i.repeat - 1
-    group, groups = i.k_start // kernel, last // kernel - i.k_start // kernel + 1
-    kh, kh_end = i.k_start % kernel // i.filter_w, last % kernel // i.filter_w
-    kw, kw_end = i.k_start % i.filter_w, last % i.filter_w
+    kernel, pixel = i.filter_h * i.filter_w, FEW_BYTES if i.c_size else PIXEL_BYTES
+    start, last = int(i.k_start), i.k_start if i.along_m else i.k_start + i.repeat - 1
+    if i.c_size:  # of 4 channels there is one group, and behind its last element there is nothing
+        start, last = start * FEW_ELEMENTS, min(kernel - 1, last * FEW_ELEMENTS + FEW_ELEMENTS - 1)
+    if start > last:
+        return grid(READ, i.src, 0, 0, 0, 0, 0)
+    group, groups = start // kernel, last // kernel - start // kernel + 1
+    kh, kh_end = start % kernel // i.filter_w, last % kernel // i.filter_w
+    kw, kw_end = start % i.filter_w, last % i.filter_w
     if groups > 1:
         kh, kh_end = 0, i.filter_h - 1
     if groups > 1 or kh != kh_end:
@@ -178,13 +210,13 @@ def _seen(i: Any, oh: int, rows_out: int, ow: int, columns_out: int) -> Region:
     left = ow * i.stride_w - i.pad_left + kw * i.dilation_w
     h, n_h, h_step = _axis(i.fm_h, top, rows_out, i.stride_h, kh_end - kh + 1, i.dilation_h)
     w, n_w, w_step = _axis(i.fm_w, left, columns_out, i.stride_w, kw_end - kw + 1, i.dilation_w)
-    row, plane = i.fm_w * PIXEL_BYTES, i.fm_h * i.fm_w * PIXEL_BYTES
-    start = i.src + group * plane + h * row + w * PIXEL_BYTES
+    row, plane = i.fm_w * pixel, i.fm_h * i.fm_w * pixel
+    place = i.src + group * plane + h * row + w * pixel
     if n_w == 0 or n_h == 0 or rows_out <= 0:
         return grid(READ, i.src, 0, 0, 0, 0, 0)
     if n_w > 1 and w_step > 1 and groups == 1:
-        return grid(READ, start, PIXEL_BYTES, n_w, w_step * PIXEL_BYTES, n_h, h_step * row)
-    return grid(READ, start, ((n_w - 1) * w_step + 1) * PIXEL_BYTES, n_h, h_step * row, groups, plane)
+        return grid(READ, place, pixel, n_w, w_step * pixel, n_h, h_step * row)
+    return grid(READ, place, ((n_w - 1) * w_step + 1) * pixel, n_h, h_step * row, groups, plane)
 
 
 @instruction(Pipe.MTE1, ("fp16", "int8", "uint8"), default_dtype="fp16")
@@ -195,12 +227,17 @@ class load3d(Declaration):
     positions (row-major over the output) of one kernel element and channel group k = (c1 * filter_h + kh) *
     filter_w + kw. The first one is (`position`, `k_start`); `along_m` = 1 repeats along positions, 0 along k;
     fractals are written `jump` fractals apart. Into L0B each fractal, of fp16, is transposed. The padding
-    holds `pad_value` (its bits), positions past the end are zero.
+    holds `pad_value` (its bits), positions past the end are zero. With `c_size` = 1 the map is (fm_h, fm_w,
+    4) of 8 bytes a position, and a fractal holds four kernel elements: 4 k, ... of them, row-major over the
+    filter; behind the last one it is zero.
 
     Model: stride_w cycles per fractal behind a head, into L0B at least those of its path, and at least 25
-    between instructions along k. The form for 4 channels (c_size) is left out.
-    Source: cube cost model of TIK, the vendor's tensor iterator kernel (gen-1); operands, limits and padding
-    value: Ascend C LoadData 3D reference, version 1.
+    between instructions along k. That c_size = 1 takes as long per fractal is assumed: no cost of it is
+    published. Its form for bytes (8 channels) is left out.
+    Source: cube cost model of TIK, the vendor's tensor iterator kernel (gen-1); operands, limits, padding
+    value and cSize (910 and 310P: "the feature map is aligned to 4 channels"): Ascend C LoadData 3D
+    reference, version 1. That its four elements follow each other row-major over the filter is what
+    FRACTAL_Z_C04 asks for.
     """
 
     dst = Out(Space.L0A, Space.L0B, align=512)
@@ -223,7 +260,9 @@ class load3d(Declaration):
     jump = Size(127, low=1)
     along_m = Flag(default=None)
     pad_value = Size(65535, default=0)
+    c_size = Flag()
     refuse: ClassVar[dict[str, str]] = {
+        f"c_size and dtype != {FP16}": "c_size = 1 takes 4 channels of fp16",
         f"dtype != {FP16} and dst >> SPACE_SHIFT == {_L0B}": (
             "dst of bytes must live in L0A; into L0B fractals are transposed, which takes numbers of 16 bits"
         ),
@@ -268,7 +307,11 @@ class load3d(Declaration):
         tile = np.empty(256, dtype=np.uint16)
         for repeat in range(i.repeat):
             position = i.position + (16 * repeat if i.along_m else 0)
-            _window_fractal(i, memory, position, i.k_start + (0 if i.along_m else repeat), tile)
+            k = i.k_start + (0 if i.along_m else repeat)
+            if i.c_size:
+                _few_channels_fractal(i, memory, position, k, tile)
+            else:
+                _window_fractal(i, memory, position, k, tile)
             destination = at(memory, i.dst) // 2 + repeat * i.jump * 256
             if i.dst >> SPACE_SHIFT == _L0B:
                 transpose(memory.u16, destination, 16, tile, 0)

@@ -26,6 +26,7 @@ Shape = tuple[int, ...]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 EDGE = 16  # rows of a fractal, for every dtype
+FEW = 4  # channels of a position in the layouts of few channels
 
 
 class Layout(ABC):
@@ -182,6 +183,19 @@ class NC1HWC0(Layout):
         return (0, 1, 3, 4, 2)  # n c1 c0 h w -> n c1 h w c0
 
 
+class NC1HWC0C04(NC1HWC0):
+    """n c h w -> n c1 h w 4: feature maps of few channels, as the first layer of a network has them.
+
+    Source: NC1HWC0_C04 of the vendor's graph engine (C0 = 4); load3d reads such maps with cSize = 1.
+    """
+
+    name = "NC1HWC0_C04"
+
+    def split(self, shape: Shape, edge: int) -> tuple[Shape, ...]:
+        """Cut the channels by 4."""
+        return super().split(shape, FEW)
+
+
 class FractalZ(Layout):
     """o i h w -> (c1 h w) o1 o0 c0: the weights of a convolution, each fractal as L0B wants it."""
 
@@ -201,6 +215,51 @@ class FractalZ(Layout):
         """Return `(c1*h*w, o1, 16, c0)`."""
         c1, h, w, *fractal = super().device_shape(shape, dtype)
         return (c1 * h * w, *fractal)
+
+
+class FractalZC04(Layout):
+    """o i h w -> k1 o1 o0 k0, k = (h w 4): weights of at most 4 input channels, whose fractals are full.
+
+    The inner axis is cut by C0 behind its last element only, not after every element of the filter: of 7 x 7
+    elements of three channels there are 13 fractals instead of 49.
+
+    Source: FRACTAL_Z_C04 of the vendor's graph engine: ceil(4 h w / C0) x ceil(o / 16) fractals.
+    """
+
+    name = "FRACTAL_Z_C04"
+    axes = "o i h w"
+
+    def split(self, shape: Shape, edge: int) -> tuple[Shape, ...]:
+        """Cut the matrix o x (h w 4) as NZ does."""
+        return NZ().split(self._matrix_shape(shape), edge)
+
+    def order(self, rank: int) -> Shape:
+        """Put columns of fractals first, as NZ does."""
+        return NZ().order(rank)
+
+    def pack(self, array: Array) -> Array:
+        """Return the fractals of the weights as a matrix o x (h w 4)."""
+        rows, columns = self._matrix_shape(self._canonical(array.shape))
+        o, i, h, w = array.shape
+        padded = np.zeros((o, h, w, FEW), array.dtype)
+        padded[..., :i] = array.transpose(0, 2, 3, 1)
+        return NZ().pack(padded.reshape(rows, columns))
+
+    def unpack(self, array: Array, shape: Shape) -> Array:
+        """Return the weights; missing channels are dropped."""
+        o, i, h, w = self._canonical(shape)
+        matrix = NZ().unpack(array, self._matrix_shape(shape))
+        return np.ascontiguousarray(matrix.reshape(o, h, w, FEW)[..., :i].transpose(0, 3, 1, 2))
+
+    def _matrix_shape(self, shape: Shape) -> tuple[int, int]:
+        """Return the rows and columns of the matrix."""
+        o, i, h, w = shape
+        if i > FEW:
+            raise BadShape(
+                f"{self.name}: shape {tuple(shape)} has {i} input channels\n"
+                f"  rule: they are at most {FEW}\n  next: use FRACTAL_Z"
+            )
+        return o, h * w * FEW
 
 
 SUBFORMAT = ":"
@@ -282,7 +341,8 @@ class Layouts(dict[str, Layout]):
 
 
 LAYOUTS: dict[str, Layout] = Layouts(
-    (layout.name, layout) for layout in (ND(), NZ(), ZZ(), ZN(), NC1HWC0(), FractalZ())
+    (layout.name, layout)
+    for layout in (ND(), NZ(), ZZ(), ZN(), NC1HWC0(), NC1HWC0C04(), FractalZ(), FractalZC04())
 )
 
 

@@ -87,14 +87,14 @@ def test_a_load_takes_one_cycle_a_fractal_into_l0a_and_two_into_l0b(machine, tar
 
 
 def unfolded(image, kernel, stride, pad, dilation):
-    """Return img2col of image[c1, h, w, 16] as matrix[position, c1 * kh * kw, 16]."""
+    """Return img2col of image[c1, h, w, c0] as matrix[position, c1 * kh * kw, c0]."""
     (kh, kw), (top, bottom, left, right) = kernel, pad
     padded = np.pad(image, ((0, 0), (top, bottom), (left, right), (0, 0)))
     reach = ((kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1)
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
-    taken = windows[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]  # c1 oh ow 16 kh kw
+    taken = windows[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]  # c1 oh ow c0 kh kw
     ordered = taken.transpose(1, 2, 0, 4, 5, 3)
-    return ordered.reshape(ordered.shape[0] * ordered.shape[1], -1, 16)
+    return ordered.reshape(ordered.shape[0] * ordered.shape[1], -1, image.shape[3])
 
 
 @st.composite
@@ -294,3 +294,52 @@ def test_an_unfolding_takes_its_stride_a_fractal(machine, target, stride_w, repe
         position=0, k_start=0, repeat=repeat, jump=1, along_m=along_m,
     )  # fmt: skip
     assert count_cycles(words, costs_of(CHIP))[0] == cycles
+
+
+def few_channels(image, shape):
+    """Return img2col of image[h, w, 4] as matrix[position, fractal, 16] of (kh, kw, 4), padded with zeros."""
+    pad = tuple(shape[f"pad_{side}"] for side in ("top", "bottom", "left", "right"))
+    pairs = [(shape[f"{name}_h"], shape[f"{name}_w"]) for name in ("filter", "stride", "dilation")]
+    matrix = unfolded(image[None], pairs[0], pairs[1], pad, pairs[2]).reshape(
+        -1, pairs[0][0] * pairs[0][1], 4
+    )
+    padded = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % 4), (0, 0)))
+    return padded.reshape(len(matrix), -1, 16)
+
+
+@TARGETS
+@settings(EXAMPLES, max_examples=60)
+@given(shape=windows(), choice=st.data(), along_m=st.integers(0, 1))
+def test_four_elements_of_four_channels_make_a_fractal(shared_machine, target, shape, choice, along_m):
+    """With c_size = 1, whatever the window; every byte that is needed is said to be read, none beyond."""
+    size = shape["fm_h"] * shape["fm_w"] * 4
+    image = np.random.default_rng(size).standard_normal(size).astype(np.float16)
+    shared_machine.view(Space.L1, np.float16)[:size] = image
+    matrix = few_channels(image.reshape(shape["fm_h"], shape["fm_w"], 4), shape)
+    positions, fractals = matrix.shape[:2]
+    position = choice.draw(st.integers(0, positions - 1))
+    k = choice.draw(st.integers(0, fractals - 1))
+    repeat = choice.draw(st.integers(1, 6 if along_m else fractals - k))
+    rows = np.concatenate([matrix, np.zeros((repeat * 16 + 16, fractals, 16), np.float16)])
+    firsts = [(position + 16 * i * along_m, k + i * (1 - along_m)) for i in range(repeat)]
+    tiles = np.stack([rows[first : first + 16, each] for first, each in firsts])
+    given_ = {
+        "dst": shared_machine.handle(target), "src": shared_machine.handle(Space.L1), **shape,
+        "position": position, "k_start": k, "repeat": repeat, "jump": 1, "along_m": along_m, "c_size": 1,
+    }  # fmt: skip
+    shared_machine.run(load3d, **given_)
+    out = shared_machine.view(target, np.float16)[: tiles.size]
+    assert np.array_equal(out, (tiles.transpose(0, 2, 1) if target is Space.L0B else tiles).reshape(-1))
+    elements = range(4 * k, min(shape["filter_h"] * shape["filter_w"], 4 * (k + (1 if along_m else repeat))))
+    needed = pixels(shape, range(position, position + (16 * repeat if along_m else 16)), elements)
+    read = {(byte - given_["src"]) // 8 for byte in shared_machine.touched(load3d, **given_)[READ]}
+    assert {h * shape["fm_w"] + w for _, h, w in needed} <= read <= set(range(size // 4))
+
+
+def test_few_channels_are_of_fp16(machine):
+    """Bytes have a form of 8 channels, which is left out."""
+    machine.emit(
+        load3d, dst=machine.handle(Space.L0A), src=machine.handle(Space.L1), **SEEN, position=0, k_start=0,
+        repeat=1, jump=1, along_m=1, c_size=1, dtype=INT8,
+    )  # fmt: skip
+    assert machine.rule(load3d) == "c_size = 1 takes 4 channels of fp16"

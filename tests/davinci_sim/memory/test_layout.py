@@ -14,7 +14,7 @@ from davinci_sim.errors import BadShape, ShapeMismatch, UnknownName
 from davinci_sim.memory import BF16, DTYPES, F16, F32, I4, I8, LAYOUTS, c0, dtype, from_device, to_device
 
 MATRIX_LAYOUTS = ["NZ", "ZZ", "ZN"]
-FOUR_AXES = ["NC1HWC0", "FRACTAL_Z"]
+FOUR_AXES = ["NC1HWC0", "NC1HWC0_C04", "FRACTAL_Z", "FRACTAL_Z_C04"]
 length = st.integers(1, 40)
 
 
@@ -23,7 +23,8 @@ def tensors(draw):
     """A layout, and an array without zeros whose shape the layout accepts."""
     name = draw(st.sampled_from(sorted(LAYOUTS)))
     if name in FOUR_AXES:
-        shape = draw(st.tuples(length, length, st.integers(1, 4), st.integers(1, 4)))
+        channels = st.integers(1, 4) if name == "FRACTAL_Z_C04" else length
+        shape = draw(st.tuples(length, channels, st.integers(1, 4), st.integers(1, 4)))
     else:
         batch = draw(st.lists(st.integers(1, 3), max_size=2))
         shape = (*batch, draw(length), draw(length)) if draw(st.booleans()) else (draw(length),)
@@ -160,3 +161,19 @@ def test_an_unknown_dtype_is_answered_with_the_nearest():
     )
     with pytest.raises(UnknownName, match=r"^unknown dtype 'float64'"):
         dtype(np.float64)
+
+
+def test_few_channels_fill_fractals_together():
+    """Element (h, w) of channel c lies at (h * 7 + w) * 4 + c of the inner axis, which ends after 196."""
+    weights = np.arange(1, 2 * 3 * 49 + 1, dtype=np.float32).reshape(2, 3, 7, 7)
+    packed = LAYOUTS["FRACTAL_Z_C04"].pack(weights)
+    assert packed.shape == (13, 1, 16, 16)
+    k = (5 * 7 + 6) * 4 + 2
+    assert packed[k // 16, 0, 1, k % 16] == weights[1, 2, 5, 6]
+    assert LAYOUTS["NC1HWC0_C04"].device_shape((32, 3, 224, 224), F16) == (32, 1, 224, 224, 4)
+    with pytest.raises(BadShape) as error:
+        LAYOUTS["FRACTAL_Z_C04"].device_shape((8, 5, 3, 3), F16)
+    assert str(error.value) == (
+        "FRACTAL_Z_C04: shape (8, 5, 3, 3) has 5 input channels\n"
+        "  rule: they are at most 4\n  next: use FRACTAL_Z"
+    )
