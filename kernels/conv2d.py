@@ -1,11 +1,12 @@
 """Convolutions on the cube as implicit matrix products: forward, with a bias, and backward to the input.
 
-Feature maps lie as NC1HWC0, weights as FRACTAL_Z. A tile is some rows of one result image, or several small
-images; the rows of the map under it, halo included, come to L1, weights come to L1 by channel groups.
+Feature maps lie as NC1HWC0, weights as FRACTAL_Z; maps and weights of at most 4 channels may lie as
+NC1HWC0_C04 and FRACTAL_Z_C04, whose fractals are full. A tile is some rows of one result image, or several
+small images; the rows of the map under it, halo included, come to L1, weights come to L1 by channel groups.
 load3d unfolds windows into L0A, so that the cube multiplies a[positions, k] by b[k, channels] with k = (c1,
 kh, kw, c0), and the result leaves through UB. The gradient to the input is the same pipeline over dy, with
-the weights transposed on their way to L0B and read from the last one; that of a convolution with a stride
-is put together in UB from stride x stride such convolutions. A grouped convolution is some dense ones, one
+the weights transposed on their way to L0B and read from the last one; that of a convolution with a stride is
+put together in UB from stride x stride such convolutions. A grouped convolution is some dense ones, one
 after the other.
 """
 
@@ -98,12 +99,25 @@ def _result(shape: Any, y: Array) -> Array:
 
 def weight_layout(shape: ConvShape) -> str:
     """Return how the weights lie in memory."""
+    if shape.few:
+        return "FRACTAL_Z_C04"
     return "FRACTAL_Z" if shape.groups == 1 else f"FRACTAL_Z:{shape.groups}"
+
+
+def map_layout(shape: ConvShape) -> str:
+    """Return how the map lies in memory."""
+    return "NC1HWC0_C04" if shape.few else "NC1HWC0"
+
+
+def map_operand(shape: ConvShape) -> Operand:
+    """Return x, of which the windows need not see everything."""
+    axes = (shape.n, shape.c, shape.h, shape.w)
+    return Operand("x", axes, FP16, map_layout(shape), needed_bytes=shape.seen_bytes)
 
 
 def _operands(shape: ConvShape) -> tuple[Operand, ...]:
     return (
-        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0", needed_bytes=shape.seen_bytes),
+        map_operand(shape),
         Operand("w", (shape.o, shape.c // shape.groups, shape.kh, shape.kw), FP16, weight_layout(shape)),
         output("y", (shape.n, shape.o, shape.oh, shape.ow), shape.out_dtype, "NC1HWC0"),
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from davinci_sim.memory.dtypes import F16
 from davinci_sim.memory.layout import LAYOUTS
-from kernels.conv2d import padded_groups, weight_layout
+from kernels.conv2d import map_operand, padded_groups, weight_layout
 from kernels.lang import FP16, FP32, Operand, fill, filled, kernel, output
 from kernels.pieces.convolution_filter import (
     clear_padding,
@@ -50,7 +50,7 @@ def _operands(shape: FilterShape) -> tuple[Operand, ...]:
     weights = (shape.o, shape.c // shape.groups, shape.kh, shape.kw)
     packed = LAYOUTS[weight_layout(shape)].device_shape(weights, F16)
     return (
-        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0", needed_bytes=shape.seen_bytes),
+        map_operand(shape),
         Operand("dy", (shape.n, shape.o, shape.oh, shape.ow), FP16, "NC1HWC0"),
         output("dw_parts", (shape.splits, *packed), FP32),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.conv2d import convolve, convolve_tiles, weight_layout
+from kernels.conv2d import convolve, convolve_tiles, map_operand, weight_layout
 from kernels.lang import FP16, FP32, Operand, barrier, kernel, output
 from kernels.pieces.convolution import Tensors, close_pipeline, open_pipeline
 from kernels.pieces.convolution_plan import dense_parts, first_part, forward_plan, last_part, weights_of
@@ -36,7 +36,7 @@ def conv2d_statistics_reference(shape: Any, x: Array, w: Array) -> tuple[Array, 
 def _operands(shape: StatisticsShape) -> tuple[Operand, ...]:
     sums = (shape.splits, ceil_div(shape.o, EDGE) * EDGE)
     return (
-        Operand("x", (shape.n, shape.c, shape.h, shape.w), FP16, "NC1HWC0", needed_bytes=shape.seen_bytes),
+        map_operand(shape),
         Operand("w", (shape.o, shape.c // shape.groups, shape.kh, shape.kw), FP16, weight_layout(shape)),
         output("y", (shape.n, shape.o, shape.oh, shape.ow), shape.out_dtype, "NC1HWC0"),
         output("sums", sums, FP32),

@@ -15,9 +15,11 @@ from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, fil
 from kernels.pieces.convolution_mixed import LANDING_BYTES, Channels, Landing, place_mixed, unfold_mixed
 from kernels.pieces.convolution_plan import (
     Plan,
+    filter_fractals,
     first_image,
     images_of,
     most_map_blocks,
+    seen_fractals,
     tile_fractals,
     tile_rows,
 )
@@ -82,7 +84,7 @@ class Step(NamedTuple):
 def open_pipeline(core: Any, p: Plan) -> Any:
     """Hand out the buffers and open the queues."""
     x_slot = p.map_groups * most_map_blocks(core, p) * BLOCK
-    w_slot = p.chunk * p.filter.h * p.filter.w * p.n0 * FRACTAL
+    w_slot = p.chunk * filter_fractals(core, p) * p.n0 * FRACTAL
     x = alloc(core, L1, p.map_slots * x_slot, p.map_slots)
     w = alloc(
         core, L1, (SLOTS if p.streams else (p.most_results + p.n0 - 1) // p.n0 * chunks_of(core, p)) * w_slot
@@ -225,7 +227,7 @@ def weight_place(core: Any, p: Plan, b: Buffers, s: Step, slot: int) -> int:
 @emits
 def place_weights(core: Any, p: Plan, t: Tensors, dst: int, s: Step) -> None:
     """Bring the weights of a chunk and n0 result groups to L1 as (k, n), where mirrored as (n, k)."""
-    elements, first = p.filter.h * p.filter.w, s.chunk * p.chunk
+    elements, first = filter_fractals(core, p), s.chunk * p.chunk
     count, columns = min(p.chunk, p.groups - first), min(p.n0, p.n_end - s.n)
     if p.mirrored:
         src = t.weights + (s.n * elements * p.weights_there + first) * FRACTAL
@@ -347,7 +349,7 @@ def take_map(core: Any, p: Plan, b: Buffers, s: Step) -> int:
 @emits
 def multiply(core: Any, p: Plan, b: Buffers, s: Step, slot: int, accumulate: int) -> None:
     """Add the products of a step to the accumulator in a slot of L0C; the first replaces what is there."""
-    elements, first = p.window.kh * p.window.kw, s.chunk * p.chunk
+    elements, first = seen_fractals(core, p), s.chunk * p.chunk
     there = min(p.chunk, p.groups - first)
     columns = min(p.n0, p.n_end - s.n)
     positions = min(p.m0, tile_fractals(core, p, s.tile) - s.m)

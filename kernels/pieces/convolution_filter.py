@@ -20,6 +20,7 @@ from kernels.pieces.window import (
     Window,
     fetch_rows,
     forward_window,
+    inner_fractals,
     move_planes,
     rows_seen,
     unfold,
@@ -97,13 +98,19 @@ class Turn(NamedTuple):
 
 
 @emits
+def elements_of(core: Any, window: Window) -> int:
+    """Return how many inner fractals the filter has in a channel group: one an element, or four in one."""
+    return inner_fractals(core, window.kh, window.kw, window.per_block)
+
+
+@emits
 def filter_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
     """Return the plan of this core for one of the dense convolutions."""
     window, share = forward_window(core, shape), dense_parts(core, shape)
     there, outputs_there = (shape.c + 15) // 16, (shape.o + 15) // 16
     groups = min(share.inputs, there - part * share.inputs)
     outputs = min(share.outputs, outputs_there - part * share.outputs)
-    depth, rows = groups * shape.kh * shape.kw, min(tiling.rows, window.oh)
+    depth, rows = groups * elements_of(core, window), min(tiling.rows, window.oh)
     column = block_idx(core) % tiling.channel_cores
     along = block_idx(core) // tiling.channel_cores % tiling.filter_cores
     split = block_idx(core) // (tiling.channel_cores * tiling.filter_cores) % tiling.split_cores
@@ -111,7 +118,7 @@ def filter_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
     return FilterPlan(
         window, share, groups, outputs, there, outputs_there, part, share.taken,
         shape.c // shape.groups, shape.o // shape.groups, shape.n, shape.splits,
-        tiling.images if row_tiles == 1 and window.row_step == 1 else 1,
+        tiling.images if row_tiles == 1 and window.row_step == 1 and window.per_block == 1 else 1,
         image_rows(core, window), rows, row_tiles, tiling.m0, tiling.n0, tiling.k0,
         tiling.slots, column + along,
         shape.splits * split // tiling.split_cores, shape.splits * (split + 1) // tiling.split_cores,
@@ -123,7 +130,7 @@ def filter_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
 @emits
 def open_filter_pipeline(core: Any, p: FilterPlan, x: int, dy: int, dw: int) -> Any:
     """Hand out the buffers and open the queues."""
-    window, elements = p.window, p.window.kh * p.window.kw
+    window, elements = p.window, elements_of(core, p.window)
     seen = min(window.h, (p.rows - 1) * window.stride_h + (window.kh - 1) * window.dilation + 1)
     length = p.rows
     if p.images > 1:
@@ -132,7 +139,8 @@ def open_filter_pipeline(core: Any, p: FilterPlan, x: int, dy: int, dw: int) -> 
             (p.images - 1) * p.apart + p.rows,
         )
     inner = min(p.groups, (p.n0 + elements - 2) // elements + 1)
-    dy_offset, dy_pitch = inner * seen * window.w * BLOCK, (length * window.ow + 15) // 16 * 16
+    dy_offset = inner * seen * (window.w // window.per_block) * BLOCK
+    dy_pitch = (length * window.ow + 15) // 16 * 16
     tile_slot = (dy_offset + p.m0 * dy_pitch * BLOCK + 2 * FRACTAL - 1) // FRACTAL * FRACTAL
     tile = alloc(core, L1, SLOTS * tile_slot, SLOTS)
     a_slot, b_slot, c_slot = p.m0 * p.k0 * FRACTAL, p.k0 * p.n0 * FRACTAL, p.m0 * p.n0 * ACCUMULATOR
@@ -214,7 +222,7 @@ def rows_of(core: Any, p: FilterPlan, s: Turn) -> Any:
 def fetch_turn(core: Any, p: FilterPlan, b: FilterBuffers, s: Turn) -> None:
     """Bring the rows of x that the inner fractals of a step touch, and its rows of dy, to L1."""
     rows, image, w = rows_of(core, p, s), first_image(core, p, s), p.window
-    elements = w.kh * w.kw
+    elements = elements_of(core, w)
     group, outputs = s.n // elements, min(p.m0, p.m_end - s.m)
     inner = (min(s.n + p.n0, p.n_end) - 1) // elements - group + 1
     there = b.tile + fill(core, b.qx) * b.tile_slot
@@ -253,7 +261,7 @@ def load_transposed(core: Any, b: FilterBuffers, a: int, dy: int, k: int, output
 @emits
 def multiply_turn(core: Any, p: FilterPlan, b: FilterBuffers, s: Turn, slot: int, is_first: int) -> None:
     """Add dy^T @ im2col(x) over the positions of one tile to the accumulator in a slot of L0C."""
-    rows, elements = rows_of(core, p, s), p.window.kh * p.window.kw
+    rows, elements = rows_of(core, p, s), elements_of(core, p.window)
     outputs, inner = min(p.m0, p.m_end - s.m), min(p.n0, p.n_end - s.n)
     positions = rows.length * p.window.ow
     fractals = (positions + 15) // 16
@@ -281,7 +289,7 @@ def multiply_turn(core: Any, p: FilterPlan, b: FilterBuffers, s: Turn, slot: int
 def store_sums(core: Any, p: FilterPlan, b: FilterBuffers, s: Turn) -> None:
     """Bring an accumulator from L0C through UB to its place among the sums of its split."""
     outputs, inner = min(p.m0, p.m_end - s.m), min(p.n0, p.n_end - s.n)
-    at_once, elements = max(1, UB_FRACTALS // outputs), p.window.kh * p.window.kw
+    at_once, elements = max(1, UB_FRACTALS // outputs), elements_of(core, p.window)
     c, there = b.c + use(core, b.qc) * b.c_slot, p.share.outputs
     depth = p.share.inputs * elements
     for i in range(0, inner, at_once):
@@ -324,7 +332,7 @@ def keep_diagonal(core: Any, p: FilterPlan, b: FilterBuffers, u: int, group: int
 @emits
 def clear_padding(core: Any, p: FilterPlan, b: FilterBuffers, split: int) -> None:
     """Store zeros where the last dense convolution has fewer channels than its weights have room for."""
-    elements = p.window.kh * p.window.kw
+    elements = elements_of(core, p.window)
     if (p.groups == p.share.inputs and p.outputs == p.share.outputs) or p.column > 0:
         return
     u = b.u + fill(core, b.qu) * max(UB_FRACTALS, p.m0) * ACCUMULATOR

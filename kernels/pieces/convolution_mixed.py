@@ -108,7 +108,7 @@ def unfold_mixed(
             core, dst + i * FRACTAL, src + place * images * window.w * BLOCK, max(1, rows * images), window.w,
             window.pad_left, window.pad_right, above * images, 0, 1, window.kw, 1, window.stride_w,
             1, window.dilation, skipped * images * window.ow + patch.m * 16, k % window.kw, patch.positions,
-            patch.elements, 1, 0, dtype,
+            patch.elements, 1, 0, 0, dtype,
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from davinci_sim.isa import FP32, INT8
 from kernels.lang.buffers import block_idx
 from kernels.lang.emits import emits
-from kernels.pieces.window import Rows, Window, forward_window
+from kernels.pieces.window import Rows, Window, forward_window, inner_fractals
 
 FRACTAL = 512
 
@@ -138,7 +138,7 @@ def plan_of(
     row_tiles = (height + rows - 1) // rows
     part, column = block_idx(core) // tiling.channel_cores, block_idx(core) % tiling.channel_cores
     part = part % tiling.tile_cores
-    stacks = row_tiles == 1 and window.row_step == 1
+    stacks = row_tiles == 1 and window.row_step == 1 and window.per_block == 1
     if problem.splits > 0:  # a tile is of one split
         stacks = stacks and shape.n % (problem.splits * tiling.images) == 0
     images = min(tiling.images, shape.n) if stacks else 1
@@ -238,7 +238,7 @@ def backward_plan(core: Any, shape: Any, tiling: Any, part: int) -> Any:
         0,
     )  # fmt: skip
     dy = forward_window(core, shape)
-    window = Window(dy.oh, dy.ow, shape.h, shape.w, shape.kh, shape.kw, 1, 1, 1, 0, 0, 0, 0, 1)
+    window = Window(dy.oh, dy.ow, shape.h, shape.w, shape.kh, shape.kw, 1, 1, 1, 0, 0, 0, 0, 1, 1)
     above = ((shape.kh - 1) * shape.dilation - dy.pad_h + shape.stride - 1) // shape.stride
     below = (shape.h - 1 + dy.pad_h) // shape.stride + 1 - window.h
     pitch = max((shape.h + shape.stride - 1) // shape.stride, window.h + max(0, above, below))
@@ -279,7 +279,7 @@ def phase_plan(core: Any, p: Plan, phase: int) -> Any:
     pad_right = max(0, skip + columns + span - w.w - pad_left)
     window = Window(
         w.h, w.w, rows, w.w + pad_left + pad_right - span, v.count, h.count, 1, 1, v.dilation, v.pad,
-        pad_left, pad_right, w.h, 1,
+        pad_left, pad_right, w.h, 1, 1,
     )  # fmt: skip
     taps = Taps(row, column, v.first, h.first, v.step, skip, columns)
     return Plan(
@@ -356,4 +356,16 @@ def most_map_blocks(core: Any, p: Plan) -> int:
     rows = (p.rows - 1) * p.window.stride_h + (p.window.kh - 1) * p.window.dilation + 1
     if p.phases > 1:
         rows = (p.rows - 1 + (p.filter.h - 1) * p.filter.dilation) // p.phases + 1
-    return int(min(p.window.h, rows) * p.window.w)
+    return int(min(p.window.h, rows) * (p.window.w // p.window.per_block))
+
+
+@emits
+def filter_fractals(core: Any, p: Plan) -> int:
+    """Return how many fractals of the weights of a column of results a channel group takes."""
+    return inner_fractals(core, p.filter.h, p.filter.w, p.window.per_block)
+
+
+@emits
+def seen_fractals(core: Any, p: Plan) -> int:
+    """Return how many of them this phase takes."""
+    return inner_fractals(core, p.window.kh, p.window.kw, p.window.per_block)

@@ -1,6 +1,8 @@
 """Convolution windows: the rows of a feature map that a tile sees, moves of planes, img2col.
 
 A feature map lies as (group, row, column, 16 channels): a position of a 16-bit map is one block of 32 bytes.
+A map of at most 4 channels may lie as (row, column, 4 channels): a block has four positions then, and a
+fractal four elements of the filter.
 """
 
 from typing import Any, NamedTuple
@@ -34,6 +36,7 @@ class Window(NamedTuple):
     pad_right: int
     plane_rows: int
     row_step: int
+    per_block: int  # positions of the map in 32 bytes: 1, or 4 of few channels
 
 
 class Rows(NamedTuple):
@@ -91,23 +94,30 @@ def forward_window(core: Any, shape: Any) -> Any:
         h, stride_h, row_step = oh, row_step, stride_h
     return Window(
         h, shape.w, oh, ow, shape.kh, shape.kw, stride_h, shape.stride, shape.dilation, top, left, right,
-        shape.h, row_step,
+        shape.h, row_step, 4 if shape.few else 1,
     )  # fmt: skip
+
+
+@emits
+def inner_fractals(core: Any, kh: int, kw: int, per_block: int) -> int:
+    """Return how many fractals of the inner axis the elements of a filter fill with a channel group."""
+    return int((kh * kw + per_block - 1) // per_block)
 
 
 @emits
 def fetch_rows(core: Any, dst: int, tensor: int, plane: int, planes: int, window: Window, rows: Rows) -> None:
     """Bring the rows that a tile sees of `planes` planes of a tensor in GM, from number `plane` on, to L1."""
-    plane_blocks, seen = window.plane_rows * window.w, rows.h * window.w
-    src = tensor + (plane * plane_blocks + rows.start * window.row_step * window.w) * BLOCK_BYTES
+    row = window.w // window.per_block
+    plane_blocks, seen = window.plane_rows * row, rows.h * row
+    src = tensor + (plane * plane_blocks + rows.start * window.row_step * row) * BLOCK_BYTES
     if window.row_step == 1:
         move_planes(core, dst, src, planes, seen, seen, plane_blocks)
     elif rows.h * window.row_step == window.plane_rows:  # the rows of all planes are equally far apart
-        move_planes(core, dst, src, planes * rows.h, window.w, window.w, window.row_step * window.w)
+        move_planes(core, dst, src, planes * rows.h, row, row, window.row_step * row)
     else:
         for i in range(planes):
             there, start = dst + i * seen * BLOCK_BYTES, src + i * plane_blocks * BLOCK_BYTES
-            move_planes(core, there, start, rows.h, window.w, window.w, window.row_step * window.w)
+            move_planes(core, there, start, rows.h, row, row, window.row_step * row)
 
 
 class Patch(NamedTuple):
@@ -137,5 +147,6 @@ def unfold(
         load3d(
             core, to, src, rows.h, window.w, window.pad_left, window.pad_right, rows.pad_top, rows.pad_bottom,
             window.kh, window.kw, window.stride_h, window.stride_w, window.dilation, window.dilation,
-            rows.skip * window.ow + position * 16, k, repeat, jump, along_m, 0, dtype,
+            rows.skip * window.ow + position * 16, k, repeat, jump, along_m, 0,
+            1 if window.per_block > 1 else 0, dtype,
         )  # fmt: skip

@@ -170,7 +170,7 @@ def ub_bytes(p: Problem, t: ConvTiling) -> int:
 
 def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
     """Tell whether every buffer of a tiling has room, and its images can be stacked."""
-    if t.images > 1 and (rows_of(p, t) < p.oh or p.skips_rows):
+    if t.images > 1 and (rows_of(p, t) < p.oh or p.skips_rows or p.per_block > 1):
         return False
     if t.images > 1 and p.mixes and t.images * (p.kh - 1) * p.dilation > MOST_PADDING:
         return False
@@ -178,10 +178,10 @@ def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
         return False
     if p.splits and t.tile_cores > p.splits:
         return False
-    chunk_bytes = t.chunk * p.kh * p.kw * t.n0 * FRACTAL_BYTES
+    chunk_bytes = t.chunk * p.elements * t.n0 * FRACTAL_BYTES
     columns = ceil_div(ceil_div(p.results, t.channel_cores), t.n0)
     chunks = columns * ceil_div(p.groups, t.chunk) if t.weight_slots == 1 else SLOTS
-    map_bytes = t.map_groups * p.map_rows(rows_of(p, t), t.images) * p.w * BLOCK_BYTES
+    map_bytes = t.map_groups * p.map_rows(rows_of(p, t), t.images) * p.row_blocks * BLOCK_BYTES
     slots = 1 if t.map_groups >= p.groups and tiles_of(p, t) <= t.tile_cores else SLOTS
     l1 = chunks * chunk_bytes + slots * map_bytes
     return (
@@ -237,7 +237,7 @@ def _cuts(
     kernel = max((phase.elements for phase in cut), default=1)
     tiles = ceil_div(p.images, images) * ceil_div(p.oh, rows)
     cores = min(tiles, p.splits or tiles, int(platform.ai_cores) // (shared[0] * shared[1]))
-    chunk = max(1, min(p.groups, CHUNK_BYTES // (p.kh * p.kw * n0 * FRACTAL_BYTES)))
+    chunk = max(1, min(p.groups, CHUNK_BYTES // (p.elements * n0 * FRACTAL_BYTES)))
     factors = (1 / 2, 1) if p.phases == 1 else (1, 2, 4, 8)  # a phase takes few elements of the filter
     chunks = {even(p.groups, max(1, int(chunk * factor))) for factor in factors}
     if images > 1 and p.mixes:
@@ -349,14 +349,15 @@ def _busy(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, ...]:
 def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Loads:
     """Return the loads of a tile of the map that comes in so many chunks."""
     rows = p.rows_seen(rows_of(p, t))
-    burst, size = rows * p.w * BLOCK_BYTES, p.groups * rows * t.images * p.w * BLOCK_BYTES
+    burst = rows * p.row_blocks * BLOCK_BYTES
+    size = p.groups * t.images * burst
     moves = chunks * min(t.images, ceil_div(p.groups, chunks))
     is_whole = t.images == 1 and rows == p.h
     if t.images > 1 and p.mixes:  # channel groups of an image lie behind each other
         at_once = p.landing(t.chunk, t.images)[0]
         moves, burst = chunks * ceil_div(ceil_div(p.groups, chunks), at_once), at_once * burst
     if p.skips_rows:
-        moves, burst = chunks if is_whole else p.groups, p.w * BLOCK_BYTES * p.stride
+        moves, burst = chunks if is_whole else p.groups, p.row_blocks * BLOCK_BYTES * p.stride
     apart = 0 if is_whole and not p.skips_rows else burst
     slower = slots_per_block(size if is_whole and t.images == 1 else burst) * slowdown(platform, apart)
     return Loads(size * slower, moves * int(platform.gm_to_l1_head_cycles))
@@ -386,15 +387,15 @@ def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
 
 def _distinct(p: Problem, t: ConvTiling, columns: int) -> float:
     """Return the bytes of the map, and of one column of weights (0: none), that all cores read at first."""
-    weights = p.kh * p.kw * EDGE * p.results / columns if columns else 0
+    weights = p.elements * EDGE * p.results / columns if columns else 0
     rows = p.rows_seen(rows_of(p, t)) * t.images
-    return BLOCK_BYTES * p.groups * t.group_cores * (rows * p.w * t.tile_cores + weights)
+    return BLOCK_BYTES * p.groups * t.group_cores * (rows * p.row_blocks * t.tile_cores + weights)
 
 
 def _memory_cycles(p: Problem, t: ConvTiling, platform: Platform) -> float:
     """Return the cycles that device memory is busy: what is read, and what L2 cannot keep of the results."""
     halo = p.rows_seen(rows_of(p, t)) * p.oh / rows_of(p, t) / p.h if t.images == 1 else 1
-    read = p.parts * p.groups * p.images * p.h * p.w * BLOCK_BYTES * max(1, min(halo, 1.2))
+    read = p.parts * p.groups * p.images * p.h * p.row_blocks * BLOCK_BYTES * max(1, min(halo, 1.2))
     written = p.parts * p.results * p.images * p.oh * p.ow * p.position_bytes
     spilled = min(written, max(0, read + written - int(platform.l2_bytes)))
     return (read + spilled) / int(platform.hbm_bytes_per_cycle)

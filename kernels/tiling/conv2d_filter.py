@@ -1,11 +1,11 @@
 """Tilings of the convolution's gradient to the filter, and how many parts it is best summed in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import nsmallest
 from itertools import product
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import FP32
@@ -17,6 +17,7 @@ from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
     EDGE,
+    FEW_SAMPLE,
     FRACTAL_BYTES,
     ConvShape,
     Problem,
@@ -35,6 +36,8 @@ UB_FRACTALS = 64
 class FilterShape(ConvShape):
     """The forward convolution's axes; the gradient is given as `splits` sums over shares of the images."""
 
+    TAKES_FEW: ClassVar[bool] = True
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (*ConvShape.SAMPLES, FEW_SAMPLE)
     splits: int = 1
     out_dtype: int = FP32
 
@@ -105,7 +108,7 @@ class Sides(NamedTuple):
 def sides(shape: FilterShape) -> Sides:
     """Return the dense convolutions of a shape."""
     parts, inputs, outputs = dense_parts(shape)
-    return Sides(parts, inputs, outputs, inputs * shape.kh * shape.kw)
+    return Sides(parts, inputs, outputs, inputs * shape.elements)
 
 
 @lru_cache(maxsize=512)
@@ -127,19 +130,19 @@ def tall_rows(shape: FilterShape, t: FilterTiling) -> tuple[int, int]:
 
 def inner_groups(shape: FilterShape, n0: int) -> int:
     """Return the most channel groups that n0 fractals of (c1, kh, kw) touch."""
-    return min(sides(shape).inputs, (n0 - 2) // (shape.kh * shape.kw) + 2)
+    return min(sides(shape).inputs, (n0 - 2) // shape.elements + 2)
 
 
 def l1_slot_bytes(shape: FilterShape, t: FilterTiling) -> int:
     """Return the bytes of a tile of x and dy in L1."""
     seen, rows = tall_rows(shape, t)
-    x = inner_groups(shape, t.n0) * seen * shape.w * BLOCK_BYTES
+    x = inner_groups(shape, t.n0) * seen * shape.row_blocks * BLOCK_BYTES
     return x + t.m0 * ceil_div(rows * shape.ow, EDGE) * FRACTAL_BYTES + 2 * FRACTAL_BYTES
 
 
 def fits(shape: FilterShape, t: FilterTiling, platform: Platform) -> bool:
     """Tell whether every buffer of a tiling has room, and its images can be stacked."""
-    if t.images > 1 and (t.rows < shape.oh or shape.skips_rows):
+    if t.images > 1 and (t.rows < shape.oh or shape.skips_rows or shape.few):
         return False
     return (
         SLOTS * l1_slot_bytes(shape, t) <= int(platform.l1_bytes)
@@ -213,7 +216,7 @@ def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
     heads += min(n0, t.k0) * int(platform.load3d_head_cycles) + FLAG_CYCLES
     loads = blocks * (positions * (m0 + n0 * max(2, shape.stride)) + heads * steps)
     x_moves = t.images * (inner_groups(shape, t.n0) if shape.skips_rows and shape.stride > 1 else 1)
-    x_bytes = inner_groups(shape, t.n0) * t.images * min(seen, shape.h) * shape.w * BLOCK_BYTES
+    x_bytes = inner_groups(shape, t.n0) * t.images * min(seen, shape.h) * shape.row_blocks * BLOCK_BYTES
     dy_bytes = t.m0 * t.images * t.rows * shape.ow * BLOCK_BYTES
     head, path = int(platform.gm_to_l1_head_cycles), int(platform.gm_to_l1_bytes_per_cycle)
     apart = t.rows * shape.w * BLOCK_BYTES if shape.kh == 1 else BLOCK_BYTES  # windows begin at any row
@@ -233,7 +236,7 @@ def estimate(shape: FilterShape, t: FilterTiling, platform: Platform) -> float:
 
 def _memory_cycles(shape: FilterShape, platform: Platform) -> float:
     """Return the cycles that device memory is busy with reading each operand once."""
-    x = groups(shape.c) * (shape.oh if shape.skips_rows else shape.h) * shape.w
+    x = groups(shape.c) * (shape.oh if shape.skips_rows else shape.h) * shape.row_blocks
     dy = groups(shape.o) * shape.oh * shape.ow
     return shape.n * (x + dy) * BLOCK_BYTES / int(platform.hbm_bytes_per_cycle)
 

@@ -13,6 +13,11 @@ from kernels.pieces.window import SKIP_WIDTH
 from kernels.tiling.padding import Padding
 
 EDGE, FRACTAL_BYTES, BLOCK_BYTES, ACCUMULATOR_BYTES = 16, 512, 32, 1024
+FEW = 4
+"""Channels of a position where there are few, and positions of a block then."""
+FEW_SAMPLE = {
+    "n": 2, "c": 3, "h": 13, "w": 16, "o": 20, "kh": 5, "kw": 3, "stride": 2, "pad": 1, "few": 1,
+}  # fmt: skip
 MAX_STRIDE, MAX_FILTER = 63, 255
 
 
@@ -37,9 +42,15 @@ def groups(channels: int) -> int:
 
 @dataclass(frozen=True)
 class ConvShape(Padding, Shape):
-    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names."""
+    """x[n, c, h, w] and w[o, c, kh, kw] give y[n, o, oh, ow]; the gradients keep the forward names.
 
-    UNVARIED: ClassVar[tuple[str, ...]] = Padding.SIDES
+    With `few` = 1 the at most 4 channels of x are not padded to 16: x lies as NC1HWC0_C04, w as
+    FRACTAL_Z_C04.
+    """
+
+    UNVARIED: ClassVar[tuple[str, ...]] = (*Padding.SIDES, "few")
+    TAKES_FEW: ClassVar[bool] = False
+    """Whether the kernel knows maps of few channels."""
     OPTIONS: ClassVar[tuple[str, ...]] = ("pad", *UNVARIED)
     TYPES: ClassVar[tuple[int, tuple[int, ...]]] = (FP16, (FP16, FP32))
     """The type of the operands, and those of the result."""
@@ -70,6 +81,22 @@ class ConvShape(Padding, Shape):
     more_right: int = 0
     dtype: int = FP16
     out_dtype: int = FP16
+    few: int = 0
+
+    @property
+    def per_block(self) -> int:
+        """Positions of x in a block of 32 bytes."""
+        return FEW if self.few else 1
+
+    @property
+    def elements(self) -> int:
+        """Fractals of the inner axis that the filter's elements fill with a channel group."""
+        return ceil_div(self.kh * self.kw, self.per_block)
+
+    @property
+    def row_blocks(self) -> int:
+        """Blocks of a row of a channel group of x."""
+        return self.w // self.per_block
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -104,15 +131,31 @@ class ConvShape(Padding, Shape):
         rows = _seen(self.h, self.oh, self.kh, top, self)
         columns = _seen(self.w, self.ow, self.kw, left, self)
         channels = ceil_div(self.c, EDGE * 2 if self.dtype == INT8 else EDGE)
-        return self.n * channels * rows * columns * BLOCK_BYTES
+        return self.n * channels * rows * columns * BLOCK_BYTES // self.per_block
 
     @property
     def skips_rows(self) -> bool:
         """Whether rows that no window sees stay in GM."""
         return self.kh == 1 and self.w >= SKIP_WIDTH
 
+    def _check_few(self, kernel: str) -> None:
+        """Raise BadShape where the channels are not few, or the kernel does not take that."""
+        if self.few and not self.TAKES_FEW:
+            raise BadShape(
+                f"kernel {kernel}: few={self.few}\n  rule: this kernel pads channels\n  next: use few=0"
+            )
+        if self.few not in (0, 1):
+            raise BadShape(f"kernel {kernel}: few={self.few}\n  rule: 0 (channels by 16) or 1 (by 4)")
+        if self.few and (self.c > FEW or self.groups > 1 or self.w % FEW):
+            raise BadShape(
+                f"kernel {kernel}: few=1, c={self.c}, groups={self.groups}, w={self.w}\n"
+                f"  rule: at most {FEW} channels in one group, rows of whole blocks: w a multiple of {FEW}\n"
+                "  next: use few=0"
+            )
+
     def check(self, kernel: str) -> None:
         """Raise BadShape where the filter does not fit the image or the instructions."""
+        self._check_few(kernel)
         if self.c % self.groups or self.o % self.groups:
             raise BadShape(
                 f"kernel {kernel}: c={self.c}, o={self.o}, groups={self.groups}\n"
@@ -159,6 +202,8 @@ class ForwardShape(ConvShape):
     """A forward convolution; with `relu` = 1 what is negative is stored as 0."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = (*ConvShape.OPTIONS, "relu")
+    TAKES_FEW: ClassVar[bool] = True
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (*ConvShape.SAMPLES, FEW_SAMPLE)
     relu: int = 0
 
     def check(self, kernel: str) -> None:
@@ -180,6 +225,8 @@ class QuantizedShape(ConvShape):
 class StatisticsShape(ConvShape):
     """A convolution whose results are summed by channel, over `splits` shares of the images."""
 
+    TAKES_FEW: ClassVar[bool] = True
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (*ConvShape.SAMPLES, FEW_SAMPLE)
     splits: int = 1
 
     def check(self, kernel: str) -> None:
@@ -235,6 +282,7 @@ class Problem:
     position_bytes: int
     splits: int = 0
     is_scaled: bool = False
+    per_block: int = 1
 
     @classmethod
     def forward(cls, s: ConvShape, splits: int = 0) -> "Problem":
@@ -244,7 +292,7 @@ class Problem:
         return cls(
             parts, s.n, inputs, h, s.w, outputs, s.oh, s.ow, s.kh, s.kw, row_stride, s.stride, s.dilation,
             s.pads[0], s.pads[2], 1, False, EDGE * (4 if s.out_dtype == FP32 else 2), splits,
-            s.dtype == INT8,
+            s.dtype == INT8, s.per_block,
         )  # fmt: skip
 
     @classmethod
@@ -259,7 +307,17 @@ class Problem:
     @property
     def depth(self) -> int:
         """Fractals of the inner axis: channel groups times filter elements."""
-        return self.groups * self.kh * self.kw
+        return self.groups * self.elements
+
+    @property
+    def elements(self) -> int:
+        """Fractals that the filter's elements fill with a channel group."""
+        return ceil_div(self.kh * self.kw, self.per_block)
+
+    @property
+    def row_blocks(self) -> int:
+        """Blocks of a row of a channel group of the map."""
+        return self.w // self.per_block
 
     @property
     def skips_rows(self) -> bool:
@@ -310,7 +368,7 @@ class Problem:
     def cut(self) -> tuple[Phase, ...]:
         """Return the phases that see elements of the filter."""
         if self.phases == 1:
-            return (Phase(0, self.kh * self.kw, self.ow),)
+            return (Phase(0, self.elements, self.ow),)
         rows = [_elements(self.kh, place + self.pad, self) for place in range(min(self.phases, self.oh))]
         columns = [_elements(self.kw, place + self.left, self) for place in range(min(self.phases, self.ow))]
         return tuple(
