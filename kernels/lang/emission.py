@@ -205,12 +205,12 @@ def fitting(kernel: Kernel, shape: Shape, platform: Platform) -> Tiling:
     """
     if not kernel.is_of_the_kit:
         return _first_that_fits(kernel, shape, platform)
-    from kernels.tune.remembered import remembered
+    from kernels.tune.remembered import about, remembered
 
     found = remembered(
-        f"tiling of {kernel.name}", shape, platform,
+        about(f"tiling of {kernel.name}", shape, platform),
         lambda: list(dataclasses.astuple(_first_that_fits(kernel, shape, platform))),
-    )  # fmt: skip
+    )
     return kernel.tiling_type(*found)
 
 

@@ -1,4 +1,4 @@
-"""What was worked out about shapes, on disk: default tilings, and into how many parts sums are best cut.
+"""What was worked out, on disk: default tilings, into how many parts sums are best cut, which fusions pay.
 
 Choosing among thousands of estimates takes a tenth of a second for a convolution. What one process has found,
 the next one reads, until a kernel, a tiling, an instruction or the chip changes.
@@ -20,16 +20,20 @@ from kernels.lang.shapes import Shape
 STORE = Store(Path(CACHE_FOLDER).parent / "choices", most_bytes=1 << 24)
 
 
-def remembered(what: str, shape: Shape, platform: Platform, find: Callable[[], list[int]]) -> list[int]:
-    """Return the numbers that `find` gives for a question about a shape and a chip.
+def remembered(question: str, find: Callable[[], list[int]]) -> list[int]:
+    """Return the numbers that `find` gives for a question.
 
-    `what` names the question; all else that the answer depends on is in the source of the kit.
+    All that the answer depends on is in the question or in the source of the simulator and the kernels.
     """
-    asked = f"{kit()} {what} {type(shape).__name__} {shape} {platform.name} {platform.digest}"
-    key = hashlib.blake2b(asked.encode(), digest_size=20).hexdigest()
+    key = hashlib.blake2b(f"{kit()} {question}".encode(), digest_size=20).hexdigest()
     known = STORE.get(key)
     if known is not None:
         return [int(number) for number in json.loads(known)]
     found = find()
     STORE.put(key, json.dumps(found).encode())
     return found
+
+
+def about(what: str, shape: Shape, platform: Platform) -> str:
+    """Return the question of what is best for a shape on a chip."""
+    return f"{what} {type(shape).__name__} {shape} {platform.name} {platform.digest}"

@@ -15,7 +15,7 @@ from framework.ir.types import TensorType
 from framework.ops.lowering import Launch, device_dtype
 from kernels.lang.kernel import Kernel, Operand
 from kernels.lang.shapes import Shape
-from kernels.tune.remembered import remembered
+from kernels.tune.remembered import about, remembered
 
 ANY = "any"
 """The format of a flat kernel's tensors: any one, the same for all of them."""
@@ -122,7 +122,8 @@ def best_splits(name: str, shape: Shape, platform: Platform) -> int | None:
     """Return in how many parts a kernel's sum is best computed, None for kernels that have no choice."""
     if name not in SPLITS:
         return None
-    return remembered(f"splits of {name}", shape, platform, lambda: [SPLITS[name](shape, platform)])[0]
+    question = about(f"splits of {name}", shape, platform)
+    return remembered(question, lambda: [SPLITS[name](shape, platform)])[0]
 
 
 def shares(node: Node, launch: Launch, value: str, target: Set[str]) -> bool:

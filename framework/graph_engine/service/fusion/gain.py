@@ -6,12 +6,14 @@ from an empty L2; equal questions are asked once.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from davinci_sim.chip import Chip
 from davinci_sim.platforms import Platform
+from framework.graph_engine.data.decisions import decided
 from framework.graph_engine.data.graph import AICORE, CONSTANT, TRANS_DATA, VIEW, Graph, Node, Value
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.service.formats import LAUNCH_BYTES, assign_formats
@@ -83,8 +85,8 @@ class Surroundings:
             for node in self.graph.nodes
         )  # fmt: skip
         values = tuple((self.graph.values[name].type, self.graph.values[name].kind) for name in numbers)
-        outputs = frozenset(numbers[name] for name in self.graph.outputs)
-        touched = frozenset(numbers[name] for name in self.touched)
+        outputs = tuple(sorted(numbers[name] for name in self.graph.outputs))
+        touched = tuple(sorted(numbers[name] for name in self.touched))
         return nodes, values, outputs, touched
 
     def settled(self) -> tuple[Node, ...]:
@@ -114,6 +116,13 @@ class Question:
 @lru_cache(maxsize=4096)
 def _answered(question: Question) -> Gain:
     """Return what a change spares."""
+    platform = question.platform
+    asked = f"gain {platform.name} {platform.digest} {question.key}"
+    return Gain(*decided(asked, lambda: list(dataclasses.astuple(_found(question)))))
+
+
+def _found(question: Question) -> Gain:
+    """Work out what a change spares."""
     before, after = question.before.settled(), question.after.settled()
     nbytes = _moved_bytes(before) - _moved_bytes(after)
     nodes = (*before, *after)
