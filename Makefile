@@ -44,6 +44,7 @@ docs: setup ## write the generated pages again
 	$(PY) -m davinci_sim.core.reference_page
 	$(PY) -m kernels.reference_page
 	$(PY) -m framework.graph_engine.service.fusion.page
+	$(PY) -m framework.passes.compositions.page
 
 tune: compiled ## search again for the tilings that come with the kit
 	$(PY) -m experiments.cli.main kernel retune --networks --gain 2 --folder kernels/tunings

@@ -15,6 +15,7 @@ from framework.frontend.values import is_cell, weak_constant
 from framework.ir.builder import Builder, Sym
 from framework.ir.nodes import Func
 from framework.ops.op import GradientError
+from framework.passes.compositions import ALL, UPDATES, compose
 from framework.passes.dead_code import dead_code
 from framework.tensor import Parameter
 from framework.tree import Leaf, flatten, numbered, places
@@ -89,9 +90,10 @@ class Gradient(Transform):
         wrt = [*arguments, *weights]
         keep = wanted.with_value or wanted.has_aux
         kept = len(traced.func.results) - len(traced.renewed) if keep else 0
-        func = differentiate(traced.func, wrt, keep_results=keep or bool(traced.renewed))
+        composed = compose(traced.func, ALL - UPDATES)
+        func = differentiate(composed, wrt, keep_results=keep or bool(traced.renewed))
         func = _renewals_last(func, kept, len(wrt), len(traced.renewed))
-        traced.builder.stages.append((f"before {func.name}", traced.func))
+        traced.builder.stages.append((f"before {func.name}", composed))
         traced.builder.stages.append((func.name, func))
         weak = [*traced.weak[:kept], *(_is_weak(traced.leaves[at]) for at in arguments)]
         structure = self._structure(traced.structure, structures, kept)

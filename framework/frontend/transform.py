@@ -24,6 +24,7 @@ from framework.host import compile_host
 from framework.ir.builder import Builder
 from framework.ir.nodes import Func
 from framework.passes import run as run_passes
+from framework.passes.compositions import compose
 from framework.passes.save import save_stages
 from framework.tensor import Parameter, Tensor
 from framework.tree import flatten, hashable
@@ -209,7 +210,10 @@ class Transform(ABC):
         with _nothing_collected():
             traced = self.trace(None, args, kwargs)
             stages = [*traced.builder.stages, ("traced", traced.func)]
-            func = run_passes(traced.func, watch=lambda name, each: stages.append((name, each)))
+            composed = compose(traced.func)
+            if composed is not traced.func:
+                stages.append((compose.__name__, composed))
+            func = run_passes(composed, watch=lambda name, each: stages.append((name, each)))
             return Optimized(traced, func, stages)
 
     def _compile(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled:

@@ -21,6 +21,7 @@ from framework.ir.types import TensorType
 from framework.nn.cell import Cell
 from framework.optim import Optimizer, Step
 from framework.passes import FLAT, OPTIMIZE, run
+from framework.passes.compositions import UPDATES, chosen, compose
 from framework.tensor import Parameter, Tensor
 from framework.train.checks import check_cell, check_inputs, check_numbers, check_training
 from framework.train.scale import LOSS_SCALE, DynamicLossScale, LossScale, first_state
@@ -37,6 +38,7 @@ def training_step(
     *inputs: TensorType,
     loss_scale: LossScale = None,
     clip_norm: float | None = None,
+    compositions: str | frozenset[str] = "all",
 ) -> Func:
     """Return the Func of a step: forward, backward, update.
 
@@ -47,7 +49,8 @@ def training_step(
     itself, alone or in front of other results. Gradients are those of the loss times `loss_scale`, divided by
     it before they are used: with a DynamicLossScale only if all of them are finite. With `clip_norm` they are
     scaled so that the norm of all of them together is at most that. The network computes as in training, and
-    the Parameters that it assigns are renewed in every step.
+    the Parameters that it assigns are renewed in every step. Formulas of the network, the loss and
+    the optimiser become the operators that they are: those of `compositions`, or all.
 
     Raises:
         DavinciError: a part is none, or the parts make no step together.
@@ -55,19 +58,22 @@ def training_step(
     check_training(net, loss, optimizer, inputs)
     check_numbers(loss_scale, clip_norm)
     net.rename_parameters()
-    step = _Step(net, loss, optimizer, loss_scale, clip_norm)
+    step = _Step(net, loss, optimizer, loss_scale, clip_norm, chosen(compositions))
     with _mode(net, True):
-        return run(step.func(inputs), OPTIMIZE)
+        return run(compose(step.func(inputs), step.compositions & UPDATES), OPTIMIZE)
 
 
-def inference_step(net: Cell, *inputs: TensorType) -> Func:
-    """Return the Func of the network alone, as in use: params inputs ..., weights ...; results logits."""
+def inference_step(net: Cell, *inputs: TensorType, compositions: str | frozenset[str] = "all") -> Func:
+    """Return the Func of the network alone, as in use: params inputs ..., weights ...; results logits.
+
+    `compositions` are those of `training_step`.
+    """
     check_cell("inference_step", "network", net)
     check_inputs("inference_step", inputs)
     net.rename_parameters()
     with _mode(net, False):
         traced = trace(net, [_example(each) for each in inputs], {}).without_renewals("inference_step")
-    return run(traced.func, FLAT)
+    return run(compose(traced.func, chosen(compositions) - UPDATES), FLAT)
 
 
 def initial_state(
@@ -88,6 +94,7 @@ class _Step:
     optimizer: Optimizer
     scale: LossScale
     clip_norm: float | None
+    compositions: frozenset[str]
 
     def func(self, inputs: Sequence[TensorType]) -> Func:
         """Return the Func, before any pass."""
@@ -95,7 +102,8 @@ class _Step:
         traced = self._forward(given)
         trained = [each.name for each in self.optimizer.params]
         wrt = [traced.func.param(name) for name in trained]
-        gradients = differentiate(traced.func, wrt, keep_results=True)
+        composed = compose(traced.func, self.compositions - UPDATES)
+        gradients = differentiate(composed, wrt, keep_results=True)
 
         builder = Builder()
         known = {name: builder.param(type_, name) for name, type_ in given.items()}
