@@ -31,6 +31,7 @@ from framework.graph_engine.service.dependencies import accesses
 from framework.graph_engine.service.events import at_addresses, waits_of, with_events
 from framework.graph_engine.service.in_place import homes_of
 from framework.graph_engine.service.streams import with_streams
+from framework.graph_engine.service.validate import check_room, validated
 from framework.ir.types import TensorType
 from kernels.lang.kernel import Operand
 
@@ -58,8 +59,11 @@ def compile_graph(
     """Return the tasks of one step and where every value lies; with `reuse` they share memory in turn.
 
     With `streams` independent tasks between jumps run side by side where the chip is faster so.
+
+    Raises:
+        IllFormedGraph: a node reads what nobody has made, or a kernel takes more of a value than there is.
     """
-    graph, kernel_tasks = _kernel_tasks(graph, platform)
+    graph, kernel_tasks = _kernel_tasks(validated(graph), platform)
     homes = homes_of(graph)
     made = (task for task in (*kernel_tasks, *_updates(graph)) if not _is_onto_itself(task, homes))
     tasks = _in_order((*_gets(graph), *made, *_puts(graph)))
@@ -112,6 +116,7 @@ def _launches(node: Node, values: dict[str, Value], platform: Platform) -> Itera
                 values.setdefault(value, Value(value, TensorType.of(number), CONSTANT, data=number))
             else:
                 value = node.value(reference)
+            check_room(node, launch.kernel, operand, values[value])
             named[operand.name] = value
         name = node.name if len(node.launches) == 1 else f"{node.name}/{index}"
         yield TaskSpec(

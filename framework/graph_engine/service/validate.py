@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from davinci_sim.errors import DavinciError
-from framework.graph_engine.data.graph import FLOW, INTERMEDIATE, PICK, VARIABLE, Graph, Node
+from framework.graph_engine.data.graph import FLOW, INTERMEDIATE, PICK, VARIABLE, Graph, Node, Value
 from framework.ir.registry import OPERATORS, operator
+from kernels.lang.kernel import Operand
 
 MOST_SHOWN = 8
 """Nodes of a cycle that a message names."""
@@ -45,6 +46,17 @@ def typed(graph: Graph) -> Graph:
         if node.op not in FLOW:
             _check_types(graph, node)
     return graph
+
+
+def check_room(node: Node, kernel: str, operand: Operand, value: Value) -> None:
+    """Refuse a launch whose kernel reads or writes more bytes than its value has."""
+    if operand.nbytes > value.nbytes:
+        raise IllFormedGraph(
+            f"{node.name}: kernel {kernel} takes {operand.nbytes:,} bytes as {operand.name}, "
+            f"{value} has {value.nbytes:,}\n"
+            "  rule: an operand lies within its value, in its format\n"
+            "  next: look at the lowering of the operator, or at the pass that made the node"
+        )
 
 
 def _check_names(graph: Graph) -> None:

@@ -16,6 +16,7 @@ from framework import Model, Tensor, jit, nn, ops
 from framework.frontend.trace import trace
 from framework.graph_engine import Options, Session
 from framework.graph_engine.data.graph import Graph, Node, Value
+from framework.graph_engine.service.compile import compile_graph
 from framework.graph_engine.service.optimize import optimize
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import placement, split
@@ -163,6 +164,21 @@ def test_a_pass_that_breaks_a_graph_is_named(monkeypatch):
     monkeypatch.setattr("framework.graph_engine.service.optimize.fuse", forgetful)
     assert message(IllFormedGraph, lambda: optimize(split(prepare(PRODUCT), P), P)).startswith(
         "graph product after the pass fuse: relu.1 reads %"
+    )
+
+
+def test_a_kernel_that_takes_more_than_there_is_is_named():
+    """A lowering, or a pass, gave it a wrong length."""
+    graph = optimize(split(prepare(PRODUCT), P), P, Options(fusion=False))
+    relu = next(node for node in graph.nodes if node.op == "relu")
+    (launch,) = relu.launches
+    longer = replace(relu, launches=(replace(launch, axes={"n": 9999}),))
+    wrong = replace(graph, nodes=tuple(longer if node is relu else node for node in graph.nodes))
+    told = message(IllFormedGraph, lambda: compile_graph(wrong, P))
+    assert told == (
+        f"{relu.name}: kernel relu takes 19,998 bytes as x, {graph.values[relu.inputs[0]]} has 2,048\n"
+        "  rule: an operand lies within its value, in its format\n"
+        "  next: look at the lowering of the operator, or at the pass that made the node"
     )
 
 
