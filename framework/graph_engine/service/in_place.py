@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 
-from framework.graph_engine.data.graph import CONSTANT, FLOW, INPUT, MEMCPY, VIEW, Graph, Node
+from framework.graph_engine.data.graph import CONSTANT, FLOW, INPUT, INTERMEDIATE, MEMCPY, VIEW, Graph, Node
 from framework.graph_engine.data.operators import shares
 
 
@@ -15,14 +15,19 @@ def homes_of(graph: Graph) -> dict[str, str]:
     after   the same, with %v in the memory of %w: the copy is one onto itself, which is no task
 
     A new value of a variable lies in that of the variable, what a branch or a turn of a loop hands on in that
-    of what it hands on to. Its kernel must be element-wise, and the last to read what it writes over.
+    of what it hands on to, and any other in that of a value that is read for the last time. Its kernel must
+    be element-wise, and the last to read what it writes over.
     """
     overwriting = _Overwriting(graph)
     replaced = overwriting.copies() | overwriting.updates()
     homes = {name: replaced.get(name, value.whole or name) for name, value in graph.values.items()}
+    dying = overwriting.dying(replaced)
     for node in graph.nodes:
         if node.engine == VIEW:
             homes[node.outputs[0]] = homes[node.inputs[0]]
+        for value in node.outputs:
+            if value in dying:
+                homes[value] = homes[dying[value]]
     return homes
 
 
@@ -65,6 +70,36 @@ class _Overwriting:
         updates = self.graph.updates
         end = len(self.graph.nodes)
         return {value: variable for value, variable in updates.items() if self._may_lie(value, variable, end)}
+
+    def dying(self, replaced: Mapping[str, str]) -> dict[str, str]:
+        """Return the values that are written over one that nothing needs any more, and which that is."""
+        taken = {*replaced, *replaced.values(), *self.graph.updates, *map(self.at, self.graph.outputs)}
+        found: dict[str, str] = {}
+        for at, node in enumerate(self.graph.nodes):
+            for value in node.outputs if node.launches else ():
+                if value in replaced or self.graph.values[value].kind != INTERMEDIATE:
+                    continue
+                roots = dict.fromkeys(map(self.at, node.inputs))
+                fitting = (root for root in roots if root not in taken and self._dies(root, value, at))
+                target = next(fitting, None)
+                if target is not None:
+                    found[value] = target
+                    taken.add(target)
+        return found
+
+    def _dies(self, target: str, value: str, at: int) -> bool:
+        """Tell whether a value that a node makes fits over one that it is the last to read."""
+        own, other = self.graph.values[value], self.graph.values[target]
+        alike = (
+            own.nbytes == other.nbytes and own.type.dtype.itemsize_bytes == other.type.dtype.itemsize_bytes
+        )
+        if not alike or own.whole or other.whole or other.kind != INTERMEDIATE:
+            return False
+        makers = self.makers.get(target, [])
+        if len(makers) != 1 or len(self.makers[value]) != 1 or max(self.readers[target]) != at:
+            return False
+        is_straight = self.breaks[makers[0]] == self.breaks[at]
+        return is_straight and _by_element(self.graph.nodes[at], value, self._names_of(target))
 
     def _may_lie(self, value: str, target: str, end: int) -> bool:
         """Tell whether a value can be made in the memory of what it replaces at the position `end`.

@@ -6,7 +6,7 @@ import numpy as np
 
 from davinci_sim.chip import Chip
 from framework import ops
-from framework.graph_engine import Session
+from framework.graph_engine import Options, Session
 from framework.ir import Builder, evaluate, flow
 from framework.ir.types import parse_type
 
@@ -134,3 +134,28 @@ def test_moving_averages_are_renewed_in_place():
     session.run({"x": steps})
     for name, expected in state.items():
         np.testing.assert_allclose(session.variables()[name], expected, rtol=1e-4)
+
+
+def test_a_value_is_written_over_one_that_is_read_for_the_last_time():
+    """A chain of functions needs the memory of one tensor, and its numbers are those of NumPy."""
+    func = Builder()
+    x = func.param(parse_type("float32[64, 64]"), "x")
+    y = ops.log(ops.exp(ops.tanh(x * 1.0)))
+    func = func.finish("chain", [y])
+    session = Session(func, Chip("ascend910a"), options=Options(fusion=False))
+    assert session.compiled.memory.live_bytes == 2 * 64 * 64 * 4
+    x = np.linspace(-1, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+    (found,) = session.run({"x": x[np.newaxis]}).outputs.values()
+    np.testing.assert_allclose(found[0], np.tanh(x), rtol=1e-3, atol=1e-6)
+
+
+def test_a_value_that_is_read_later_is_not_written_over():
+    """Neither is what the step returns."""
+    func = Builder()
+    x = func.param(parse_type("float32[64, 64]"), "x")
+    first = ops.tanh(x * 1.0)
+    second = ops.exp(first)
+    func = func.finish("chain", [first, ops.reduce_sum(first), second])
+    compiled = Session(func, Chip("ascend910a"), options=Options(fusion=False)).compiled
+    homes = [compiled.homes[name] for name in compiled.graph.outputs]
+    assert len(set(homes)) == len(homes)
