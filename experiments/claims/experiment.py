@@ -14,6 +14,7 @@ from experiments.claims.classes import record_ratios
 from experiments.claims.findings import Compared, Explained, Findings
 from experiments.claims.ledger import ledger
 from experiments.claims.ratios import Published, ratios, read_published
+from experiments.claims.recipes import Case
 from experiments.claims.stages import (
     AT_ONCE,
     EVERYTHING,
@@ -23,7 +24,7 @@ from experiments.claims.stages import (
     WITHOUT,
     waterfall,
 )
-from experiments.claims.steps import Case, Steps
+from experiments.claims.steps import Steps
 from experiments.claims.what_if import what_ifs
 from experiments.harness import Context
 from framework.graph_engine import Options
@@ -53,12 +54,11 @@ def _found(steps: Steps, quick: bool) -> Findings:
     stages, without = (AT_ONCE, ()) if quick else (ONE_BY_ONE, WITHOUT)
     published = [each for each in read_published()["steps"] if Case(each.network, each.batch) in cases]
     compared = tuple(
-        Compared(
-            each, *(steps.timed(Case(each.network, each.batch), way) for way in (REAL_STACK, EVERYTHING))
-        )
+        _compared(each, steps, guarded)
         for each in published
+        for guarded in ((False, True) if each.network == BERT else (False,))
     )
-    ms = {(each.published.network, each.published.batch): each.real.ms for each in compared}
+    ms = {(each.case.network, each.case.batch): each.real.ms for each in compared if not each.case.guarded}
     return Findings(
         steps.platform,
         compared,
@@ -70,9 +70,10 @@ def _found(steps: Steps, quick: bool) -> Findings:
     )
 
 
-def _compared(published: Published, steps: Steps) -> Compared:
-    case = Case(published.network, published.batch)
-    return Compared(published, steps.timed(case, REAL_STACK), steps.timed(case, EVERYTHING))
+def _compared(published: Published, steps: Steps, guarded: bool) -> Compared:
+    case = Case(published.network, published.batch, guarded=guarded)
+    real, whole = (steps.timed(case, way) for way in (REAL_STACK, EVERYTHING))
+    return Compared(case, published, real, whole)
 
 
 def _explained(case: Case, steps: Steps) -> Explained:
@@ -98,7 +99,7 @@ def _about(options: Options) -> str:
 def _metrics(found: Findings) -> dict[str, float]:
     values = {each.key: each.ratio for each in found.compared}
     for each in found.compared:
-        name = f"{each.published.network}_{each.published.batch}"
+        name = each.step
         values[f"{name}_real_ms"], values[f"{name}_whole_ms"] = each.real.ms, each.whole.ms
     values["most_whole_over_real"] = max(each.whole.ms / each.real.ms for each in found.compared)
     for wall in found.waterfalls:
@@ -122,7 +123,7 @@ def _table(found: Findings) -> Table:
     for each in found.compared:
         wall = walls[each.published.network, each.published.batch]
         table.add_row(
-            f"{wall.case.title} ({each.published.software})", f"{each.published.ms:.1f}",
+            f"{each.case.title} ({each.published.software})", f"{each.published.ms:.1f}",
             f"{each.real.ms:.1f}", f"{each.ratio:.2f}", f"{each.whole.ms:.1f}",
             f"{wall.one_by_one[0].ms:.1f}", f"{wall.saved:.0%}",
         )  # fmt: skip

@@ -8,8 +8,9 @@ from davinci_sim.platforms import Platform
 from experiments.claims.classes import Class, Ratios, by_class
 from experiments.claims.ledger import Charges
 from experiments.claims.ratios import Published, Ratio
+from experiments.claims.recipes import Case
 from experiments.claims.stages import Waterfall
-from experiments.claims.steps import Case, Timed
+from experiments.claims.steps import Timed
 from experiments.claims.what_if import WhatIf
 
 
@@ -17,6 +18,7 @@ from experiments.claims.what_if import WhatIf
 class Compared:
     """A step beside a published one: with what the real stack did, and with everything."""
 
+    case: Case
     published: Published
     real: Timed
     whole: Timed
@@ -33,8 +35,12 @@ class Compared:
     @property
     def key(self) -> str:
         """Name it in metrics."""
-        software = self.published.software.partition(" ")[2].replace(".", "_")
-        return f"{self.published.network}_{self.published.batch}_over_{software}"
+        return f"{self.step}_over_{self.published.software.partition(' ')[2].replace('.', '_')}"
+
+    @property
+    def step(self) -> str:
+        """Name the step in metrics."""
+        return f"{self.case.network}_{self.case.batch}{'_guarded' if self.case.guarded else ''}"
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,11 @@ def _rows(rows: Iterable[Sequence[object]]) -> str:
 
 def _compared(found: Findings) -> str:
     def rows() -> Iterator[Sequence[object]]:
-        yield "network, batch", "software", "published ms", "fusions of 2020, ms", "ratio", "everything, ms"
+        yield "step", "software", "published ms", "fusions of 2020, ms", "ratio", "everything, ms"
         for each in found.compared:
             of = each.published
             what = f"{each.real.ms:.1f}", f"{each.ratio:.2f}", f"{each.whole.ms:.1f}"
-            yield f"{of.network}, {of.batch}", of.software, f"{of.ms:.1f}", *what
+            yield each.case.title, of.software, f"{of.ms:.1f}", *what
 
     return _rows(rows())
 
@@ -84,7 +84,7 @@ def _classes(found: Findings) -> Iterator[str]:
         told = sum(row.expected_ms for row in classes)
         rows.append(("step", each.real.tasks, f"{each.real.ms:.2f}", "", "", "", f"{told:.2f}"))
         of = each.published
-        yield f"### {of.network}, {of.batch}, {of.software}: {of.ms:.1f} ms published, by class of operators"
+        yield f"### {each.case.title}, {of.software}: {of.ms:.1f} ms published, by class of operators"
         yield _rows(rows)
     if found.records:
         yield ABOUT_CLASSES
@@ -134,7 +134,7 @@ def _memory(found: Findings) -> str:
         f"{found.platform.figures['host_launch_cycles'].source}."
     ]
     bars = [(wall, bar) for wall in found.waterfalls for bar in (*wall.one_by_one, *wall.without)]
-    large = [f"{wall.case.title}, {bar.stage.name}" for wall, bar in bars if bar.timed.memory_bytes > most]
+    large = [f"{wall.case.title}, {bar.stage.name}" for wall, bar in bars if not bar.timed.fits]
     if large:
         texts.append(
             f"Device memory has {most / 1e9:.1f} GB. What needs more was timed on a chip with more, which "

@@ -101,7 +101,7 @@ def _draw_compared(axes: Any, found: Findings) -> None:
             height = ms / each.published.ms
             axes.bar(place + 0.27 * (side - 1), height, 0.25, color=colour)
             axes.text(place + 0.27 * (side - 1), height + 0.01, f"{ms:.1f}", ha="center", fontsize=8)
-        names.append(f"{_title(each.published.network)}\n{each.published.batch}\n{each.published.software}")
+        names.append(f"{each.case.title}\n{each.published.software}".replace(", ", "\n"))
     axes.axhspan(0.85, 1.15, color="#f2f2f2", zorder=0)
     axes.set_xticks(list(at), names, fontsize=8)
     axes.set_ylim(0, 1.35)
@@ -162,10 +162,6 @@ def _merged(each: Explained) -> dict[str, dict[str, int]]:
 def _largest(walls: Sequence[Waterfall]) -> list[Waterfall]:
     """Return the waterfall of each network that has the largest batch with a published step."""
     return list({wall.case.network: wall for wall in walls}.values())
-
-
-def _title(network: str) -> str:
-    return {"resnet50": "ResNet-50", "bert": "BERT-Large"}.get(network, network)
 
 
 def _figure(width: float, height: float) -> Any:

@@ -54,10 +54,10 @@ def _csv(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _step_rows(found: Findings) -> Iterator[tuple[object, ...]]:
-    yield "network", "batch", "software", "published_ms", "real_ms", "ratio", "whole_ms"
+    yield "step", "software", "published_ms", "real_ms", "ratio", "whole_ms"
     for each in found.compared:
         of = each.published
-        yield of.network, of.batch, of.software, of.ms, each.real.ms, each.ratio, each.whole.ms
+        yield each.step, of.software, of.ms, each.real.ms, each.ratio, each.whole.ms
 
 
 def _stage_rows(found: Findings) -> Iterator[tuple[object, ...]]:
@@ -70,11 +70,11 @@ def _stage_rows(found: Findings) -> Iterator[tuple[object, ...]]:
 
 
 def _class_rows(found: Findings) -> Iterator[tuple[object, ...]]:
-    yield "network", "batch", "software", *Class._fields, "expected_ms"
+    yield "step", "software", *Class._fields, "expected_ms"
     for each in found.compared:
         for row in each.classes(found.records):
             of = each.published
-            yield of.network, of.batch, of.software, *row, row.expected_ms
+            yield each.step, of.software, *row, row.expected_ms
 
 
 def _dispatch_rows(found: Findings) -> Iterator[tuple[object, ...]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from experiments.claims.steps import Case, Steps, Timed, host_us
+from experiments.claims.recipes import Case
+from experiments.claims.steps import Steps, Timed, host_us
 from framework.graph_engine import Options
 
 NOTHING = Options(fusion=False, formats=False, counters=False, reuse=False, streams=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +17,12 @@ from davinci_sim.chip.kept import Store
 from davinci_sim.errors import OutOfSpace
 from davinci_sim.platforms import Platform, assumed
 from experiments.claims.layers import layers_of
+from experiments.claims.recipes import Case, step_of
 from framework.graph_engine import Options, Session
 from framework.graph_engine.control.profile import profile
+from framework.graph_engine.data.graph import CONSTANT, VARIABLE
 from framework.graph_engine.data.operators import kernel
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
-from framework.models import config, model
-from framework.models.zoo import Step
 from kernels.lang.identity import kit
 from kernels.lang.shapes import Shape
 from kernels.roofline import roofline
@@ -33,20 +33,6 @@ DISPATCH_US = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
 """What the host may take to send one task: each step is told for all of these."""
 ROOMY_BYTES = 1 << 40
 """Device memory of the chip that steps are timed on which do not fit the real one."""
-
-
-class Case(NamedTuple):
-    """A network and how many samples a step takes."""
-
-    network: str
-    batch: int
-    configuration: str = ""
-
-    @property
-    def title(self) -> str:
-        """Print for people."""
-        named = {"resnet50": "ResNet-50", "bert": "BERT-Large"}.get(self.network, self.network)
-        return f"{named}, batch {self.batch}"
 
 
 class Row(NamedTuple):
@@ -84,7 +70,9 @@ class Timed:
     Attributes:
         cycles: of the step, when the device follows its list of tasks.
         tasks: how many tasks it has.
-        memory_bytes: what it needs of device memory; it may be more than the chip has.
+        memory_bytes: of device memory, for what it holds and what is alive at once, or all where memory is
+            not used again.
+        fits: whether the chip has so much; else it was timed on one that has.
         clock_hz: of the chip.
         dispatch: what the host takes for a task, in microseconds -> cycles of the step, if it sends each.
         rows: the tasks, each as it is when nothing runs beside it.
@@ -94,6 +82,7 @@ class Timed:
     cycles: int
     tasks: int
     memory_bytes: int
+    fits: bool
     clock_hz: float
     dispatch: Mapping[float, int]
     rows: tuple[Row, ...] = field(repr=False, default=())
@@ -142,12 +131,12 @@ class Steps:
         try:
             return _packed(self._simulated(case, options, platform))
         except OutOfSpace:
-            return _packed(self._simulated(case, options, roomy(platform)))
+            return _packed(replace(self._simulated(case, options, roomy(platform)), fits=False))
 
     def _simulated(self, case: Case, options: Options, platform: Platform) -> Timed:
         chip = Chip(platform, data=False, engine=self.engine)
-        session = Session(_step(case).func, chip, options=options)
-        return timed(session.loaded)
+        session = Session(step_of(case), chip, options=options)
+        return timed(session.loaded, options.reuse)
 
 
 def roomy(platform: Platform) -> Platform:
@@ -161,8 +150,8 @@ def host_us(platform: Platform) -> float:
     return float(int(platform.host_launch_cycles) / float(platform.clock_hz) * 1e6)
 
 
-def timed(loaded: LoadedGraph) -> Timed:
-    """Return the times of a loaded step."""
+def timed(loaded: LoadedGraph, reuse: bool = True) -> Timed:
+    """Return the times of a loaded step; with `reuse` its values share memory in turn."""
     found = profile(loaded)
     path = found.timeline.spans["task"]
     tasks = [loaded.tasks[number] for number in path.tolist()]
@@ -171,12 +160,12 @@ def timed(loaded: LoadedGraph) -> Timed:
     clock_hz = float(loaded.chip.platform.clock_hz)
     hosts = sorted({*DISPATCH_US, host_us(loaded.chip.platform)})
     dispatch = {us: loaded.flow.timeline(path, took, round(us * 1e-6 * clock_hz)).cycles for us in hosts}
-    compiled = loaded.compiled
-    held = sum(v.nbytes for v in compiled.graph.values.values() if v.kind in {"variable", "constant"})
+    graph, memory = loaded.graph, loaded.compiled.memory
+    held = sum(value.nbytes for value in graph.values.values() if value.kind in {VARIABLE, CONSTANT})
+    nbytes = held + (memory.live_bytes if reuse else memory.unshared_bytes)
     return Timed(
-        found.timeline.cycles, len(tasks), held + compiled.memory.peak_bytes, clock_hz, dispatch, rows,
-        tuple(compiled.graph.notes),
-    )  # fmt: skip
+        found.timeline.cycles, len(tasks), nbytes, True, clock_hz, dispatch, rows, tuple(graph.notes)
+    )
 
 
 def _rows(loaded: LoadedGraph, tasks: list[BoundTask]) -> Iterator[Row]:
@@ -209,16 +198,13 @@ def _bounds(name: str, shape: Shape, platform: Platform) -> tuple[int, int, int,
     return roof.cube_cycles, roof.path_cycles, roof.l2_cycles, roof.hbm_cycles
 
 
-@lru_cache(maxsize=2)
-def _step(case: Case) -> Step:
-    return model(case.network).training(config(case.network, case.configuration), case.batch)
-
-
 @cache
 def kit_digest() -> str:
     """Digest the source of everything that a step depends on: after any change it is timed anew."""
     here = Path(__file__).parent
-    return kit() + digest_of(Path(framework.__path__[0]), here / "steps.py", here / "layers.py")
+    return kit() + digest_of(
+        Path(framework.__path__[0]), here / "steps.py", here / "layers.py", here / "recipes.py"
+    )
 
 
 def digest_of(*places: Path) -> str:

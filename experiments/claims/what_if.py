@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from davinci_sim.platforms import Platform, assumed
+from experiments.claims.recipes import Case
 from experiments.claims.stages import ONE_STREAM
-from experiments.claims.steps import Case, Steps, Timed
+from experiments.claims.steps import Steps, Timed
 
 WHY = "a what-if: no such chip exists"
 

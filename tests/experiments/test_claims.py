@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from davinci_sim.chip import Chip
 from davinci_sim.chip.kept import Store
 from davinci_sim.platforms import platform
 from experiments.claims import ratios as ratios_module
@@ -17,6 +16,7 @@ from experiments.claims.classes import ELEMENT_WISE, KINDS, Class, by_class
 from experiments.claims.layers import OPTIMIZER, layer_of_weight, layers_of
 from experiments.claims.ledger import BESIDE, CAUSES, charges, ledger, totals
 from experiments.claims.ratios import ratios, read_published
+from experiments.claims.recipes import Case
 from experiments.claims.stages import (
     AT_ONCE,
     EVERYTHING,
@@ -27,15 +27,15 @@ from experiments.claims.stages import (
     saving,
     waterfall,
 )
-from experiments.claims.steps import Case, Row, Steps, host_us, roomy
+from experiments.claims.steps import Row, Steps, host_us, roomy
 from experiments.claims.what_if import changed
 from experiments.harness import load
 from experiments.operators.cover import RULES
-from framework.graph_engine import Session
+from framework.graph_engine.service.prepare import first_room, prepare
 from framework.models import config, model
 
 P = platform("ascend910a")
-CASE = Case("resnet50", 2, "small")
+CASE = Case("lenet5", 4)
 NUMBERS = st.integers(0, 10**6)
 
 
@@ -75,7 +75,7 @@ def test_a_weight_tells_its_layer(weight, layer):
 def test_every_node_of_a_step_has_a_layer_and_updates_are_the_optimizers():
     """Of a small ResNet-50: stem, one block in each of the first blocks, the last layer."""
     func = model("resnet50").training(config("resnet50", "small"), 2).func
-    graph = Session(func, Chip(P, data=False), options=EVERYTHING).loaded.graph
+    graph = prepare(func, first_room(func), {})
     found = layers_of(graph)
     assert set(found) == {node.name for node in graph.nodes}
     assert {found[node.name] for node in graph.nodes if node.op == "apply_momentum"} == {OPTIMIZER}
