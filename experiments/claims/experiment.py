@@ -51,7 +51,7 @@ def run(context: Context) -> dict[str, float]:
 
 def _found(steps: Steps, quick: bool) -> Findings:
     cases = QUICK if quick else CASES
-    stages, without = (AT_ONCE, ()) if quick else (ONE_BY_ONE, WITHOUT)
+    stages, without, way = (AT_ONCE, (), REAL_STACK) if quick else (ONE_BY_ONE, WITHOUT, ONE_STREAM)
     published = [each for each in read_published()["steps"] if Case(each.network, each.batch) in cases]
     compared = tuple(
         _compared(each, steps, guarded)
@@ -64,7 +64,7 @@ def _found(steps: Steps, quick: bool) -> Findings:
         compared,
         tuple(ratios(lambda network, batch: ms.get((network, batch)))),
         tuple(waterfall(case, steps, stages, without) for case in cases),
-        tuple(_explained(case, steps) for case in LEDGERS if case in cases),
+        tuple(_explained(case, steps, way) for case in LEDGERS if case in cases),
         {} if quick else record_ratios(steps),
         () if quick else tuple(each for case in LEDGERS for each in what_ifs(case, steps)),
     )
@@ -76,8 +76,8 @@ def _compared(published: Published, steps: Steps, guarded: bool) -> Compared:
     return Compared(case, published, real, whole)
 
 
-def _explained(case: Case, steps: Steps) -> Explained:
-    timed = steps.timed(case, ONE_STREAM)
+def _explained(case: Case, steps: Steps, way: Options) -> Explained:
+    timed = steps.timed(case, way)
     return Explained(case, timed, ledger(timed.rows, steps.platform))
 
 
