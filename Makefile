@@ -55,8 +55,9 @@ bench: compiled ## the benchmarks; appends to results/bench.jsonl
 compare: .venv/.installed ## the kit beside JAX and PyTorch, where the extra `compare` is installed
 	$(PY) -m experiments.bench.compare
 
-demo: setup ## train LeNet-5 on the simulated Ascend 910A
+demo: setup ## train LeNet-5 on the simulated Ascend 910A; time a step of ResNet-50 there
 	.venv/bin/davinci experiment run demo
+	.venv/bin/davinci experiment run claims --quick
 
 claims: setup ## whole steps of ResNet-50 and BERT-Large: beside published ones, and what shortens them
 	.venv/bin/davinci experiment run claims
