@@ -15,7 +15,7 @@ from davinci_sim.platforms import Platform
 from framework.feeds import check_state, fed
 from framework.graph_engine.control.profile import Profile, profile
 from framework.graph_engine.data.graph import PUSH
-from framework.graph_engine.options import OP_BY_OP, Options
+from framework.graph_engine.options import GRAPH, OP_BY_OP, Options
 from framework.graph_engine.service.bind import RoomFull
 from framework.graph_engine.service.compile import CompiledGraph, compile_graph
 from framework.graph_engine.service.execute import SinkResult, counts_fit, execute, host_round_trips
@@ -54,8 +54,9 @@ class Session:
         self.prepared = with_precision(prepare(self.func, room, state), self.options.precision, platform)
         self.placed = split(self.prepared, platform)
         self.optimized = optimize(self.placed, platform, self.options)
+        side_by_side = self.options.streams and self.options.mode == GRAPH  # else the host sends one by one
         self.compiled: CompiledGraph = compile_graph(
-            self.optimized, platform, self.options.reuse, self.options.streams, align_bytes(self.chip)
+            self.optimized, platform, self.options.reuse, side_by_side, align_bytes(self.chip)
         )
         self.loaded: LoadedGraph = load(self.compiled, self.chip, state)
 

@@ -54,3 +54,13 @@ def test_what_leaves_no_node_counts_for_the_first_new_one():
 def test_a_node_that_is_taken_apart_stands_for_itself():
     change = Change((node("n", "batch_norm"),), (node("a", "reduce"), node("b", "update")))
     assert [each.operators for each in with_operators(change)] == [("reduce",), ("update",)]
+
+
+def test_op_by_op_the_host_sends_task_after_task(session):
+    """Nothing runs side by side, and every task costs the host its time at least."""
+    step = session.func
+    alone = Session(step, session.chip, dict.fromkeys(session.loaded.graph.values), Options(mode="op-by-op"))
+    assert {task.stream for task in alone.compiled.tasks} == {0}
+    assert alone.profile().us >= len(alone.compiled.tasks) * session.chip.microseconds(
+        int(session.chip.platform.host_launch_cycles)
+    )
