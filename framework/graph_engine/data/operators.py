@@ -25,6 +25,9 @@ CONVERSIONS = {
     ("NC1HWC0", "ND"): ("nc1hwc0_to_nchw", ("n", "c", "h", "w")),
     ("ND", "FRACTAL_Z"): ("oihw_to_fractal_z", ("o", "c", "kh", "kw")),
     ("FRACTAL_Z", "ND"): ("fractal_z_to_oihw", ("o", "c", "kh", "kw")),
+    ("ND", "NC1HWC0_C04"): ("nchw_to_nc1hwc0_c04", ("n", "c", "h", "w")),
+    ("ND", "FRACTAL_Z_C04"): ("oihw_to_fractal_z_c04", ("o", "c", "kh", "kw")),
+    ("FRACTAL_Z_C04", "ND"): ("fractal_z_c04_to_oihw", ("o", "c", "kh", "kw")),
     ("ND", "NZ"): ("nd_to_nz", ("b", "m", "n")),
     ("NZ", "ND"): ("nz_to_nd", ("b", "m", "n")),
 }

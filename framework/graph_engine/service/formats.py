@@ -8,7 +8,7 @@ only where no kernel can convert it does the host lay it out while it uploads it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from framework.graph_engine.data.graph import (
@@ -34,7 +34,10 @@ HOST_CONVERSION_BYTES = 1 << 33
 """What it is worth not to let the host convert a value in the middle of a step: more than anything else."""
 FORMATS_BY_RANK = {2: ("NZ",), 3: ("NZ",), 4: ("NC1HWC0", "FRACTAL_Z", "NZ")}
 """Beside ND."""
+FEW_CHANNELS, MOST_CHANNELS = ("NC1HWC0_C04", "FRACTAL_Z_C04"), 4
+"""Beside these, where a kernel asks for one of them and there are no more channels."""
 
+RANK_OF_IMAGES = 4
 FREE = (VARIABLE, INPUT)
 """Values whose format is chosen by itself."""
 
@@ -92,9 +95,11 @@ def _free_values(graph: Graph) -> list[Value]:
     return [value for value in graph.values.values() if value.kind in FREE]
 
 
-def _legal(value: Value) -> set[str]:
-    """Return the formats that a tensor of this rank can have."""
-    return {"ND", *FORMATS_BY_RANK.get(len(value.type.shape), ())}
+def _legal(value: Value, few: Collection[str]) -> set[str]:
+    """Return the formats that a tensor of this shape can have; `few`: those of few channels in use."""
+    shape = value.type.shape
+    has_few = len(shape) == RANK_OF_IMAGES and shape[1] <= MOST_CHANNELS
+    return {"ND", *FORMATS_BY_RANK.get(len(shape), ()), *(few if has_few else ())}
 
 
 def _problem(wishes: Wishes) -> Problem:
@@ -136,15 +141,16 @@ def _cost_of(value: Value) -> Callable[[str, str], int]:
 def _candidates(wishes: Wishes) -> dict[str, list[str]]:
     """Return, per group, the formats that all its full-sized tensors can have."""
     legal: dict[str, set[str]] = {}
+    few = {wanted for each in wishes.wanted.values() for wanted in each.values()} & {*FEW_CHANNELS}
     for node in wishes.graph.nodes:
         for name, wanted in wishes.wanted[node.name].items():
             if wanted == ANY:
                 group = wishes.group[node.name]
-                allowed = _legal(wishes.graph.values[name])
+                allowed = _legal(wishes.graph.values[name], few)
                 legal[group] = legal.get(group, allowed) & allowed
     for value in _free_values(wishes.graph):
         group = wishes.group[value.name]
-        legal[group] = legal.get(group, _legal(value)) & _legal(value)
+        legal[group] = legal.get(group, _legal(value, few)) & _legal(value, few)
     return {group: sorted(each) for group, each in legal.items()}
 
 

@@ -12,6 +12,7 @@ from itertools import groupby
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import FLOW, INPUT, INTERMEDIATE, VARIABLE, Graph, Node, Value
 from framework.graph_engine.options import Options
+from framework.graph_engine.service.few_channels import few_channels
 from framework.graph_engine.service.formats import assign_formats
 from framework.graph_engine.service.fractals import transpose_fractals
 from framework.graph_engine.service.fusion import chosen, fuse
@@ -41,6 +42,7 @@ def _passes(is_straight: bool, platform: Platform, options: Options) -> dict[str
     """Return the passes that are switched on, in their order, by name."""
     fusions = chosen(options.fusions)
     passes: dict[str, tuple[bool, Pass]] = {
+        "few_channels": (options.formats, lambda graph: few_channels(graph, platform)),
         "fuse": (options.fusion, lambda graph: fuse(graph, platform, fusions)),
         "assign_formats": (True, lambda graph: assign_formats(graph, options.formats)),
         "transpose_fractals": (options.formats, transpose_fractals),

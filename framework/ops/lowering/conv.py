@@ -15,7 +15,8 @@ def _window(x: TensorType, w_shape: tuple[int, ...], attrs: Mapping[str, Any]) -
     """Return the keys of a convolution."""
     (n, c, h, w), (o, _, kh, kw) = x.shape, w_shape
     axes = {"n": n, "c": c, "h": h, "w": w, "o": o, "kh": kh, "kw": kw}
-    return axes | steps("convolution", attrs, "stride", "dilation") | padding(attrs["pad"])
+    few = {"few": 1} if attrs.get("few") else {}
+    return axes | few | steps("convolution", attrs, "stride", "dilation") | padding(attrs["pad"])
 
 
 def _require_half(name: str, ins: Types) -> None:
@@ -43,7 +44,7 @@ def conv2d_backward_filter(ins: Types, outs: Types, attrs: Mapping[str, Any], co
     """Lower the gradient to the filter: a sum per group of images, then the sum of the groups.
 
     `splits` says how many groups there are, the graph engine which number is best; without it each core has
-    one.
+    one. With `few` the image lies without padding of its channels, and so does the gradient.
     """
     _require_half("conv2d_backward_filter", ins)
     if outs[0].dtype.name != "float32":
@@ -51,8 +52,10 @@ def conv2d_backward_filter(ins: Types, outs: Types, attrs: Mapping[str, Any], co
     axes = _window(ins[1], outs[0].shape, attrs)
     splits = int(attrs.get("splits", min(axes["n"], cores)))
     parts = Launch("conv2d_backward_filter", axes | {"splits": splits}, ("in1", "in0", "tmp0"), "fp16")
+    layout, elements = "FRACTAL_Z_C04" if axes.get("few") else "FRACTAL_Z", axes["kh"] * axes["kw"]
     if splits == 1:
-        return [replace(parts, operands=("in1", "in0", "out0"), formats={"out0": "FRACTAL_Z"})]
-    fractals = -(-axes["c"] // 16) * axes["kh"] * axes["kw"] * -(-axes["o"] // 16)
+        return [replace(parts, operands=("in1", "in0", "out0"), formats={"out0": layout})]
+    inner = -(-elements // 4) if axes.get("few") else -(-axes["c"] // 16) * elements
+    fractals = inner * -(-axes["o"] // 16)
     total = {"m": splits, "n": fractals * 256, "axis": 0}
-    return [parts, Launch("reduce_sum", total, ("tmp0", "out0"), "fp32", formats={"out0": "FRACTAL_Z"})]
+    return [parts, Launch("reduce_sum", total, ("tmp0", "out0"), "fp32", formats={"out0": layout})]

@@ -100,7 +100,8 @@ def test_everything_of_a_lenet_step_runs_on_the_ai_cores():
     func, state = lenet(4)
     graph = DeviceRunner(func, state, "ascend910a").session.loaded.graph
     assert {node.engine for node in graph.nodes} == {"aicore", "view"}
-    assert graph.values["conv1.weight"].format == graph.values["moments.conv2.weight"].format == "FRACTAL_Z"
+    assert graph.values["conv1.weight"].format == "FRACTAL_Z_C04"
+    assert graph.values["conv2.weight"].format == graph.values["moments.conv2.weight"].format == "FRACTAL_Z"
 
 
 @pytest.mark.slow
