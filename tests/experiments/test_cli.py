@@ -164,7 +164,10 @@ def test_training_on_the_host_tells_loss_and_accuracy(few_digits, answer):
     ("arguments", "message"),
     [
         (("kernel", "run", "matmull", "--shape", SMALL), "unknown kernel 'matmull': did you mean matmul"),
-        (("train", "lenet", "--data", "digits"), "unknown model 'lenet': did you mean lenet5? Known: "),
+        (
+            ("train", "lenet", "--data", "digits"),
+            "unknown model 'lenet': did you mean lenet5 or resnet50? Known: ",
+        ),
         (("train", "lenet5", "--data", "digit"), "unknown data set 'digit': did you mean digits? Known: "),
         (("train", "lenet5", "--data", "digits", "--device", "ascend910"),
          "unknown device 'ascend910': did you mean ascend910a or ascend910b1 or ascend310? Known: "),

@@ -97,7 +97,7 @@ def test_the_timeline_shows_labels_switches_and_gotos():
     """A line per task that ran, and an event for the trace viewer."""
     flow = Counter.of(1).flow()
     timeline = flow.timeline(flow.run())
-    names = [line.split()[2] for line in timeline.text().splitlines()]
+    names = [line.split()[3] for line in timeline.text().splitlines()]
     assert names == [
         "label", "aicpu", "label_switch", "label", "aicpu", "label_goto", "label", "aicpu", "label_switch",
         "label",
@@ -134,7 +134,7 @@ def test_tasks_that_the_host_sends_one_by_one_wait_for_it_and_for_each_other(cyc
     for number, took in enumerate(cycles):
         start = max(end, (number + 1) * host_cycles)
         end = start + took
-        expected.append((number, start, end))
+        expected.append((number, 0, start, end))
     assert [tuple(row) for row in spans.tolist()] == expected
 
 

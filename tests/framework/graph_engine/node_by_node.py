@@ -50,7 +50,8 @@ def differences(func: Func, state: State, feeds: State) -> Iterator[Difference]:
 
 def _differences_of(loaded: LoadedGraph, node: Node, given: list) -> Iterator[Difference]:
     graph = loaded.graph
-    wanted = given if node.op == TRANS_DATA else OPERATORS[node.op].run(given, node.attrs)
+    attrs = {key: value for key, value in node.attrs.items() if key != "few"}  # how it runs, not what it is
+    wanted = given if node.op == TRANS_DATA else OPERATORS[node.op].run(given, attrs)
     for number, (name, array) in enumerate(zip(node.outputs, wanted, strict=True)):
         if not _is_read(graph, name):
             continue  # its room may be anybody's
