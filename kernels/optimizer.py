@@ -1,6 +1,7 @@
 """Weight updates without second moments: one pass over weights, moments and gradients.
 
-Weights and moments are fp32, gradients fp32 or fp16 (`grad_dtype`); results may lie where the sources do.
+Weights and moments are fp32, gradients fp32 or fp16 (`grad_dtype`), scaled by 2 ** `grad_shift` as those of a
+scaled loss are; results may lie where the sources do.
 Numbers such as the learning rate are tensors of one element. The barriers and hand-offs are those of
 `kernels.pieces.update`; adaptive updates are in `optimizer_adaptive`.
 """
@@ -42,15 +43,17 @@ from kernels.pieces.update import (
     Arrays,
     close_update,
     give_tiles,
-    last_source,
     make_tiles,
     open_update,
     take_tiles,
+    unscaled_source,
 )
 from kernels.rules import require, require_dtype
 from kernels.tiling.flat import FlatShape, FlatTiling
 
 Array = npt.NDArray[Any]
+MOST_SHIFT = 30
+"""The largest power of two that a loss is scaled by, as kernels take it."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,31 @@ class UpdateShape(FlatShape):
 
 
 @dataclass(frozen=True)
-class NesterovShape(UpdateShape):
+class ScaledShape(UpdateShape):
+    """n weights whose gradients are 2 ** grad_shift times too large."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("grad_shift",)
+    UNVARIED: ClassVar[tuple[str, ...]] = ("grad_shift",)
+    grad_shift: int = 0
+
+    def check(self, kernel: str) -> None:
+        """Refuse other types, and a scale that is no power of two of fp32."""
+        super().check(kernel)
+        rule = f"grad_shift is 0 to {MOST_SHIFT}"
+        require(kernel, 0 <= self.grad_shift <= MOST_SHIFT, rule, f"grad_shift={self.grad_shift}")
+
+
+@dataclass(frozen=True)
+class NesterovShape(ScaledShape):
     """n weights with a moment each; `nesterov` 1 steps as if the next moment were known."""
 
     STREAMS: ClassVar[int] = 5
     SPARES: ClassVar[int] = 1
-    OPTIONS: ClassVar[tuple[str, ...]] = ("nesterov",)
+    OPTIONS: ClassVar[tuple[str, ...]] = (*ScaledShape.OPTIONS, "nesterov")
     nesterov: int = 0
 
     def check(self, kernel: str) -> None:
-        """Refuse other types, and an option that is neither 0 nor 1."""
+        """Refuse other types and scales, and an option that is neither 0 nor 1."""
         super().check(kernel)
         require(kernel, self.nesterov in {0, 1}, "nesterov is 0 or 1", f"nesterov={self.nesterov}")
 
@@ -107,6 +125,11 @@ def numbers(*names: str) -> tuple[Operand, ...]:
 def results(shape: UpdateShape, *names: str) -> tuple[Operand, ...]:
     """Declare fp32 arrays of n elements that are written."""
     return tuple(output(name, (shape.n,), FP32) for name in names)
+
+
+def unscaled(shape: ScaledShape, g: Array) -> Array:
+    """Return gradients in fp32, without their scale."""
+    return g.astype(np.float32) * np.float32(2.0**-shape.grad_shift)
 
 
 def _momentum_operands(shape: NesterovShape) -> tuple[Operand, ...]:
@@ -129,7 +152,7 @@ def _decayed_reference(
     shape: NesterovShape, w: Array, m: Array, g: Array, learning_rate: Array, momentum: Array,
     weight_decay: Array,
 ) -> tuple[Array, Array]:  # fmt: skip
-    slope = weight_decay * w + g.astype(np.float32)
+    slope = weight_decay * w + unscaled(shape, g)
     moved = momentum * m + slope
     step = momentum * moved + slope if shape.nesterov else moved
     return w - learning_rate * step, moved
@@ -162,7 +185,7 @@ def momentum_update(
     for i in range(share_start(core, shape.n, UNIT), end, u.tile):
         n = min(u.tile, end - i)
         w = take_tiles(core, u, sources, i, n)
-        g, made = last_source(core, u, w, n), make_tiles(core, u)
+        g, made = unscaled_source(core, u, w, n, shape.grad_shift), make_tiles(core, u)
         if decays != 0:
             block_binary(core, MUL, u.spare, w, full_block(core, rates, 2), n, FP32)
             flat_binary(core, ADD, u.spare, u.spare, g, n, FP32)
@@ -208,17 +231,17 @@ def apply_momentum_decay(  # noqa: PLR0913, PLR0917 - an operand each
     close_numbers(core, rates)
 
 
-def _sgd_operands(shape: UpdateShape) -> tuple[Operand, ...]:
+def _sgd_operands(shape: ScaledShape) -> tuple[Operand, ...]:
     return *arrays(shape, "w"), *numbers("learning_rate", "weight_decay"), *results(shape, "w_new")
 
 
 def _sgd_reference(
-    shape: UpdateShape, w: Array, g: Array, learning_rate: Array, weight_decay: Array
+    shape: ScaledShape, w: Array, g: Array, learning_rate: Array, weight_decay: Array
 ) -> tuple[Array]:
-    return (w - learning_rate * (weight_decay * w + g.astype(np.float32)),)
+    return (w - learning_rate * (weight_decay * w + unscaled(shape, g)),)
 
 
-@kernel(UpdateShape, FlatTiling, _sgd_operands, _sgd_reference)
+@kernel(ScaledShape, FlatTiling, _sgd_operands, _sgd_reference)
 def apply_sgd(
     core: Any, w: int, g: int, learning_rate: int, weight_decay: int, w_new: int, shape: Any, tiling: Any
 ) -> None:  # fmt: skip
@@ -233,7 +256,8 @@ def apply_sgd(
     for i in range(share_start(core, shape.n, UNIT), end, u.tile):
         n = min(u.tile, end - i)
         at = take_tiles(core, u, Arrays(w, g, NONE, NONE), i, n)
-        slope, made = last_source(core, u, at, n), make_tiles(core, u)
+        slope = unscaled_source(core, u, at, n, shape.grad_shift)
+        made = make_tiles(core, u)
         block_binary(core, MUL, made, at, full_block(core, rates, 1), n, FP32)
         flat_binary(core, ADD, made, made, slope, n, FP32)
         weight_step(core, made, at, made, full_block(core, rates, 0), n)

@@ -1,9 +1,9 @@
 """Weight updates with a step of its own for every weight: Adam, AdamW and FTRL.
 
-Weights, moments and results are fp32, gradients fp32 or fp16 (`grad_dtype`); results may lie where the
-sources do. Numbers are tensors of one element. `beta1_power` and `beta2_power` are beta1 and beta2 to the
-power of the step, as MindSpore's ApplyAdam has them; 0 leaves the correction of the bias out, as its
-AdamWeightDecay does.
+Weights, moments and results are fp32, gradients fp32 or fp16 (`grad_dtype`), those of Adam scaled by
+2 ** `grad_shift`; results may lie where the sources do. Numbers are tensors of one element. `beta1_power`
+and `beta2_power` are beta1 and beta2 to the power of the step, as MindSpore's ApplyAdam has them; 0 leaves
+the correction of the bias out, as its AdamWeightDecay does.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from kernels.lang import FP16, FP32, Operand, emits, flat_binary, flat_unary, kernel, share_end, share_start
 from kernels.lang.flat import ADD, DIV, MAX, MIN, MUL, SQRT, SUB, flat_scale
-from kernels.optimizer import NesterovShape, UpdateShape, arrays, numbers, results
+from kernels.optimizer import NesterovShape, UpdateShape, arrays, numbers, results, unscaled
 from kernels.pieces.broadcast import block_binary
 from kernels.pieces.numbers import (
     bring_number,
@@ -36,6 +36,7 @@ from kernels.pieces.update import (
     make_tiles,
     open_update,
     take_tiles,
+    unscaled_source,
 )
 from kernels.tiling.flat import FlatTiling
 
@@ -58,9 +59,8 @@ def moments(shape: UpdateShape) -> tuple[Operand, ...]:
     return w, m, Operand("v", (shape.n,), FP32, between=(0, 4)), g
 
 
-def moved_moments(m: Array, v: Array, g: Array, beta1: Array, beta2: Array) -> tuple[Array, Array]:
+def moved_moments(m: Array, v: Array, slope: Array, beta1: Array, beta2: Array) -> tuple[Array, Array]:
     """Return the next first and second moments."""
-    slope = g.astype(np.float32)
     return beta1 * m + (1 - beta1) * slope, beta2 * v + (1 - beta2) * slope * slope
 
 
@@ -73,9 +73,10 @@ def _adam_reference(  # noqa: PLR0913, PLR0917 - an operand each
     shape: AdamShape, w: Array, m: Array, v: Array, g: Array, beta1_power: Array, beta2_power: Array,
     learning_rate: Array, beta1: Array, beta2: Array, epsilon: Array,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    first, second = moved_moments(m, v, g, beta1, beta2)
+    slope = unscaled(shape, g)
+    first, second = moved_moments(m, v, slope, beta1, beta2)
     rate = learning_rate * np.sqrt(1 - beta2_power) / (1 - beta1_power)
-    step = beta1 * first + (1 - beta1) * g.astype(np.float32) if shape.nesterov else first
+    step = beta1 * first + (1 - beta1) * slope if shape.nesterov else first
     return w - rate * step / (np.sqrt(second) + epsilon), first, second
 
 
@@ -140,7 +141,8 @@ def adam_update(
     for i in range(share_start(core, shape.n, UNIT), end, u.tile):
         n = min(u.tile, end - i)
         w = take_tiles(core, u, sources, i, n)
-        g, made = last_source(core, u, w, n), make_tiles(core, u)
+        g = unscaled_source(core, u, w, n, shape.grad_shift)
+        made = make_tiles(core, u)
         move_moments(core, u, rates, w, g, made, n)
         step = made + u.pitch
         if shape.nesterov != 0:  # spare holds (1 - beta1) * g

@@ -24,7 +24,7 @@ from kernels.lang import (
 )
 from kernels.lang.flat import ADD, DIV, MUL, REC, SQRT
 from kernels.norms import PartTiling, partial_sums, sums_of
-from kernels.optimizer import UpdateShape, numbers, results, weight_step
+from kernels.optimizer import ScaledShape, UpdateShape, numbers, results, unscaled, weight_step
 from kernels.optimizer_adaptive import (
     BETA1_POWER,
     BETA2_POWER,
@@ -70,6 +70,7 @@ from kernels.pieces.update import (
     make_tiles,
     open_update,
     take_tiles,
+    unscaled_source,
 )
 from kernels.tiling.flat import FlatTiling
 
@@ -79,7 +80,7 @@ W_NORM, U_NORM = 1, 2
 
 
 @dataclass(frozen=True)
-class LambShape(UpdateShape):
+class LambShape(ScaledShape):
     """n weights with two moments each."""
 
     STREAMS: ClassVar[int] = 7
@@ -96,7 +97,7 @@ def _direction_reference(  # noqa: PLR0913, PLR0917 - an operand each
     shape: LambShape, w: Array, m: Array, v: Array, g: Array, beta1_power: Array, beta2_power: Array,
     beta1: Array, beta2: Array, epsilon: Array, weight_decay: Array,
 ) -> tuple[Array, ...]:  # fmt: skip
-    first, second = moved_moments(m, v, g, beta1, beta2)
+    first, second = moved_moments(m, v, unscaled(shape, g), beta1, beta2)
     step = first / (1 - beta1_power) / (np.sqrt(second / (1 - beta2_power)) + epsilon)
     u = step + weight_decay * w
     squares = (partial_sums(np.square(x, dtype=np.float64)) for x in (w, u))
@@ -148,7 +149,8 @@ def lamb_update(  # noqa: PLR0913, PLR0917 - an operand each
         for i in range(part_start(core, shape.n, part), end, streams.tile):
             n = min(streams.tile, end - i)
             taken = take_tiles(core, streams, Arrays(w, m, v, g), i, n)
-            slope, made = last_source(core, streams, taken, n), make_tiles(core, streams)
+            slope = unscaled_source(core, streams, taken, n, shape.grad_shift)
+            made = make_tiles(core, streams)
             move_moments(core, streams, rates, taken, slope, made, n)
             lamb_direction(core, streams, rates, taken, made, n)
             add_squares(core, sums, 0, taken, streams.spare, n)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from davinci_sim.isa import FP16, FP32, data_move
 from kernels.lang.buffers import FAST_BYTES, UB, alloc
 from kernels.lang.emits import emits
-from kernels.lang.flat import flat_convert
+from kernels.lang.flat import flat_convert, flat_scale
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
 
 SIZE, BLOCK, ROOM = 4, 32, 256
@@ -99,6 +99,15 @@ def last_source(core: Any, u: Any, taken: int, n: int) -> int:
         return int(last)
     flat_convert(core, u.wide, FP32, last, FP16, n)
     return int(u.wide)
+
+
+@emits
+def unscaled_source(core: Any, u: Any, taken: int, n: int, shift: int) -> int:
+    """Return where the last source lies in fp32, divided by 2 ** shift."""
+    at = last_source(core, u, taken, n)
+    if shift != 0:
+        flat_scale(core, at, at, n, 1.0 / (1 << shift), 0.0, FP32)
+    return int(at)
 
 
 @emits

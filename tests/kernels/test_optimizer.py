@@ -59,6 +59,22 @@ def test_an_update_in_place_gives_the_same_bits(name, n, pick):
         assert np.array_equal(chip.read(handles[made], (n,), F32), expected)
 
 
+@settings(max_examples=10)
+@given(
+    name=st.sampled_from([*UPDATES[:-1], LAMB[0]]), n=st.integers(1, 60000), half=st.integers(0, 1),
+    shift=st.integers(1, 30), pick=st.integers(0, 3),
+)  # fmt: skip
+def test_gradients_of_a_scaled_loss_are_divided_by_the_scale(name, n, half, shift, pick):
+    """By a power of two, while they come by."""
+    shape = shape_of(kernels.find(name), n=n, grad_dtype=1 - half, grad_shift=shift)
+    assert set(differences(kernels.find(name), shape, pick, n).values()) == {0}
+
+
+def test_a_scale_beyond_the_powers_of_two_of_fp32_is_refused():
+    with pytest.raises(BadShape, match="rule: grad_shift is 0 to 30"):
+        shape_of(kernels.find("apply_sgd"), n=8, grad_dtype=1, grad_shift=31)
+
+
 def test_adam_without_the_powers_of_beta_leaves_the_bias():
     """As MindSpore's AdamWeightDecay: rate * m / (sqrt(v) + epsilon)."""
     kernel = kernels.find("apply_adam")
