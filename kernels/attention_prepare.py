@@ -40,7 +40,8 @@ from kernels.lang import (
     vsub,
 )
 from kernels.lang.flat import ADD, MUL
-from kernels.pieces.attention import BLOCK, EDGE, load_columns, store_columns, whole
+from kernels.pieces.attention import BLOCK, EDGE, whole
+from kernels.pieces.columns import load_columns, store_columns
 from kernels.pieces.root import inverse_root
 from kernels.pieces.transpose import transpose_16bit
 from kernels.rules import round_up

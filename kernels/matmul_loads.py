@@ -11,6 +11,7 @@ from kernels.lang.flat import flat_convert
 from kernels.lang.queues import fill, filled, free, use
 from kernels.matmul_job import Matrices, Step
 from kernels.matmul_results import add_scaled
+from kernels.pieces.columns import load_columns
 
 FRACTAL, BLOCK = 512, 32
 CUT_ROWS = 256
@@ -85,8 +86,8 @@ class Grid(NamedTuple):
 def load_panel(core: Any, at: Buffers, q: Queues, l1: int, gm: int, panel: Panel) -> None:
     """Bring an NZ tile [height, width], or the halves of one of fp32, at a row of a matrix to L1."""
     if panel.item < 4:
-        first, gap = gm + panel.row * BLOCK, panel.all_rows - panel.height
-        data_move(core, l1, first, panel.width // panel.edge, panel.height, src_gap=gap)
+        first, columns = gm + panel.row * BLOCK, panel.width // panel.edge
+        load_columns(core, l1, first, columns, panel.height, panel.all_rows)
         return
     group = max(1, CUT_ROWS // panel.height)  # columns of fractals that come together
     for c1 in range(0, panel.width // 16, group):
@@ -101,7 +102,7 @@ def load_panel(core: Any, at: Buffers, q: Queues, l1: int, gm: int, panel: Panel
 def cut(core: Any, at: Buffers, q: Queues, l1: int, gm: int, panel: Panel, columns: int, rows: int) -> None:
     """Bring columns of fp32 fractals to L1 as two fp16 tiles: hi and, one panel further on, lo = x - hi."""
     raw = at.raw + fill(core, q.raw) * CUT_ROWS * 64
-    data_move(core, raw, gm, columns, rows * 2, src_gap=(panel.all_rows - rows) * 2)
+    load_columns(core, raw, gm, columns, rows * 2, panel.all_rows * 2)
     filled(core, q.raw)
     use(core, q.raw)
     hi, n = at.halves + fill(core, q.cut) * CUT_ROWS * 64, columns * rows * 16

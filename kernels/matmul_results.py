@@ -38,6 +38,7 @@ from kernels.lang.flat import (
 )
 from kernels.lang.queues import MTE2, MTE3, V, close, fill, filled, free, queue, use
 from kernels.pieces.broadcast import block_binary
+from kernels.pieces.columns import load_columns, store_columns
 from kernels.pieces.transpose import spread
 
 NONE, RELU_LAST, GELU_TANH, GELU_ERF = range(4)
@@ -236,8 +237,8 @@ def fetch(core: Any, e: Epilogue, place: int, column: int, region: Region, colum
     if e.residual >= 0:
         item = size_of(core, e.out_dtype)
         run = region.m * 16 * item // BLOCK
-        gap = (e.m - region.m) * 16 * item // BLOCK
-        data_move(core, e.residuals + slot * e.stage * item, e.residual + place * item, columns, run, gap)
+        target = e.residuals + slot * e.stage * item
+        load_columns(core, target, e.residual + place * item, columns, run, e.m * 16 * item // BLOCK)
     if e.scales > 1:
         data_move(core, e.factors + slot * COLUMNS * 64, e.scale + column * 4, 1, columns * 2)
     filled(core, e.coming)
@@ -309,8 +310,8 @@ def drain_stage(core: Any, e: Epilogue, region: Region, n1: int, columns: int) -
     clear_padding(core, e, out, region, columns)
     filled(core, e.leaving)
     use(core, e.leaving)
-    run, gap = region.m * 16 * item // BLOCK, (e.m - region.m) * 16 * item // BLOCK
-    data_move(core, e.c + place * item, out, columns, run, 0, gap)
+    run, height = region.m * 16 * item // BLOCK, e.m * 16 * item // BLOCK
+    store_columns(core, e.c + place * item, out, columns, run, height)
     free(core, e.leaving)
 
 

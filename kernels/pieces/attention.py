@@ -10,12 +10,12 @@ Pieces of the keys pass through L0A and L0B; `depth` and `width` are d rounded u
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import data_move, load2d, mmad, set_2d
+from davinci_sim.isa import load2d, mmad, set_2d
 from kernels.lang.emits import emits
 from kernels.lang.queues import fill, filled, free, use
+from kernels.pieces.columns import load_columns
 
 EDGE, BLOCK, FRACTAL = 16, 32, 512
-MAX_GAP = 65535
 SUM_ROWS = 16
 """Rows below those of v^T that hold the sums."""
 
@@ -128,26 +128,6 @@ class Hands(NamedTuple):
 def whole(core: Any, length: int) -> int:
     """Return a length rounded up to whole fractals."""
     return int((length + EDGE - 1) // EDGE * EDGE)
-
-
-@emits
-def load_columns(core: Any, dst: int, src: int, columns: int, rows: int, all_rows: int) -> None:
-    """Bring `rows` rows of each of the columns of 16 numbers of an NZ matrix in GM, one behind the other."""
-    if all_rows - rows <= MAX_GAP:
-        data_move(core, dst, src, columns, rows, all_rows - rows)
-        return
-    for column in range(columns):
-        data_move(core, dst + column * rows * BLOCK, src + column * all_rows * BLOCK, 1, rows)
-
-
-@emits
-def store_columns(core: Any, dst: int, src: int, columns: int, rows: int, all_rows: int) -> None:
-    """Write rows of each of the columns of 16 numbers, one behind the other, to an NZ matrix in GM."""
-    if all_rows - rows <= MAX_GAP:
-        data_move(core, dst, src, columns, rows, 0, all_rows - rows)
-        return
-    for column in range(columns):
-        data_move(core, dst + column * all_rows * BLOCK, src + column * rows * BLOCK, 1, rows)
 
 
 @emits

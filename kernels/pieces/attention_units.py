@@ -19,11 +19,11 @@ from kernels.pieces.attention import (
     Plan,
     Sources,
     Step,
-    load_columns,
     load_tile,
     multiply_keys,
     multiply_values,
 )
+from kernels.pieces.columns import load_columns
 from kernels.pieces.identity import ONE_BYTES, draw_one
 from kernels.pieces.online_softmax import (
     Results,

@@ -26,7 +26,8 @@ from davinci_sim.isa import (
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_dup, flat_unary
 from kernels.lang.queues import fill, filled, free, use
-from kernels.pieces.attention import EDGE, FRACTAL, SUM_ROWS, Hands, Levels, Plan, Step, store_columns, whole
+from kernels.pieces.attention import EDGE, FRACTAL, SUM_ROWS, Hands, Levels, Plan, Step, whole
+from kernels.pieces.columns import store_columns
 from kernels.pieces.transpose import transpose_16bit
 
 BLOCK, LINE, LANES, HALF_LANES = 32, 256, 64, 128

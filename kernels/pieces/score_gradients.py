@@ -11,7 +11,8 @@ from davinci_sim.isa import FP16, data_move, l0c_to_ub, load2d, mmad, vadd
 from kernels.lang.emits import emits
 from kernels.lang.flat import MUL, flat_binary, flat_dup, flat_unary
 from kernels.lang.queues import fill, filled, free, use
-from kernels.pieces.attention import EDGE, FRACTAL, Masked, add_mask, load_columns
+from kernels.pieces.attention import EDGE, FRACTAL, Masked, add_mask
+from kernels.pieces.columns import load_columns
 
 BLOCK, HALF_LANES, EXP = 32, 128, 0
 ACC_ALIGN = 1024

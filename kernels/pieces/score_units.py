@@ -10,7 +10,8 @@ from kernels.lang.buffers import L0A, L0B, L0C, L1, UB, alloc, block_dim, block_
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_convert, flat_dup, flat_scale
 from kernels.lang.queues import MTE1, MTE2, MTE3, M, V, close, fill, filled, free, queue, use
-from kernels.pieces.attention import BLOCK, EDGE, FRACTAL, store_columns
+from kernels.pieces.attention import BLOCK, EDGE, FRACTAL
+from kernels.pieces.columns import store_columns
 from kernels.pieces.identity import ONE_BYTES, draw_one
 from kernels.pieces.online_softmax import draw_triangle
 from kernels.pieces.root import inverse_root

@@ -267,3 +267,14 @@ def test_every_shape_has_a_tiling():
     for m, k, n in ((1, 1, 1), (1, 100_000, 1), (100_000, 1, 1), (1, 1, 100_000), (17, 70_000, 33)):
         shape = MatmulShape.of("matmul", {"m": m, "k": k, "n": n})
         assert matmul.overflow(shape, matmul.tiling(shape, PLATFORM), PLATFORM) is None
+
+
+@pytest.mark.parametrize("dtypes", [(FP16, FP16), (FP16, FP32), (FP32, FP32)])
+@pytest.mark.parametrize("name", ["matmul", "matmul_add"])
+def test_columns_may_have_more_rows_than_a_gap_counts(name, dtypes):
+    """A move skips at most 65535 blocks; columns further apart are moved one by one."""
+    axes = {"m": 68_000, "k": 20, "n": 20, "dtype": dtypes[0], "out_dtype": dtypes[1]}
+    shape, kernel = shape_of(name, **axes)
+    inputs = random_inputs(kernel, shape, 3)
+    outputs, _ = run(kernel, shape, inputs, Chip(PLATFORM))
+    assert worst(kernel, shape, inputs, outputs) <= tolerance(*dtypes, 20)
