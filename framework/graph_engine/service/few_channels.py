@@ -8,7 +8,6 @@ gradient to the input has no kernel for these formats: where it is wanted the la
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import AICORE, Graph, Node
@@ -56,7 +55,7 @@ def _replaced(draft: Draft, image: str) -> Iterator[tuple[Node, Node]]:
     for node in draft.readers(image):
         if not _is_candidate(draft.graph, node) or node.inputs[IMAGE[node.op]] != image:
             continue
-        made = place(draft.graph, replace(node, attrs={**node.attrs, "few": 1}), draft.platform)
+        made = place(draft.graph, node, draft.platform, few=1)
         weights_are_shared = any(reader.op == TO_INPUT for reader in draft.readers(node.inputs[1]))
         if made.engine != AICORE or (node.op == "conv2d" and weights_are_shared):
             return

@@ -29,8 +29,8 @@ def split(graph: Graph, platform: Platform) -> Graph:
     return graph.with_nodes(tuple(place(graph, node, platform) for node in graph.nodes))
 
 
-def place(graph: Graph, node: Node, platform: Platform) -> Node:
-    """Return a node with its engine and its kernels."""
+def place(graph: Graph, node: Node, platform: Platform, few: int = 0) -> Node:
+    """Return a node with its engine and its kernels; with `few` = 1 a convolution's image is not padded."""
     if node.op in FLOW:
         return (
             replace(node, engine=HOST, reason=NO_FRAMES)
@@ -40,7 +40,7 @@ def place(graph: Graph, node: Node, platform: Platform) -> Node:
     if node.op in VIEWS:
         return replace(node, engine=VIEW)
     try:
-        launches = _lower(graph, node, platform)
+        launches = _lower(graph, node, platform, few)
     except NotOnDevice as refusal:
         engine = AICPU if _fits_the_cpu(graph, node) else HOST
         return replace(node, engine=engine, reason=str(refusal))
@@ -56,18 +56,18 @@ def _fits_the_cpu(graph: Graph, node: Node) -> bool:
     return node.op not in OF_THE_CUBE and (nbytes <= MOST_CPU_BYTES or not graph.is_straight)
 
 
-def _lower(graph: Graph, node: Node, platform: Platform) -> tuple[Launch, ...]:
+def _lower(graph: Graph, node: Node, platform: Platform, few: int) -> tuple[Launch, ...]:
     lowering = OPERATORS[node.op].lowering
     if lowering is None:
         raise NotOnDevice(f"no kernel computes {node.op}")
     ins = tuple(graph.values[name].type for name in node.inputs)
     outs = tuple(graph.values[name].type for name in node.outputs)
-    cores = int(platform.ai_cores)
-    launches = _accepted(lowering(ins, outs, node.attrs, cores))
+    cores, attrs = int(platform.ai_cores), {**node.attrs, "few": 1} if few else node.attrs
+    launches = _accepted(lowering(ins, outs, attrs, cores))
     splits = best_splits(launches[0].kernel, shape_of(launches[0]), platform) if launches else None
     if splits is None:
         return launches
-    return _accepted(lowering(ins, outs, {**node.attrs, "splits": splits}, cores))
+    return _accepted(lowering(ins, outs, {**attrs, "splits": splits}, cores))
 
 
 def _accepted(launches: Sequence[Launch]) -> tuple[Launch, ...]:

@@ -9,9 +9,11 @@ import pytest
 
 from davinci_sim.chip import Chip
 from framework import Tensor, grad, ops
+from framework.frontend.trace import trace
 from framework.graph_engine import Session
 from framework.graph_engine.data.graph import AICORE, HOST
 from framework.graph_engine.options import Options
+from framework.passes import run as run_passes
 
 RANDOM = np.random.Generator(np.random.Philox(3))
 W = RANDOM.standard_normal((20, 3, 5, 5)).astype(np.float32)
@@ -52,6 +54,27 @@ def test_forward_and_gradient_to_the_filter_take_the_image_without_padding():
     assert HOST not in {node.engine for node in session.optimized.nodes}
     formats = {value.format for value in session.optimized.values.values()}
     assert {"NC1HWC0_C04", "FRACTAL_Z_C04"} <= formats
+
+
+def test_a_bias_joins_the_convolution_without_padding():
+    """The accumulators start from it as with padded channels."""
+    x, bias = image(), RANDOM.standard_normal(20).astype(np.float32)
+
+    def layer(x, w, b):
+        y = ops.conv2d(ops.cast(x, "float16"), ops.cast(w, "float16"), 2, 2)
+        return ops.bias_add(y, ops.cast(b, "float16"), 1)
+
+    func = run_passes(trace(layer, [Tensor(each) for each in (x, W, bias)], {}).func)
+    results = []
+    for formats in (True, False):
+        session = Session(func, Chip("ascend910a"), options=Options(formats=formats))
+        feeds = {p.name: a[np.newaxis] for p, a in zip(func.params, (x, W, bias), strict=True)}
+        (result,) = session.run(feeds).outputs.values()
+        results.append(result.astype(np.float32))
+        kernels = [each.kernel for node in session.optimized.nodes for each in node.launches]
+        assert "conv2d_bias" in kernels
+        assert few(session) == (["conv2d"] if formats else [])
+    assert abs(results[0] - results[1]).max() <= 2.0**-9 * abs(results[1]).max()
 
 
 def test_the_decision_is_told_with_its_numbers():

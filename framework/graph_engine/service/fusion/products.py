@@ -32,7 +32,7 @@ def _biased(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
         return None
     joined = replace(product, inputs=(*product.inputs, bias), outputs=bias_add.outputs)
     graph = Graph("", draft.values, (), (), (), {})
-    placed = place(graph, joined, draft.platform)
+    placed = place(graph, joined, draft.platform, product.launches[0].axes.get("few", 0))
     return Change(nodes, (placed,)) if placed.engine == AICORE else None
 
 
