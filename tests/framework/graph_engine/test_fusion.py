@@ -101,6 +101,16 @@ def trained(weight, moment, gradient, rate):
     return ops.apply_momentum(weight, moment, gradient.astype("float32"), rate, 0.9)
 
 
+def trained_with_a_scale(weight, moment, gradient, rate):
+    """Return a weight and its momentum, renewed by the gradient of a loss that was scaled."""
+    return ops.apply_momentum(weight, moment, gradient.astype("float32") * 2**-10, rate, 0.9)
+
+
+def adapted(weight, first, second, gradient, rate):
+    """Return a weight and its moments, renewed by the gradient of a loss that was scaled."""
+    return ops.apply_adam(weight, first, second, gradient * 2**-10, 0.9, 0.999, rate)
+
+
 FLOATS = np.float32
 MATRICES = (numbers(40, 64), numbers(64, 48))
 IMAGES = (numbers(2, 16, 8, 8), numbers(32, 16, 3, 3))
@@ -127,6 +137,16 @@ CASES = {
     "apply_momentum_half": (
         trained, (numbers(70, 60, dtype=FLOATS), numbers(70, 60, dtype=FLOATS), numbers(70, 60), FLOATS(0.1)),
         ["apply_momentum"],
+    ),
+    "apply_momentum_scale": (
+        trained_with_a_scale,
+        (numbers(70, 60, dtype=FLOATS), numbers(70, 60, dtype=FLOATS), numbers(70, 60), FLOATS(0.1)),
+        ["apply_momentum"],
+    ),
+    "apply_adam_scale": (
+        adapted,
+        (*(np.abs(numbers(70, 60, dtype=FLOATS)) for _ in range(4)), FLOATS(0.1)),
+        ["apply_adam"],
     ),
     "conv2d_bias_relu": (filtered, (*IMAGES, numbers(32, dtype=FLOATS)), ["conv2d_bias"]),
     "conv2d_statistics": (

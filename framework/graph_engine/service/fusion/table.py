@@ -9,6 +9,7 @@ from framework.graph_engine.service.fusion.dropout import DROPOUT
 from framework.graph_engine.service.fusion.normalisation import NORMALISATION, SPLITTING
 from framework.graph_engine.service.fusion.pattern import Pattern
 from framework.graph_engine.service.fusion.products import PRODUCTS
+from framework.graph_engine.service.fusion.scales import SCALES
 from framework.graph_engine.service.fusion.updates import UPDATES
 
 ELEMENTS = "elements"
@@ -17,20 +18,25 @@ ELEMENTS_TEXT = (
     "elements: neighbouring element-wise nodes run as one generated kernel, with the same bits\n"
     "  before  %t = mul(%a, %b); %y = add(%t, %c)\n  after   %y = fused(%a, %b, %c)"
 )
-STAGES: tuple[tuple[Pattern, ...], ...] = (SPLITTING, (*NORMALISATION, *PRODUCTS, *DROPOUT, *UPDATES))
+STAGES: tuple[tuple[Pattern, ...], ...] = (
+    SPLITTING,
+    (*NORMALISATION, *PRODUCTS, *DROPOUT, *UPDATES, *SCALES),
+)
 """Patterns of one stage compete, those that spare most first; a stage begins where the one before ends."""
 PATTERNS = {pattern.name: pattern for stage in STAGES for pattern in stage}
 
 NONE: frozenset[str] = frozenset()
 ALL = frozenset((*PATTERNS, ELEMENTS))
 BEYOND_2020 = frozenset(
-    name for name in PATTERNS if name.endswith("_gelu") or name in {"conv2d_folding", "dropout_add"}
+    name
+    for name in PATTERNS
+    if name.endswith(("_gelu", "_scale")) or name in {"conv2d_folding", "dropout_add"}
 )
 REAL = ALL - BEYOND_2020
 """What MindSpore 1.0 had on Ascend in 2020: convolution with the sums of batch normalisation; convolutions,
 products and batch normalisation with element-wise neighbours; biases; chains of element-wise nodes; casts
-that are merged into operators. GELU within a product, the folding of constants and dropout with its residual
-are not in its lists.
+that are merged into operators. GELU within a product, the folding of constants, dropout with its residual
+and updates that know the scale of the loss are not in its lists.
 
 Source: MindSpore r1.0.1, the passes of `backend/optimizer/ascend` (buffer fusion, ir_fusion, format_type).
 """

@@ -23,14 +23,22 @@ def _half_gradient(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     (conversion,), (launch,) = cast.launches, update.launches
     if (conversion.dtype, conversion.out_dtype) != ("fp16", "fp32"):
         return None
-    names = [operand.name for operand in operands(launch)]
-    reference = launch.operands[names.index(GRADIENT)] if GRADIENT in names else ""
-    if not reference or update.value(reference) != cast.outputs[0]:
+    inputs = with_gradient(update, cast.outputs[0], cast.inputs[0])
+    if inputs is None:
         return None
-    place = int(reference.removeprefix("in"))
-    inputs = tuple(cast.inputs[0] if i == place else name for i, name in enumerate(update.inputs))
     made = replace(launch, axes={**launch.axes, "grad_dtype": FP16})
     return Change(nodes, (replace(update, inputs=inputs, launches=(made,)),))
+
+
+def with_gradient(update: Node, old: str, new: str) -> tuple[str, ...] | None:
+    """Return the inputs of an update with another gradient; None where the old one is not its gradient."""
+    (launch,) = update.launches
+    names = [operand.name for operand in operands(launch)]
+    reference = launch.operands[names.index(GRADIENT)] if GRADIENT in names else ""
+    if not reference or update.value(reference) != old:
+        return None
+    place = int(reference.removeprefix("in"))
+    return tuple(new if i == place else name for i, name in enumerate(update.inputs))
 
 
 UPDATES = tuple(
