@@ -32,7 +32,7 @@ class Difference(NamedTuple):
 
 def differences(func: Func, state: State, feeds: State) -> Iterator[Difference]:
     """Yield the difference of every result of every node that runs on the AI cores, in order."""
-    session = Session(func, Chip("ascend910a"), state, Options(fusion=False))
+    session = Session(func, Chip("ascend910a"), state, Options(fusion=False, streams=False))
     session.run(feeds)  # reserves and fills the queues of the inputs
     session.set_variables(state)
     loaded = session.loaded
