@@ -10,6 +10,7 @@ from davinci_sim.chip import Chip
 from davinci_sim.errors import BadShape
 from davinci_sim.isa import FP16, FP32
 from kernels import find
+from kernels.check import check
 from kernels.run import place, random_inputs, run
 from tests.kernels.equality import P, differences, engines_agree, shape_of
 
@@ -47,6 +48,12 @@ def test_whatever_the_window_and_the_tiling_only_rounding_differs(axes, name, wi
 def test_moving_data_late_changes_no_bit(name):
     """In the reference model data moves when the simulated move ends: every hand-off is guarded."""
     assert engines_agree(find(name), shape_of(find(name), **ODD, few=1))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_nothing_races_and_nothing_is_read_before_it_is_there(name):
+    """The map in L1 is read by pixels of 8 bytes."""
+    assert check(find(name), shape_of(find(name), **ODD, few=1), P) == []
 
 
 def test_the_results_are_those_of_padded_channels():
