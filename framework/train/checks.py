@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from davinci_sim.errors import DavinciError
 from framework.ir.types import TensorType
@@ -13,6 +15,7 @@ from framework.nn.cell import Cell
 from framework.optim import Optimizer
 from framework.train.scale import DynamicLossScale
 
+Array = np.ndarray[Any, Any]
 _TYPES = 'parse_type("float32[2, 3]") and TensorType.of(array) make types'
 
 
@@ -78,6 +81,36 @@ def check_numbers(loss_scale: object, clip_norm: object) -> None:
         _check_positive("loss_scale", loss_scale)
     if clip_norm is not None:
         _check_positive("clip_norm", clip_norm)
+
+
+def check_sink_size(sink_size: object) -> None:
+    """Refuse to run no steps in a call."""
+    if not isinstance(sink_size, int) or sink_size < 1:
+        raise DavinciError(f"train: sink_size is {sink_size!r}, it must be a whole number of at least 1 step")
+
+
+def check_labels(labels: Array, classes: int, where: str) -> None:
+    """Refuse labels that name no class; a device would compute with them as with others."""
+    if labels.dtype.kind not in "iu" or not labels.size:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise DavinciError(
+            f"train: labels of {where} lie between {low} and {high}\n"
+            f"  rule: they lie between 0 and {classes - 1}, the network tells {classes} classes apart\n"
+            "  next: look at the data set, or let the network have more classes"
+        )
+
+
+def check_numbers_of(weights: Mapping[str, Array]) -> None:
+    """Refuse weights that are only a shape."""
+    empty = [name for name, array in weights.items() if array.size > 1 and not any(array.strides)]
+    if empty:
+        raise DavinciError(
+            f"initial_state: {empty[0]} has a shape and no numbers\n"
+            "  rule: what nn.shapes_only() makes can be compiled and timed, not run\n"
+            "  next: make the network outside of it, or use a Chip(data=False), for which names are enough"
+        )
 
 
 def _check_positive(name: str, given: Any) -> None:

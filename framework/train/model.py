@@ -17,6 +17,7 @@ from framework.ir.types import TensorType
 from framework.nn.cell import Cell
 from framework.optim import Optimizer
 from framework.train.callbacks import Callback, LossMonitor, Progress
+from framework.train.checks import check_labels, check_sink_size
 from framework.train.runner import Batch, HostRunner, StepRunner
 from framework.train.scale import LossScale
 from framework.train.step import inference_step, initial_state, training_step
@@ -62,6 +63,7 @@ class Model:
                 f"nothing to train: {epochs} epochs of {len(dataset)} batches; "
                 "use a smaller batch size or more epochs"
             )
+        check_sink_size(sink_size)
         watchers = [LossMonitor(), *callbacks]
         runner = self._runner(dataset)
         for epoch in range(epochs):
@@ -133,7 +135,14 @@ class Model:
     def _batches(self, dataset: Dataset, epoch: int, done: int) -> Iterator[Batch]:
         schedule = self.optimizer.schedule if self.optimizer is not None else None
         for offset, (x, labels) in enumerate(dataset.epoch(epoch)):
+            check_labels(labels, self._classes(), f"batch {offset} of epoch {epoch + 1}")
             yield Batch(x, labels, schedule(done + offset) if schedule is not None else 0.0)
+
+    def _classes(self) -> int:
+        """Return how many classes the network tells apart: the length of the last axis of its result."""
+        assert self.step_func is not None
+        shape = self.step_func.results[1].tensor.shape
+        return shape[-1] if shape else 1
 
     def _write_back(self, runner: StepRunner) -> None:
         state = runner.state()

@@ -23,7 +23,13 @@ from framework.optim import Optimizer, Step
 from framework.passes import FLAT, OPTIMIZE, run
 from framework.passes.compositions import UPDATES, chosen, compose
 from framework.tensor import Parameter, Tensor
-from framework.train.checks import check_cell, check_inputs, check_numbers, check_training
+from framework.train.checks import (
+    check_cell,
+    check_inputs,
+    check_numbers,
+    check_numbers_of,
+    check_training,
+)
 from framework.train.scale import LOSS_SCALE, DynamicLossScale, LossScale, first_state
 
 LEARNING_RATE = "learning_rate"
@@ -81,7 +87,9 @@ def initial_state(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return copies of all weights, and the first state of the optimiser and of the loss scale, by name."""
     net.rename_parameters()
-    state = {name: parameter.numpy().copy() for name, parameter in net.parameters_and_names()}
+    weights = {name: parameter.numpy() for name, parameter in net.parameters_and_names()}
+    check_numbers_of(weights)
+    state = {name: array.copy() for name, array in weights.items()}
     return state | (optimizer.state() if optimizer is not None else {}) | first_state(loss_scale)
 
 

@@ -25,7 +25,7 @@ from framework.ir.types import parse_type
 from framework.models import bert, lenet5
 from framework.optim import Momentum
 from framework.passes import run
-from framework.train import inference_step, training_step
+from framework.train import inference_step, initial_state, training_step
 from framework.train.runner import HostRunner
 
 P = platform("ascend910a")
@@ -442,13 +442,41 @@ class Once:
 
 def test_a_model_refuses_batches_of_another_size():
     """Its step was compiled for the first one."""
-    net = nn.Dense(8, 4)
-    optimizer = Momentum(net.trainable_params(), 0.1)
-    model = Model(net, nn.SoftmaxCrossEntropyWithLogits(), optimizer, device="ascend910a")
+    model = classifier()
     model.train(1, Once(np.ones((2, 8), np.float32), np.zeros(2, np.int32)))
     other = Once(np.ones((3, 8), np.float32), np.zeros(3, np.int32))
     assert message(ShapeMismatch, lambda: model.train(1, other)) == (
         "input x of train_Dense: given float32[1, 3, 8]\n"
         "  rule: it was compiled for float32[steps, 2, 8]\n"
         "  next: compile for the other type, or feed whole batches of this one"
+    )
+
+
+def classifier() -> Model:
+    """Return a Model of 4 classes on the chip."""
+    net = nn.Dense(8, 4)
+    optimizer = Momentum(net.trainable_params(), 0.1)
+    return Model(net, nn.SoftmaxCrossEntropyWithLogits(), optimizer, device="ascend910a")
+
+
+def test_labels_of_no_class_and_steps_of_none_are_refused():
+    """A device would compute with them, and tell nothing."""
+    x, labels = np.ones((2, 8), np.float32), np.array([1, 4], np.int32)
+    assert message(DavinciError, lambda: classifier().train(1, Once(x, labels))) == (
+        "train: labels of batch 0 of epoch 1 lie between 1 and 4\n"
+        "  rule: they lie between 0 and 3, the network tells 4 classes apart\n"
+        "  next: look at the data set, or let the network have more classes"
+    )
+    assert message(DavinciError, lambda: classifier().train(1, Once(x, labels), sink_size=0)) == (
+        "train: sink_size is 0, it must be a whole number of at least 1 step"
+    )
+
+
+def test_a_network_without_numbers_is_not_trained():
+    with nn.shapes_only():
+        net = nn.Dense(8, 4)
+    assert message(DavinciError, lambda: initial_state(net)) == (
+        "initial_state: weight has a shape and no numbers\n"
+        "  rule: what nn.shapes_only() makes can be compiled and timed, not run\n"
+        "  next: make the network outside of it, or use a Chip(data=False), for which names are enough"
     )
