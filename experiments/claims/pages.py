@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.claims.ledger import CAUSES, totals
+from experiments.claims.stages import saving
 from experiments.claims.steps import host_us
 
 if TYPE_CHECKING:
@@ -123,7 +124,19 @@ def _waterfall(wall: Waterfall) -> str:
             what = f"{bar.ms:.2f}", f"{1 - bar.ms / first:.1%}", bar.timed.tasks
             yield f"{prefix}{bar.stage.name}", *what, f"{bar.timed.memory_bytes / 1e9:.2f}"
 
-    return f"### {wall.case.title}\n\n{_rows(rows())}"
+    return f"### {wall.case.title}\n\n{_rows(rows())}\n\n{_pace(wall)}"
+
+
+def _pace(wall: Waterfall) -> str:
+    """Say from which cost of dispatch on the device waits for the host."""
+    first = wall.one_by_one[0].timed
+    us = 1e3 * first.ms / first.tasks
+    most = max(first.dispatch)
+    return (
+        f"Tasks of single operators take {us:.0f} us on average: a host that sends one in less is hidden "
+        f"behind the device, and one that takes {most:g} us makes the step {first.dispatched_ms(most):.1f} "
+        f"ms long, of which the whole graph spares {saving(wall, most):.0%}."
+    )
 
 
 def _memory(found: Findings) -> str:

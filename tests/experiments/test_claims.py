@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -205,3 +206,14 @@ def test_half_a_cube_takes_a_product_longer():
 def test_a_chip_with_room_differs_in_nothing_else():
     """But its name."""
     assert set(roomy(P).overrides) == {"gm_bytes"}
+
+
+@pytest.mark.slow
+def test_the_quick_form_agrees_with_what_it_expects(answer, tmp_path):
+    """It writes its report, with pictures that are there."""
+    found = answer("experiment", "run", "claims", "--quick", "--out", tmp_path)
+    assert found["ok"]
+    text = (tmp_path / "report.md").read_text()
+    pictures = re.findall(r"!\[\]\((.*?)\)", text)
+    assert {"claims.png", "ledger.png"} <= set(pictures)
+    assert all((tmp_path / name).is_file() for name in pictures)
