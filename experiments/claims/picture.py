@@ -21,7 +21,7 @@ COLOURS = (
 )  # fmt: skip
 """One for each cause."""
 MOST_LAYERS = 30
-"""Layers that a picture has room for; those that take least are put together."""
+"""Layers that a picture has room for; of more, equal parts are put together."""
 
 
 def draw(path: Path, found: Findings) -> None:
@@ -142,18 +142,19 @@ def _draw_ledger(axes: Any, each: Explained) -> None:
         axes.barh(list(layers), widths, left=left, color=colour, label=cause)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
+    axes.set_xlim(0, 1.05 * max(left))
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel("ms")
     axes.set_title(f"{each.case.title}: {each.timed.ms:.1f} ms", fontsize=11)
 
 
 def _merged(each: Explained) -> dict[str, dict[str, int]]:
-    """Return the ledger with the smallest layers as one, where there are too many for a picture."""
-    sizes = {layer: sum(charges.values()) for layer, charges in each.book.items()}
-    kept = set(sorted(sizes, key=lambda layer: -sizes[layer])[: MOST_LAYERS - 1])
+    """Return the ledger with layers that are alike as one, where there are too many for a picture."""
     found: dict[str, dict[str, int]] = {}
     for layer, charges in each.book.items():
-        row = found.setdefault(layer if layer in kept or len(sizes) <= MOST_LAYERS else "all others", {})
+        _, _, part = layer.partition(", ")
+        name = f"{part}, all layers" if part and len(each.book) > MOST_LAYERS else layer
+        row = found.setdefault(name, {})
         for cause, cycles in charges.items():
             row[cause] = row.get(cause, 0) + cycles
     return found

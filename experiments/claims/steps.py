@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import framework
-from davinci_sim.chip import Chip
+from davinci_sim.chip import Chip, Task
 from davinci_sim.chip.chip import TIMES_FOLDER
 from davinci_sim.chip.kept import Store
 from davinci_sim.errors import OutOfSpace
@@ -185,16 +185,20 @@ def _rows(loaded: LoadedGraph, tasks: list[BoundTask]) -> Iterator[Row]:
         (only,) = next(times).times
         cores = min(spec.blocks, int(chip.platform.ai_cores))
         busy = [only.busy_cycles.get(pipe, 0) // cores for pipe in ("M", "V", "MTE1", "MTE2", "MTE3")]
-        ideal, *ports = _bounds(spec.kernel, spec.shape, chip.platform)
         cycles = chip.start_cycles + only.cycles
+        ideal, *ports = _bounds(spec.kernel, spec.shape, chip.platform)
+        if only.cycles < max(ideal, ports[0]):  # it needs not all of its operands: what it moves counts
+            ideal, *ports = _bounds(spec.kernel, spec.shape, chip.platform, each.task)
         told = spec.name, op, spec.kernel, layer
         yield Row(*told, *(spec.blocks, cycles, ideal, *busy, *ports))
 
 
 @lru_cache(maxsize=8192)
-def _bounds(name: str, shape: Shape, platform: Platform) -> tuple[int, int, int, int]:
+def _bounds(
+    name: str, shape: Shape, platform: Platform, task: Task | None = None
+) -> tuple[int, int, int, int]:
     """Return what the cube at its peak, the cores' paths, L2 and device memory need for a launch."""
-    roof = roofline(kernel(name), shape, platform)
+    roof = roofline(kernel(name), shape, platform, task)
     return roof.cube_cycles, roof.path_cycles, roof.l2_cycles, roof.hbm_cycles
 
 
