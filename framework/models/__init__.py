@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from davinci_sim.errors import unknown
 from framework.models import bert, lenet5, resnet50
-from framework.models.zoo import Step, Zoo
+from framework.models.zoo import Step, Zoo, changed
 
 MODELS: dict[str, Zoo] = {
     name: cast("Zoo", module)
@@ -34,4 +34,4 @@ def config(name: str, called: str = "") -> Any:
     return known[called or next(iter(known))]
 
 
-__all__ = ["MODELS", "Step", "Zoo", "bert", "config", "lenet5", "model", "resnet50"]
+__all__ = ["MODELS", "Step", "Zoo", "bert", "changed", "config", "lenet5", "model", "resnet50"]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any, NamedTuple, Protocol
 
+from davinci_sim.errors import DavinciError, unknown
 from framework.ir.nodes import Func
+
+NONE = "none"
 
 
 class Step(NamedTuple):
@@ -49,3 +53,34 @@ class Zoo(Protocol):
     def inference(self, config: Any, batch: int) -> Step:
         """Return the network in use, of a batch; weights have no numbers."""
         ...
+
+
+def changed(config: Any, changes: Mapping[str, str]) -> Any:
+    """Return a configuration with some sizes given as text.
+
+    Raises:
+        UnknownName: it has no such size.
+        DavinciError: a value is of another kind than before.
+    """
+    known = {each.name: getattr(config, each.name) for each in fields(config)}
+    found = {}
+    for name, text in changes.items():
+        if name not in known:
+            raise unknown(f"size of {type(config).__module__.rpartition('.')[2]}", name, known)
+        found[name] = _value(name, text, known[name])
+    return replace(config, **found)
+
+
+def _value(name: str, text: str, before: Any) -> Any:
+    """Return a text as a value of the same kind as before; dashes part the numbers of a tuple."""
+    if before is None or isinstance(before, str):
+        return None if text == NONE else text
+    kind = "whole numbers like 3-4-6-3" if isinstance(before, tuple) else _KINDS[type(before)]
+    try:
+        value = tuple(map(int, text.split("-"))) if isinstance(before, tuple) else type(before)(text)
+    except ValueError:
+        raise DavinciError(f"{name}={text}: it must be {kind}; now it is {before}") from None
+    return value
+
+
+_KINDS = {int: "a whole number", float: "a number"}

@@ -17,7 +17,6 @@ from davinci_sim.errors import DavinciError
 from davinci_sim.trace.stream_trace import write_stream_trace
 from framework.graph_engine.data.tasks import CPU_TASK, HOST_TASK, KERNEL, order_within
 from framework.graph_engine.service.compile import shape_text
-from framework.graph_engine.service.execute import host_round_trips
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
 from framework.graph_engine.service.load import Path as TaskPath
 
@@ -106,7 +105,7 @@ def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:
         for number, each in totals.items()
         if loaded.tasks[number].spec.kind != HOST_TASK
     ]
-    return Profile(times, host_round_trips(loaded), timeline)
+    return Profile(times, timeline.runs(HOST_TASK) + loaded.retries, timeline)
 
 
 def _path(loaded: LoadedGraph) -> TaskPath:
