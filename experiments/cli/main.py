@@ -14,6 +14,7 @@ from experiments.cli.experiments import experiment
 from experiments.cli.kernel import kernel
 from experiments.cli.output import examples, note
 from experiments.cli.platform import platform
+from experiments.cli.simulate import simulate
 from experiments.cli.train import train
 
 WRONG_USAGE, INTERRUPTED = 2, 130
@@ -67,6 +68,7 @@ def exit_code(run: Callable[[], Any]) -> int:
     epilog=examples(
         "davinci platform ascend910a",
         "davinci kernel run matmul --shape m=256,k=256,n=256",
+        "davinci simulate resnet50 --train --batch 32",
         "davinci train lenet5 --data digits --device ascend910a",
         "davinci experiment run demo",
     ),
@@ -80,7 +82,7 @@ def cli() -> None:
     """
 
 
-for _command in (platform, kernel, train, experiment):
+for _command in (platform, kernel, simulate, train, experiment):
     cli.add_command(_command)
 
 

@@ -41,6 +41,20 @@ COMPARE = {
     "term": "cycles that a cause takes of a pipe in the second launch - the same in the first",
     "sum": "cycles of the second launch - cycles of the first = sum of the terms",
 }
+SIMULATE = {
+    "step_ms": "end of the last task of a step - its start, where a step went before",
+    "samples_per_s": "batch / step_ms * 10^3",
+    "share": "simulated time of the tasks / time of the step",
+    "bound": "start: shorter than the start of a task takes; else the pipe that is busiest in it",
+    "instructions": "records of all tasks of the step, repetitions counted",
+    "simulated": "tasks that had to be simulated; the times of the others were remembered",
+    "device_memory_mb": "(variables + constants + workspace, aligned) / 10^6 bytes",
+    "alive": "most bytes of the workspace that one task needs or must leave: no plan takes less",
+    "loop": "max(call, transfer) + steps * step, if the link keeps up; op by op: steps * (transfer + step)",
+    "transfer": "bytes of a step's inputs / host_link_bytes_per_cycle of the platform",
+    "hidden": "time of the call and of the transfers - what the loop takes longer than its steps",
+    "took": "wall-clock time of tracing and differentiating, compiling and loading, and simulating",
+}
 
 
 class Explained(click.Command):
