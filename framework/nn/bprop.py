@@ -1,4 +1,7 @@
-"""A Cell's own gradient rule: `bprop(self, *args, value, dy)` gives a cotangent per argument."""
+"""Gradients that a Cell chooses: a rule of its own, or to be computed again instead of being kept.
+
+`bprop(self, *args, value, dy)` gives a cotangent per argument.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from framework.autodiff.custom import custom_vjp
+from framework.autodiff.custom import custom_vjp, recompute
 from framework.frontend.trace import place_of
 from framework.ops.op import GradientError
 
@@ -31,6 +34,11 @@ def with_bprop(cell: Any, builder: Any, args: Sequence[Any], kwargs: dict[str, A
     rule.defvjp(ahead, back)
     _check_arguments(cell, len(args))
     return rule.emit_call(builder, args, kwargs)
+
+
+def with_recompute(cell: Any, builder: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Emit a call of a Cell whose gradient computes it again."""
+    return recompute(cell.construct).emit_call(builder, args, kwargs)
 
 
 def _check_arguments(cell: Any, count: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 from davinci_sim.errors import DavinciError
 from framework.dtypes import DType, dtype
 from framework.frontend.trace import apply, find_builder
-from framework.nn.bprop import with_bprop
+from framework.nn.bprop import with_bprop, with_recompute
 from framework.tensor import Parameter
 
 
@@ -103,6 +104,24 @@ class Cell:
         """Let this Cell and all in it compute as in training, or as in use: with the statistics learnt."""
         for cell in self.cells():
             object.__setattr__(cell, "training", mode)
+        return self
+
+    def recompute(self) -> Self:
+        """Let training keep of this Cell only what it is given: the way back computes it again.
+
+        A step takes less memory and more time. What is computed again has the same bits: random masks are
+        made from keys, and Parameters that the Cell assigns are assigned once.
+
+        Raises:
+            DavinciError: the Cell has a gradient rule of its own, which says what is kept.
+        """
+        if hasattr(type(self), "bprop"):
+            raise DavinciError(
+                f"{type(self).__name__} has a bprop, and is to be recomputed\n"
+                "  rule: a gradient rule of its own says what a Cell keeps\n"
+                "  next: keep less there, or call recompute() of the Cells around it"
+            )
+        object.__setattr__(self, "emit_call", functools.partial(with_recompute, self))
         return self
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
