@@ -11,6 +11,7 @@ import numpy.typing as npt
 from davinci_sim.platforms import Platform
 from kernels.lang import (
     ADD,
+    FP16,
     FP32,
     INT32,
     MAX,
@@ -35,17 +36,19 @@ from kernels.lang import (
     queue,
     share_end,
     share_start,
+    size_of,
     use,
     vector_dup,
 )
-from kernels.pieces.fold import INTEGERS, fold
+from kernels.pieces.fold import ADD_HALF, INTEGERS, fold
 from kernels.pieces.reduce_columns import reduce_columns
 from kernels.pieces.reduce_rows import PART_COLUMNS, reduce_rows
-from kernels.rules import round_up
+from kernels.rules import item_bytes, require_dtype, round_up
 from kernels.tiling.reduction import CELL, EDGE, MeanShape, ReduceShape, ReduceTiling
 
 Array = npt.NDArray[Any]
-LINE, LANES = 256, 64
+LINE, LANES, BLOCK = 256, 64, 32
+BIAS_TILE_BYTES = 32 * 1024
 
 
 @emits
@@ -146,15 +149,22 @@ def reduce_mean(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
 
 @dataclass(frozen=True)
 class BiasShape(Shape):
-    """dy[m, n] in fp32; one sum per column."""
+    """dy[m, n] in fp16 or fp32; one sum per column."""
 
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"m": 17, "n": 1234},
         {"m": 200, "n": 70},
         {"m": 3, "n": 5000},
+        {"m": 17, "n": 1234, "dtype": FP16},
+        {"m": 2050, "n": 70, "dtype": FP16},
     )
     m: int
     n: int
+    dtype: int = FP32
+
+    def check(self, kernel: str) -> None:
+        """Refuse types that are not summed in fp32."""
+        require_dtype(kernel, self.dtype, FP16, FP32)
 
 
 @dataclass(frozen=True)
@@ -167,8 +177,9 @@ class BiasTiling(Tiling):
 
     @classmethod
     def default(cls, shape: BiasShape, platform: Platform) -> Self:
-        """Return tiles of up to 512 rows (32 KB)."""
-        return cls(min(512, round_up(shape.m, 4)))
+        """Return tiles of up to 32 KB."""
+        most = BIAS_TILE_BYTES // (EDGE * item_bytes(shape.dtype))
+        return cls(min(most, round_up(shape.m, 4)))
 
     @classmethod
     def space(cls, shape: BiasShape, platform: Platform) -> Iterator[Self]:
@@ -184,7 +195,7 @@ class BiasTiling(Tiling):
 
 
 def _bias_operands(shape: BiasShape) -> tuple[Operand, ...]:
-    return Operand("dy", (shape.m, shape.n), FP32, "NZ"), output("db", (shape.n,), FP32)
+    return Operand("dy", (shape.m, shape.n), shape.dtype, "NZ"), output("db", (shape.n,), FP32)
 
 
 def _bias_reference(shape: BiasShape, dy: Array) -> tuple[Array]:
@@ -193,10 +204,12 @@ def _bias_reference(shape: BiasShape, dy: Array) -> tuple[Array]:
 
 @kernel(BiasShape, BiasTiling, _bias_operands, _bias_reference)
 def bias_add_grad(core: Any, dy: int, db: int, shape: Any, tiling: Any) -> None:
-    """db[n] = sum of dy[m, n] over m; dy in NZ, both fp32."""
+    """db[n] = sum of dy[m, n] over m, in fp32; dy in NZ."""
     rows = max(1, tiling.rows // 4) * 4
     height = (shape.m + EDGE - 1) // EDGE * EDGE
-    pitch = rows * 64  # bytes of a tile: 16 columns of fp32 a row
+    op, line = ADD_HALF if shape.dtype == FP16 else ADD, EDGE * size_of(core, shape.dtype)
+    blocks = line // BLOCK  # of a row of 16 columns
+    pitch = rows * line
     ub_x, kept = alloc(core, UB, tiling.slots * pitch, tiling.slots), alloc(core, UB, 2 * LINE)
     q_in, q_out = queue(core, MTE2, V, tiling.slots), queue(core, V, MTE3, 2)
     columns = (shape.n + EDGE - 1) // EDGE
@@ -206,12 +219,13 @@ def bias_add_grad(core: Any, dy: int, db: int, shape: Any, tiling: Any) -> None:
         for row in range(0, shape.m, rows):
             count = min(rows, shape.m - row)
             taken = ub_x + fill(core, q_in) * pitch
-            data_move(core, taken, dy + (column * height + row) * 64, 1, count * 2)
+            data_move(core, taken, dy + (column * height + row) * line, 1, count * blocks)
             filled(core, q_in)
             use(core, q_in)
-            fold(core, ADD, total, taken, count // 4, LANES, 0, 8)  # four rows a repeat
+            fold(core, op, total, taken, count // 4, LANES, 0, 4 * blocks)  # four rows a repeat
             if count % 4 > 0:
-                fold(core, ADD, total, taken + count // 4 * LINE, 1, count % 4 * EDGE, 0, 8)
+                rest = taken + count // 4 * 4 * line
+                fold(core, op, total, rest, 1, count % 4 * EDGE, 0, 4 * blocks)
             free(core, q_in)
         fold(core, ADD, total, total + 128, 1, 32, 8, 8)
         fold(core, ADD, total, total + 64, 1, 16, 8, 8)

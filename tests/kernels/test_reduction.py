@@ -114,10 +114,13 @@ def test_a_sum_of_half_precision_does_not_overflow_on_the_way():
 
 
 @settings(max_examples=25)
-@given(m=st.integers(1, 400), n=st.integers(1, 200), pick=st.integers(0, 1), seed=st.integers(0, 99))
-def test_the_gradient_of_a_bias_sums_the_rows(m, n, pick, seed):
+@given(
+    dtype=st.sampled_from(["fp16", "fp32"]), m=st.integers(1, 400), n=st.integers(1, 200),
+    pick=st.integers(0, 1), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_the_gradient_of_a_bias_sums_the_rows_in_fp32(dtype, m, n, pick, seed):
     kernel = kernels.find("bias_add_grad")
-    assert differences(kernel, shape_of(kernel, m=m, n=n), pick, seed) == {"db": 0}
+    assert differences(kernel, shape_of(kernel, dtype, m=m, n=n), pick, seed) == {"db": 0}
 
 
 @pytest.mark.parametrize(
