@@ -41,12 +41,12 @@ def bias_add(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> l
 
 
 def bias_add_grad(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
-    """Lower the sum over rows."""
+    """Lower the sum over rows: of a matrix in fractals, as the products beside it read it."""
     (dy,), (db,) = ins, outs
     if attrs["axis"] not in (-1, dy.ndim - 1):
         raise NotOnDevice(f"bias_add_grad sums all axes but the last on the device, not axis {attrs['axis']}")
     m, n = math.prod(dy.shape[:-1]), dy.shape[-1]
-    if dy.ndim == MATRIX and dy.dtype.name == db.dtype.name == "float32":
-        return [Launch("bias_add_grad", {"m": m, "n": n}, ("in0", "out0"), "fp32")]
+    if dy.ndim == MATRIX and db.dtype.name == "float32":
+        return [Launch("bias_add_grad", {"m": m, "n": n}, ("in0", "out0"), device_dtype(dy))]
     axes = {"m": m, "n": n, "axis": 0}
     return [Launch("reduce_sum", axes, ("in0", "out0"), device_dtype(dy), device_dtype(db))]
