@@ -17,8 +17,8 @@ from framework.graph_engine import Options, Session
 from framework.graph_engine.control.profile import OpTime, Profile
 from framework.graph_engine.control.sink import SinkLoop, transfer_cycles
 from framework.graph_engine.data.graph import AICPU, CONSTANT, FLOW, HOST, VARIABLE, Graph
-from framework.graph_engine.options import OP_BY_OP, op_by_op
-from framework.graph_engine.service.fusion import chosen
+from framework.graph_engine.data.memory import ALIGN_BYTES
+from framework.graph_engine.options import OP_BY_OP, SWITCHES, op_by_op
 
 MB = 1e6
 PHASES = ("trace", "compile", "simulate")
@@ -92,7 +92,7 @@ class Simulation:
     def as_json(self) -> dict[str, Any]:
         """Return the keys that the command line promises, and more."""
         chip, options = self.session.chip, self.session.options
-        cycles = self.profile.timeline.cycles
+        cycles, memory = self.profile.timeline.cycles, self._memory()
         return {
             "model": self.plan.model,
             "config": {each.name: getattr(self.plan.sizes, each.name) for each in fields(self.plan.sizes)},
@@ -112,22 +112,25 @@ class Simulation:
             "wall_s": sum(self.wall_s.values()),
             "phases_s": dict(self.wall_s),
             "peak_rss_mb": peak_rss_mb(),
-            "device_memory_mb": chip.allocated_bytes / MB,
-            "memory_mb": self._memory(),
+            "device_memory_mb": sum(memory[each] for each in ("variables", "constants", "workspace")),
+            "memory_mb": memory,
             "sink_loop": self._loop(),
             "elsewhere": self.elsewhere(),
-            "classes": [each.as_json(cycles) for each in classes(self.profile)],
+            "classes": [each.as_json(self.profile.us) for each in classes(self.profile)],
             "ops": [_op(each) for each in self.profile],
         }
 
     def _memory(self) -> dict[str, float]:
-        values, plan = self.graph.values.values(), self.session.compiled.memory
-        kinds = {"variables": VARIABLE, "constants": CONSTANT}
-        held = {name: sum(v.nbytes for v in values if v.kind == kind) for name, kind in kinds.items()}
+        """Return what the device must have room for; a chip that only tells time may leave gaps."""
+        plan = self.session.compiled.memory.dense()
         planned = {
+            "variables": self._held(VARIABLE), "constants": self._held(CONSTANT),
             "workspace": plan.peak_bytes, "alive": plan.live_bytes, "without_reuse": plan.unshared_bytes,
         }  # fmt: skip
-        return {name: nbytes / MB for name, nbytes in (held | planned).items()}
+        return {name: nbytes / MB for name, nbytes in planned.items()}
+
+    def _held(self, kind: str) -> int:
+        return sum(-(-value.nbytes // ALIGN_BYTES) * ALIGN_BYTES for value in self.graph.of_kind(kind))
 
     def _loop(self) -> dict[str, Any]:
         loop, chip = self.loop, self.session.chip
@@ -146,31 +149,29 @@ class Simulation:
 
 @dataclass
 class OpClass:
-    """All tasks of one operator, or of one set of operators that were fused."""
+    """All tasks of one operator, or of one set of operators that were fused, and their part of the step."""
 
     name: str
     tasks: int = 0
-    cycles: int = 0
     us: float = 0.0
     by_bound: dict[str, float] = field(default_factory=dict)
 
     def add(self, time: OpTime) -> None:
         """Count one more."""
         self.tasks += 1
-        self.cycles += time.cycles
-        self.us += time.us
-        self.by_bound[time.bound] = self.by_bound.get(time.bound, 0.0) + time.us
+        self.us += time.own_us
+        self.by_bound[time.bound] = self.by_bound.get(time.bound, 0.0) + time.own_us
 
     @property
     def bound(self) -> str:
         """What most of the time is bound by."""
         return max(self.by_bound, key=lambda name: self.by_bound[name])
 
-    def as_json(self, step_cycles: int) -> dict[str, Any]:
+    def as_json(self, step_us: float) -> dict[str, Any]:
         """Return the row of a table."""
-        share = self.cycles / max(1, step_cycles)
         return {
-            "name": self.name, "tasks": self.tasks, "ms": self.us / 1e3, "share": share, "bound": self.bound,
+            "name": self.name, "tasks": self.tasks, "ms": self.us / 1e3, "share": self.us / step_us,
+            "bound": self.bound,
             "by_bound_ms": {bound: us / 1e3 for bound, us in self.by_bound.items()},
         }  # fmt: skip
 
@@ -181,12 +182,13 @@ def classes(times: Iterable[OpTime]) -> list[OpClass]:
     for each in times:
         name = "+".join(dict.fromkeys(each.fused)) or each.op
         found.setdefault(name, OpClass(name)).add(each)
-    return sorted(found.values(), key=lambda each: (-each.cycles, each.name))
+    return sorted(found.values(), key=lambda each: (-each.us, each.name))
 
 
 def _op(time: OpTime) -> dict[str, Any]:
     return {
         "name": time.name, "type": time.op, "shapes": time.shapes, "dtype": time.dtype, "us": time.us,
+        "own_us": time.own_us,
         "bound": time.bound, "fused": list(time.fused), "kernel": time.kernel, "formats": time.formats,
         "cycles": time.cycles, "blocks": time.blocks, "runs": time.runs, "instructions": time.instructions,
     }  # fmt: skip
@@ -232,15 +234,12 @@ def options_of(
         UnknownName: there is no such mode, precision, set of fusions or optimisation.
     """
     base = op_by_op() if mode == OP_BY_OP else Options()
-    switches = [each.name for each in fields(Options) if isinstance(each.default, bool)]
     changes: dict[str, Any] = {"mode": mode, "precision": precision}
     changes |= {} if fusion is None else {"fusion": fusion}
-    if fusions:
-        chosen(fusions)
-        changes |= {"fusions": fusions}
+    changes |= {"fusions": fusions} if fusions else {}
     for name in without:
-        if name not in switches:
-            raise unknown("optimisation", name, switches)
+        if name not in SWITCHES:
+            raise unknown("optimisation", name, SWITCHES)
         changes[name] = False
     return replace(base, **changes)
 

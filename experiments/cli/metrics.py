@@ -44,7 +44,8 @@ COMPARE = {
 SIMULATE = {
     "step_ms": "end of the last task of a step - its start, where a step went before",
     "samples_per_s": "batch / step_ms * 10^3",
-    "share": "simulated time of the tasks / time of the step",
+    "ms, share of an operator": "time of its tasks, divided by n where n run side by side; / step",
+    "us, share of a task": "end - start, others beside it or not; / step",
     "bound": "start: shorter than the start of a task takes; else the pipe that is busiest in it",
     "instructions": "records of all tasks of the step, repetitions counted",
     "simulated": "tasks that had to be simulated; the times of the others were remembered",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from experiments.simulation import Simulation
 
 MOST_CLASSES, MOST_TASKS, NAME_WIDTH = 24, 15, 44
+LEAST_US = 1e-3  # a cycle; less comes of rounding
 
 
 def show(screen: Console, found: Simulation) -> None:
@@ -60,31 +61,27 @@ def _phases(seconds: Mapping[str, float]) -> str:
 
 def _class_table(found: Simulation) -> Table:
     """Return a row per operator, fused ones by what they stand for, and what lies between; then the sum."""
-    rows = classes(found.profile)
-    step = found.profile.timeline.cycles
+    rows, step = classes(found.profile), found.profile.us
     table = _table("operator", "tasks", "ms", "share", "bound")
     for each in rows[:MOST_CLASSES]:
-        table.add_row(each.name, str(each.tasks), *_time(each.us, each.cycles, step), each.bound)
+        table.add_row(each.name, str(each.tasks), *_time(each.us, step), each.bound)
     rest = rows[MOST_CLASSES:]
     if rest:
-        us, cycles = sum(each.us for each in rest), sum(each.cycles for each in rest)
-        name, tasks = f"{len(rest)} others", sum(each.tasks for each in rest)
-        table.add_row(name, str(tasks), *_time(us, cycles, step), "")
-    idle = step - sum(each.cycles for each in rows)
-    us = found.session.chip.microseconds(idle)
-    if idle:
-        table.add_row("waiting for the host", "", *_time(us, idle, step), "")
-    table.add_row("step", str(len(found.profile)), *_time(found.profile.us, step, step), "")
+        us, tasks = sum(each.us for each in rest), sum(each.tasks for each in rest)
+        table.add_row(f"{len(rest)} others", str(tasks), *_time(us, step), "")
+    idle = step - sum(each.us for each in rows)
+    if idle > LEAST_US:
+        table.add_row("waiting for the host", "", *_time(idle, step), "")
+    table.add_row("step", str(len(found.profile)), *_time(step, step), "")
     return table
 
 
 def _task_table(found: Simulation) -> Table:
     """Return the tasks that take longest."""
-    step = found.profile.timeline.cycles
     table = _table(f"slowest of {len(found.profile)} tasks", "us", "share", "bound", "kernel", "shapes")
     for each in sorted(found.profile, key=lambda time: -time.cycles)[:MOST_TASKS]:
-        us, share = f"{each.us:,.1f}", f"{100 * each.cycles / max(1, step):.1f} %"
-        table.add_row(each.name, us, share, each.bound, each.kernel, each.shapes)
+        share = f"{100 * each.us / found.profile.us:.1f} %"
+        table.add_row(each.name, f"{each.us:,.1f}", share, each.bound, each.kernel, each.shapes)
     return table
 
 
@@ -109,5 +106,5 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _time(us: float, cycles: int, step: int) -> tuple[str, str]:
-    return f"{us / 1e3:,.3f}", f"{100 * cycles / max(1, step):.1f} %"
+def _time(us: float, step: float) -> tuple[str, str]:
+    return f"{us / 1e3:,.3f}", f"{100 * us / step:.1f} %"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path as File
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from davinci_sim.chip import Chip, TaskTime
 from davinci_sim.chip.flow import SPAN_DTYPE, Timeline
@@ -20,6 +21,7 @@ from framework.graph_engine.service.compile import shape_text
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
 from framework.graph_engine.service.load import Path as TaskPath
 
+Cycles = npt.NDArray[np.float64]
 START, MEMORY = "start", "memory"
 OTHER_BOUNDS = {CPU_TASK: "aicpu"}
 PIPE_BOUNDS = {
@@ -46,6 +48,8 @@ class OpTime:
     runs: int = 1
     instructions: int = 0
     """Those of one run."""
+    own_us: float = 0.0
+    """Its part of the step: tasks that run side by side share that time evenly, so that all sum to it."""
 
 
 class Profile(list[OpTime]):
@@ -100,12 +104,26 @@ def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:
     for number, each in zip(path.tolist(), took, strict=True):
         known = totals.get(number)
         totals[number] = each if known is None else each.beside(known)
+    own = np.bincount(timeline.spans["task"], _own_cycles(timeline), len(loaded.tasks)).tolist()
+    us = 1e6 / timeline.clock_hz
     times = [
-        _op_time(loaded, loaded.tasks[number], each)
+        replace(_op_time(loaded, loaded.tasks[number], each), own_us=own[number] * us)
         for number, each in totals.items()
         if loaded.tasks[number].spec.kind != HOST_TASK
     ]
     return Profile(times, timeline.runs(HOST_TASK) + loaded.retries, timeline)
+
+
+def _own_cycles(timeline: Timeline) -> Cycles:
+    """Return for each span its part of the time: where n run side by side, one nth of it."""
+    starts, ends = timeline.spans["start"], timeline.spans["end"]
+    points = np.unique(np.concatenate([starts, ends]))
+    changes = np.bincount(np.searchsorted(points, starts), minlength=len(points))
+    changes -= np.bincount(np.searchsorted(points, ends), minlength=len(points))
+    side_by_side = np.maximum(np.cumsum(changes), 1)
+    passed = np.concatenate([[0.0], np.cumsum(np.diff(points) / side_by_side[:-1])])
+    found: Cycles = passed[np.searchsorted(points, ends)] - passed[np.searchsorted(points, starts)]
+    return found
 
 
 def _path(loaded: LoadedGraph) -> TaskPath:

@@ -15,11 +15,12 @@ from davinci_sim.platforms import Platform
 from framework.feeds import check_state, fed
 from framework.graph_engine.control.profile import Profile, profile
 from framework.graph_engine.data.graph import PUSH
+from framework.graph_engine.data.memory import ALIGN_BYTES
 from framework.graph_engine.options import GRAPH, OP_BY_OP, Options
 from framework.graph_engine.service.bind import RoomFull
 from framework.graph_engine.service.compile import CompiledGraph, compile_graph
 from framework.graph_engine.service.execute import SinkResult, counts_fit, execute, host_round_trips
-from framework.graph_engine.service.load import LoadedGraph, align_bytes, load
+from framework.graph_engine.service.load import LoadedGraph, align_bytes, fits, load
 from framework.graph_engine.service.optimize import optimize
 from framework.graph_engine.service.precision import with_precision
 from framework.graph_engine.service.prepare import first_room, more_room, prepare
@@ -55,9 +56,12 @@ class Session:
         self.placed = split(self.prepared, platform)
         self.optimized = optimize(self.placed, platform, self.options)
         side_by_side = self.options.streams and self.options.mode == GRAPH  # else the host sends one by one
-        self.compiled: CompiledGraph = compile_graph(
-            self.optimized, platform, self.options.reuse, side_by_side, align_bytes(self.chip)
-        )
+        for unit in dict.fromkeys((align_bytes(self.chip), ALIGN_BYTES)):  # closer where that is too far
+            self.compiled: CompiledGraph = compile_graph(
+                self.optimized, platform, self.options.reuse, side_by_side, unit
+            )
+            if fits(self.compiled, self.chip):
+                break
         self.loaded: LoadedGraph = load(self.compiled, self.chip, state)
 
     def run(self, feeds: Mapping[str, Array]) -> SinkResult:

@@ -44,6 +44,14 @@ class MemoryPlan:
     """The most that is alive at one task: no plan can do with less."""
     unshared_bytes: int
     """What it would take without reuse."""
+    blocks: tuple[Lifetime, ...] = ()
+    """What was placed,"""
+    reuse: bool = True
+    """and whether blocks share memory."""
+
+    def dense(self) -> MemoryPlan:
+        """Return the plan of the same blocks that wastes least: they begin where the allocator lets them."""
+        return plan(self.blocks, self.reuse)
 
     def text(self) -> str:
         """Print the three sizes."""
@@ -69,7 +77,7 @@ def plan(blocks: Sequence[Lifetime], reuse: bool = True, align_bytes: int = ALIG
         begin[place] = _lowest_gap(begin[:place][meets], room[:place][meets], room[place])
     offsets = {block.name: int(at) for block, at in zip(order, begin, strict=True)}
     peak = int((begin + size).max(initial=0))
-    return MemoryPlan(offsets, peak, _alive(first, last, size), int(size.sum()))
+    return MemoryPlan(offsets, peak, _alive(first, last, size), int(size.sum()), tuple(order), reuse)
 
 
 def _lowest_gap(begin: Numbers, size: Numbers, wanted: int) -> int:

@@ -19,6 +19,7 @@ from framework.graph_engine.data.graph import (
     LABEL,
     MEMCPY,
     RTS,
+    VARIABLE,
     VIEW,
     Graph,
     Node,
@@ -45,6 +46,14 @@ class CompiledGraph:
     homes: Mapping[str, str]
     """Value -> the value in whose memory it lies (views, parts, updates in place); itself for most."""
     memory: MemoryPlan
+    align_bytes: int = ALIGN_BYTES
+    """Where tensors begin."""
+
+    @property
+    def held_bytes(self) -> int:
+        """What variables and constants take."""
+        held = (v.nbytes for v in self.graph.values.values() if v.kind in (VARIABLE, CONSTANT))
+        return sum(-(-nbytes // self.align_bytes) * self.align_bytes for nbytes in held)
 
     def text(self) -> str:
         """Print the task list and the memory plan."""
@@ -72,7 +81,7 @@ def compile_graph(
     memory = plan(_lifetimes(graph, tasks, homes), reuse, align_bytes)
     touched = [at_addresses(accesses(task, graph, homes), memory.offsets) for task in tasks]
     waits = waits_of([task.stream for task in tasks], touched)
-    return CompiledGraph(graph, with_events(tasks, waits), homes, memory)
+    return CompiledGraph(graph, with_events(tasks, waits), homes, memory, align_bytes)
 
 
 def _in_order(tasks: Iterable[TaskSpec]) -> tuple[TaskSpec, ...]:

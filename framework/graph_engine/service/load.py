@@ -89,8 +89,8 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
     graph = compiled.graph
     for value in graph.values.values():
         if value.kind in (VARIABLE, CONSTANT):
-            handles[value.name] = chip.allocate(value.nbytes, value.name, align_bytes(chip))
-    workspace = chip.allocate(compiled.memory.peak_bytes, "workspace", align_bytes(chip))
+            handles[value.name] = chip.allocate(value.nbytes, value.name, compiled.align_bytes)
+    workspace = chip.allocate(compiled.memory.peak_bytes, "workspace", compiled.align_bytes)
     for name, home in compiled.homes.items():
         if home in compiled.memory.offsets:
             handles[name] = workspace + compiled.memory.offsets[home] + graph.values[name].offset_bytes
@@ -116,6 +116,12 @@ def align_bytes(chip: Chip) -> int:
     return ALIGN_BYTES if chip.has_data else chip.l2_period_bytes
 
 
+def fits(compiled: CompiledGraph, chip: Chip) -> bool:
+    """Tell whether the device memory has room for a graph."""
+    needed = compiled.held_bytes + compiled.memory.peak_bytes
+    return needed <= int(chip.platform.gm_bytes) - chip.allocated_bytes
+
+
 def packed(value: Value, array: Array) -> Array:
     """Return an array in the order of the device."""
     return storage.packed(value.type, value.format, array)
@@ -139,11 +145,10 @@ def _bound(spec: TaskSpec, loaded: LoadedGraph) -> BoundTask:
 
 def _check_space(compiled: CompiledGraph, chip: Chip) -> None:
     values = compiled.graph.values.values()
-    unit = align_bytes(chip)
-    fixed = sum(-(-v.nbytes // unit) * unit for v in values if v.kind in (VARIABLE, CONSTANT))
-    needed, available = fixed + compiled.memory.peak_bytes, int(chip.platform.gm_bytes) - chip.allocated_bytes
-    if needed <= available:
+    if fits(compiled, chip):
         return
+    fixed, available = compiled.held_bytes, int(chip.platform.gm_bytes) - chip.allocated_bytes
+    needed = fixed + compiled.memory.peak_bytes
     largest = sorted(values, key=lambda v: -v.nbytes)[:5]
     tensors = "\n".join(f"    {value.nbytes:>16,}  {value}" for value in largest)
     raise OutOfSpace(

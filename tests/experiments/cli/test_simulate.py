@@ -46,7 +46,8 @@ def test_every_promised_key_is_there(trained):
 
 def test_the_tasks_sum_to_the_step(trained):
     found, _ = trained
-    assert sum(each["cycles"] for each in found["ops"]) == found["cycles"]
+    assert sum(each["own_us"] for each in found["ops"]) == pytest.approx(found["cycles"] / 1e3)
+    assert all(each["own_us"] <= each["us"] + 1e-6 for each in found["ops"])
     assert sum(each["share"] for each in found["classes"]) == pytest.approx(1)
     assert sum(each["instructions"] for each in found["ops"]) == found["instructions"]
     assert found["step_ms"] == pytest.approx(found["cycles"] / 1e6)
@@ -109,7 +110,7 @@ def test_people_get_tables_memory_and_a_headline(davinci, tmp_path):
     ]
     places = [done.stdout.index(part) for part in order]
     assert places == sorted(places)
-    assert lines[-1].startswith("lenet5, training, batch 2, graph, on ascend910a: 0.1")
+    assert lines[-1].startswith("lenet5, training, batch 2, graph, on ascend910a: ")
     events = json.loads(trace.read_text())["traceEvents"]
     assert "conv2d.2" in [event["name"] for event in events]
 
@@ -168,7 +169,7 @@ def test_a_batch_that_does_not_fit_is_told_with_the_tensors_that_need_most(refus
     first, fixed, largest, tensor, *_ = message.split("\n")
     assert first.startswith("graph train_LeNet5 needs ")
     assert first.endswith(" bytes of device memory, 2,000,000 are available")
-    assert fixed.startswith("  variables and constants 624,436; workspace ")
+    assert fixed.startswith("  variables and constants 589,824; workspace ")
     assert largest == "  largest tensors:"
     assert "1,605,632  %" in tensor
     assert message.endswith("  next: use a smaller batch")
