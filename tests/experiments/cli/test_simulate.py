@@ -173,3 +173,11 @@ def test_a_batch_that_does_not_fit_is_told_with_the_tensors_that_need_most(refus
     assert largest == "  largest tensors:"
     assert "1,605,632  %" in tensor
     assert message.endswith("  next: use a smaller batch")
+
+
+def test_tensors_lie_close_where_they_would_not_fit_otherwise(answer, tmp_path):
+    """A chip that only tells time spreads tensors for its memory of times, but not beyond what there is."""
+    chip = tmp_path / "small.toml"
+    chip.write_text(SMALL_CHIP.replace("2000000", "8000000"))
+    found = answer("simulate", "lenet5", "--batch", "32", "--platform", chip)
+    assert found["device_memory_mb"] < 8

@@ -40,3 +40,12 @@ def test_blocks_begin_where_they_are_asked_to(rows, align_bytes):
     made = plan(blocks, align_bytes=align_bytes)
     assert all(offset % align_bytes == 0 for offset in made.offsets.values())
     assert made.live_bytes == plan(blocks).live_bytes
+
+
+def test_a_plan_with_gaps_can_be_made_dense():
+    """Blocks that begin far apart lie as close as the allocator lets them afterwards."""
+    blocks = [Lifetime("a", 512, 0, 2), Lifetime("b", 1024, 1, 3)]
+    apart = plan(blocks, align_bytes=1 << 20)
+    assert apart.offsets == {"b": 0, "a": 1 << 20}
+    assert apart.dense() == plan(blocks)
+    assert apart.dense().peak_bytes == 1536
