@@ -41,7 +41,7 @@ LEDGERS = (Case(RESNET, 32), Case(BERT, 96))
 
 
 def run(context: Context) -> dict[str, float]:
-    """Time all steps; `quick`: ResNet-50 at batch 32, without the stages one by one."""
+    """Time all steps; `quick`: ResNet-50 at batch 32, not stage by stage, on one stream."""
     with _told(context) as tell:
         found = _found(Steps(platform(context.platform), context.engine, tell), context.quick)
     context.console.print(_table(found))
@@ -51,10 +51,11 @@ def run(context: Context) -> dict[str, float]:
 
 def _found(steps: Steps, quick: bool) -> Findings:
     cases = QUICK if quick else CASES
-    stages, without, way = (AT_ONCE, (), REAL_STACK) if quick else (ONE_BY_ONE, WITHOUT, ONE_STREAM)
+    stages, without = (AT_ONCE, ()) if quick else (ONE_BY_ONE, WITHOUT)
+    best = ONE_STREAM if quick else EVERYTHING
     published = [each for each in read_published()["steps"] if Case(each.network, each.batch) in cases]
     compared = tuple(
-        _compared(each, steps, guarded)
+        _compared(each, steps, Case(each.network, each.batch, guarded=guarded), best)
         for each in published
         for guarded in ((False, True) if each.network == BERT else (False,))
     )
@@ -64,20 +65,18 @@ def _found(steps: Steps, quick: bool) -> Findings:
         compared,
         tuple(ratios(lambda network, batch: ms.get((network, batch)))),
         tuple(waterfall(case, steps, stages, without) for case in cases),
-        tuple(_explained(case, steps, way) for case in LEDGERS if case in cases),
+        tuple(_explained(case, steps) for case in LEDGERS if case in cases),
         {} if quick else record_ratios(steps),
         () if quick else tuple(each for case in LEDGERS for each in what_ifs(case, steps)),
     )
 
 
-def _compared(published: Published, steps: Steps, guarded: bool) -> Compared:
-    case = Case(published.network, published.batch, guarded=guarded)
-    real, whole = (steps.timed(case, way) for way in (REAL_STACK, EVERYTHING))
-    return Compared(case, published, real, whole)
+def _compared(published: Published, steps: Steps, case: Case, best: Options) -> Compared:
+    return Compared(case, published, steps.timed(case, REAL_STACK), steps.timed(case, best))
 
 
-def _explained(case: Case, steps: Steps, way: Options) -> Explained:
-    timed = steps.timed(case, way)
+def _explained(case: Case, steps: Steps) -> Explained:
+    timed = steps.timed(case, ONE_STREAM)
     return Explained(case, timed, ledger(timed.rows, steps.platform))
 
 
