@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from davinci_sim.chip.kept import Store
 from davinci_sim.platforms import platform
 from experiments.claims import ratios as ratios_module
+from experiments.claims import report
 from experiments.claims.classes import ELEMENT_WISE, KINDS, Class, by_class
+from experiments.claims.findings import Compared, Explained, Findings
 from experiments.claims.layers import OPTIMIZER, layer_of_weight, layers_of
 from experiments.claims.ledger import BESIDE, CAUSES, charges, ledger, totals
 from experiments.claims.ratios import ratios, read_published
@@ -25,12 +29,15 @@ from experiments.claims.stages import (
     ONE_BY_ONE,
     ONE_STREAM,
     WITHOUT,
+    Bar,
+    Stage,
+    Waterfall,
     saving,
     waterfall,
 )
-from experiments.claims.steps import Row, Steps, host_us, roomy
-from experiments.claims.what_if import changed
-from experiments.harness import load
+from experiments.claims.steps import Row, Steps, Timed, host_us, roomy
+from experiments.claims.what_if import WhatIf, changed
+from experiments.harness import Context, load
 from experiments.operators.cover import RULES
 from framework.graph_engine.service.prepare import first_room, prepare
 from framework.models import config, model
@@ -206,6 +213,44 @@ def test_half_a_cube_takes_a_product_longer():
 def test_a_chip_with_room_differs_in_nothing_else():
     """But its name."""
     assert set(roomy(P).overrides) == {"gm_bytes"}
+
+
+def made_up(case: Case, factor: float) -> Waterfall:
+    """Return a waterfall whose stages take less and less."""
+
+    def bars(stages: Sequence[Stage]) -> tuple[Bar, ...]:
+        times = [int(1e6 * factor * (20 - number)) for number, _ in enumerate(stages)]
+        found = [Timed(t, 9, 5, t != times[0], 1e9, dict.fromkeys((0.0, 10.0, 100.0), t)) for t in times]
+        return tuple(Bar(stage, each.ms, each) for stage, each in zip(stages, found, strict=True))
+
+    return Waterfall(case, bars(ONE_BY_ONE), bars(WITHOUT))
+
+
+def test_everything_that_was_found_is_reported(tmp_path):
+    """Pages, tables and pictures, from made-up findings; a step that does not fit the chip is named."""
+    rows = tuple(Row(f"x{n}", "conv2d", "conv2d", f"layer {n}, attention", 2, 5000, 40) for n in range(40))
+    walls = tuple(made_up(Case(*case), n + 1) for n, case in enumerate((("resnet50", 32), ("bert", 96))))
+    timed = replace(walls[0].whole.timed, rows=rows, cycles=200_000)
+    published = read_published()["steps"][0]
+    found = Findings(
+        P,
+        (Compared(walls[0].case, published, timed, timed),),
+        tuple(ratios(lambda *_: 20.0)),
+        walls,
+        (Explained(walls[1].case, timed, ledger(rows, P)),),
+        {"convolution": (3, 0.9)},
+        tuple(WhatIf(walls[0].case, name, timed, timed) for name in changed(P)),
+    )
+    context = Context(False, tmp_path, 0, "ascend910a", Console(), Console())
+    report.write(context, found)
+    text = (tmp_path / "report.md").read_text()
+    pictures = set(re.findall(r"!\[\]\((.*?)\)", text))
+    assert pictures == {path.name for path in tmp_path.glob("*.png")}
+    assert {path.name for path in context.artifacts} == {path.name for path in tmp_path.iterdir()}
+    assert found.explained[0].difference == 0
+    assert "ResNet-50, batch 32, op by op" in text
+    assert json.loads((tmp_path / "claims.json").read_text())["what_ifs"][0]["times_as_fast"] == 1
+    assert len(json.loads((tmp_path / "trace_bert_96.json").read_text())["traceEvents"]) == 40
 
 
 @pytest.mark.slow
