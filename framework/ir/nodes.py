@@ -159,7 +159,11 @@ class Func:
 
     def param(self, name: str) -> int:
         """Return the position of the parameter of this name."""
-        return [each.name for each in self.params].index(name)
+        return self._positions[name]
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {each.name: position for position, each in enumerate(self.params)}
 
     @cached_property
     def signature(self) -> tuple[tuple[Type, ...], tuple[Type, ...]]:

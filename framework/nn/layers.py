@@ -92,7 +92,8 @@ class SequentialCell(Cell):
         super().__init__()
         given = list(cells[0]) if len(cells) == 1 and isinstance(cells[0], (list, tuple)) else list(cells)
         for index, cell in enumerate(given):
-            setattr(self, str(index), cell)
+            object.__setattr__(self, str(index), cell)
+        self.rename_parameters()  # once, not with each of hundreds of layers
 
     def construct(self, x: Any) -> Any:
         """Return what the last Cell makes of what the one before it makes, and so on."""
