@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.cli.metrics import SIMULATE, Explained
-from experiments.cli.output import console, examples, json_option, note, platform_option, report
+from experiments.cli.output import console, examples, json_option, note, plain, platform_option, report
 
 if TYPE_CHECKING:
     from davinci_sim.chip import Chip
     from experiments.simulation import Plan, Simulation
 
+FILE = click.Path(path_type=Path)
 MOST_NAMED = 5  # nodes that a note on standard error names
 
 
@@ -50,12 +51,16 @@ MOST_NAMED = 5  # nodes that a note on standard error names
     help="Element types: the network's own; what the cube multiplies in fp16; all that kernels take.",
 )  # fmt: skip
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(min=1), help="Of a sink loop.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="For ui.perfetto.dev.")
+@click.option("--trace", type=FILE, metavar="FILE", help="Write a trace for ui.perfetto.dev.")
+@click.option(
+    "--dump", type=FILE, metavar="DIR", help="Write a text and a picture for each of the six steps."
+)
+@click.option("--from", "source", type=FILE, metavar="DIR", help="Check a dump and print what it tells.")
 @json_option
 def simulate(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: str | None, lists: bool, training: bool, batch: int | None, config: str, sizes: str, platform: str,
     mode: str, fusion: bool | None, fusions: str, without: str, precision: str, steps: int,
-    trace: Path | None, as_json: bool,
+    trace: Path | None, dump: Path | None, source: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile one step of MODEL by the graph engine and time it on a simulated chip, without numbers.
 
@@ -63,31 +68,61 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter per option
     AI cores is named on standard error.
     """
     from experiments.cli.parse import pairs
-    from experiments.files import writable_file
 
-    if lists or model is None:
-        _list_models(model, lists, as_json)
+    if [model is not None, lists, source is not None].count(True) != 1:
+        raise click.UsageError("give one of: MODEL, --list, --from DIR")
+    if model is None:
+        _tell(source, as_json)
         return
-    if trace is not None:
-        writable_file(trace)
+    _check_places(trace, dump)
     from experiments.simulation import Plan, options_of
 
     off = [name.strip() for name in without.split(",") if name.strip()]
     options = options_of(mode, precision, fusion, fusions, off)
     found = _simulated(Plan(model, config, pairs("--set", sizes), training, batch, platform, options, steps))
-    if trace is not None:
-        found.profile.write(trace)
+    result = found.as_json()
+    _write_views(found, result, trace, dump)
     from experiments.cli.simulated import show
 
-    report(as_json, found.as_json(), lambda screen: show(screen, found))
+    report(as_json, result, lambda screen: show(screen, result))
     for line in _warnings(found):
         note(line)
 
 
-def _list_models(model: str | None, lists: bool, as_json: bool) -> None:
+def _check_places(trace: Path | None, dump: Path | None) -> None:
+    """Find out before the work what cannot be written."""
+    from experiments.files import writable_file, writable_folder
+
+    if trace is not None:
+        writable_file(trace)
+    if dump is not None:
+        writable_folder(dump)
+
+
+def _write_views(found: Simulation, result: dict[str, Any], trace: Path | None, dump: Path | None) -> None:
+    """Write the files that were asked for."""
+    if trace is not None:
+        found.profile.write(trace)
+    if dump is not None:
+        from framework.graph_engine.control.dump import write_dump
+
+        write_dump(dump, found.session, found.profile, plain(result))
+
+
+def _tell(source: Path | None, as_json: bool) -> None:
+    """Print a dump, or the models."""
+    if source is None:
+        _list_models(as_json)
+        return
+    from experiments.cli.simulated import show
+    from framework.graph_engine.control.dump import read_dump
+
+    result = read_dump(source)
+    report(as_json, result, lambda screen: show(screen, result))
+
+
+def _list_models(as_json: bool) -> None:
     """Print the models, their configurations and the samples of a step."""
-    if model is not None or not lists:
-        raise click.UsageError("name one MODEL, or give --list alone")
     from experiments.cli.simulated import show_models
     from framework.models import MODELS
 

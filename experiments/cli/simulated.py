@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments.simulation import classes
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.simulation import Simulation
-
 MOST_CLASSES, MOST_TASKS, NAME_WIDTH = 24, 15, 44
-LEAST_US = 1e-3  # a cycle; less comes of rounding
+LEAST_MS = 1e-6  # a cycle; less comes of rounding
+Result = Mapping[str, Any]
 
 
-def show(screen: Console, found: Simulation) -> None:
+def show(screen: Console, result: Result) -> None:
     """Print everything for people."""
-    result = found.as_json()
-    screen.print(_class_table(found))
+    screen.print(_class_table(result))
     screen.print()
-    screen.print(_task_table(found))
+    screen.print(_task_table(result))
     screen.print()
     for line in lines(result):
         screen.print(line, markup=False, soft_wrap=True)
 
 
-def lines(result: Mapping[str, Any]) -> list[str]:
+def lines(result: Result) -> list[str]:
     """Return the line of the memory, that of the sink loop if there is more than a step, and the headline."""
     memory, loop = result["memory_mb"], result["sink_loop"]
     found = [
@@ -59,29 +55,32 @@ def _phases(seconds: Mapping[str, float]) -> str:
     return ", ".join(f"{phase} {took:.1f}" for phase, took in seconds.items())
 
 
-def _class_table(found: Simulation) -> Table:
+def _class_table(result: Result) -> Table:
     """Return a row per operator, fused ones by what they stand for, and what lies between; then the sum."""
-    rows, step = classes(found.profile), found.profile.us
+    rows, step = result["classes"], result["step_ms"]
     table = _table("operator", "tasks", "ms", "share", "bound")
     for each in rows[:MOST_CLASSES]:
-        table.add_row(each.name, str(each.tasks), *_time(each.us, step), each.bound)
+        table.add_row(each["name"], str(each["tasks"]), *_time(each["ms"], step), each["bound"])
     rest = rows[MOST_CLASSES:]
     if rest:
-        us, tasks = sum(each.us for each in rest), sum(each.tasks for each in rest)
-        table.add_row(f"{len(rest)} others", str(tasks), *_time(us, step), "")
-    idle = step - sum(each.us for each in rows)
-    if idle > LEAST_US:
+        ms, tasks = sum(each["ms"] for each in rest), sum(each["tasks"] for each in rest)
+        table.add_row(f"{len(rest)} others", str(tasks), *_time(ms, step), "")
+    idle = step - sum(each["ms"] for each in rows)
+    if idle > LEAST_MS:
         table.add_row("waiting for the host", "", *_time(idle, step), "")
-    table.add_row("step", str(len(found.profile)), *_time(step, step), "")
+    table.add_row("step", str(len(result["ops"])), *_time(step, step), "")
     return table
 
 
-def _task_table(found: Simulation) -> Table:
+def _task_table(result: Result) -> Table:
     """Return the tasks that take longest."""
-    table = _table(f"slowest of {len(found.profile)} tasks", "us", "share", "bound", "kernel", "shapes")
-    for each in sorted(found.profile, key=lambda time: -time.cycles)[:MOST_TASKS]:
-        share = f"{100 * each.us / found.profile.us:.1f} %"
-        table.add_row(each.name, f"{each.us:,.1f}", share, each.bound, each.kernel, each.shapes)
+    ops = result["ops"]
+    table = _table(f"slowest of {len(ops)} tasks", "us", "share", "bound", "kernel", "shapes")
+    for each in sorted(ops, key=lambda op: -op["cycles"])[:MOST_TASKS]:
+        share = f"{100 * each['cycles'] / result['cycles']:.1f} %"
+        table.add_row(
+            each["name"], f"{each['us']:,.1f}", share, each["bound"], each["kernel"], each["shapes"]
+        )
     return table
 
 
@@ -106,5 +105,5 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _time(us: float, step: float) -> tuple[str, str]:
-    return f"{us / 1e3:,.3f}", f"{100 * us / step:.1f} %"
+def _time(ms: float, step: float) -> tuple[str, str]:
+    return f"{ms:,.3f}", f"{100 * ms / step:.1f} %"

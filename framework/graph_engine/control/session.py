@@ -111,10 +111,11 @@ class Session:
             self.loaded.write(value.name, state[value.name])
 
     def texts(self) -> dict[str, str]:
-        """Return what each step made, as text."""
+        """Return what each step made, as text; the sixth makes times, which `profile` returns."""
         return {
             "1 prepare": self.prepared.text(), "2 split": placement(self.placed),
             "3 optimize": self.optimized.text(), "4 compile": self.compiled.text(),
+            "5 load": self.loaded.text(),
         }  # fmt: skip
 
     def profile(self) -> Profile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from kernels.compiled import ensure
 
 Array = np.ndarray[Any, Any]
 Path = np.ndarray[Any, np.dtype[np.int32]]
+WORKSPACE = "workspace"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,15 @@ class BoundTask:
     spec: TaskSpec
     item: StreamTask
     task: Task | None = None
+
+
+class Place(NamedTuple):
+    """A range of device memory, and whose it is."""
+
+    start: int
+    nbytes: int
+    kind: str
+    name: str
 
 
 @dataclass
@@ -52,6 +62,8 @@ class LoadedGraph:
     """The tasks of the newest step in the order in which they ran; None before the first one."""
     retries: int = 0
     """How often the host had to begin the newest run anew, because a loop had too many turns for its room."""
+    workspace: int = 0
+    """Where the workspace begins."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What parts of the host leave to others and has no place in device memory."""
 
@@ -64,6 +76,25 @@ class LoadedGraph:
     def graph(self) -> Graph:
         """The graph that was compiled."""
         return self.compiled.graph
+
+    def places(self) -> list[Place]:
+        """Return what fills the device memory, by address: variables, constants and the workspace."""
+        held = (value for value in self.graph.values.values() if value.kind in (VARIABLE, CONSTANT))
+        found = [Place(self.handles[each.name], each.nbytes, each.kind, each.name) for each in held]
+        if self.compiled.memory.peak_bytes:
+            found.append(Place(self.workspace, self.compiled.memory.peak_bytes, WORKSPACE, WORKSPACE))
+        return sorted(found)
+
+    def text(self) -> str:
+        """Print a line per range of device memory, and where each value of the workspace lies."""
+        lines = [
+            f"{each.start:>14,} {each.nbytes:>14,}  {each.kind:<9} %{each.name}" for each in self.places()
+        ]
+        for name, offset in sorted(self.compiled.memory.offsets.items(), key=lambda each: each[1]):
+            value = self.graph.values[name]
+            lines.append(f"{self.workspace + offset:>14,} {value.nbytes:>14,}  in it     {value}")
+        head = f"{self.graph.name} on {self.chip.platform.name}: {len(self.tasks)} tasks bound"
+        return "\n".join([head, *lines]) + "\n"
 
     def write(self, name: str, array: Array) -> None:
         """Upload an array in the format that its value has on the device."""
@@ -90,14 +121,14 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
     for value in graph.values.values():
         if value.kind in (VARIABLE, CONSTANT):
             handles[value.name] = chip.allocate(value.nbytes, value.name, compiled.align_bytes)
-    workspace = chip.allocate(compiled.memory.peak_bytes, "workspace", compiled.align_bytes)
+    workspace = chip.allocate(compiled.memory.peak_bytes, WORKSPACE, compiled.align_bytes)
     for name, home in compiled.homes.items():
         if home in compiled.memory.offsets:
             handles[name] = workspace + compiled.memory.offsets[home] + graph.values[name].offset_bytes
         elif home in handles:
             handles[name] = handles[home]
     ensure(spec.kernel for spec in compiled.tasks if spec.kind == KERNEL)
-    loaded = LoadedGraph(compiled, chip, handles)
+    loaded = LoadedGraph(compiled, chip, handles, workspace=workspace)
     loaded.tasks = tuple(_bound(spec, loaded) for spec in compiled.tasks)
     for value in graph.values.values() if chip.has_data else ():
         if value.kind == CONSTANT and value.data is not None:

@@ -157,9 +157,9 @@ def test_what_there_is_not_is_refused_before_the_work(refusal, arguments, messag
 
 
 def test_a_model_or_a_list_must_be_asked_for(davinci):
-    for arguments in ((), ("lenet5", "--list")):
+    for arguments in ((), ("lenet5", "--list"), ("--list", "--from", ".")):
         result = davinci("simulate", *arguments)
-        assert (result.exit_code, "name one MODEL, or give --list alone" in result.stderr) == (2, True)
+        assert (result.exit_code, "give one of: MODEL, --list, --from DIR" in result.stderr) == (2, True)
 
 
 def test_a_batch_that_does_not_fit_is_told_with_the_tensors_that_need_most(refusal, tmp_path):
@@ -181,3 +181,23 @@ def test_tensors_lie_close_where_they_would_not_fit_otherwise(answer, tmp_path):
     chip.write_text(SMALL_CHIP.replace("2000000", "8000000"))
     found = answer("simulate", "lenet5", "--batch", "32", "--platform", chip)
     assert found["device_memory_mb"] < 8
+
+
+def test_a_dump_is_written_and_told_again(davinci, answer, refusal, tmp_path):
+    """What was simulated can be read without simulating; a damaged dump is refused."""
+    folder = tmp_path / "steps"
+    written = answer(*LENET, "--dump", folder)
+    assert answer("simulate", "--from", folder) == written
+    told = davinci("simulate", "--from", folder).stdout
+    assert told.splitlines()[-1].startswith("lenet5, training, batch 2, graph, on ascend910a: ")
+    (folder / "result.json").write_text("{}")
+    assert "result.json is damaged: its SHA-256 is " in refusal("simulate", "--from", folder)
+
+
+@pytest.mark.parametrize("option", ["--trace", "--dump"])
+def test_a_place_that_cannot_be_written_is_found_out_before_the_work(refusal, tmp_path, option):
+    below_a_file = tmp_path / "file" / "out"
+    (tmp_path / "file").write_text("")
+    assert refusal(*LENET, option, below_a_file) == (
+        f"cannot write {below_a_file}: Not a directory; choose another folder or change its permissions"
+    )

@@ -155,9 +155,9 @@ def test_a_conversion_without_a_kernel_is_made_by_the_host_and_counted():
 
 
 def test_a_session_prints_what_each_step_made():
-    """Preparation, splitting, optimisation and compilation can be read one after the other."""
+    """Preparation, splitting, optimisation, compilation and loading can be read one after the other."""
     texts = Session(compiled(dense, *DENSE), Chip(PLATFORM)).texts()
-    assert list(texts) == ["1 prepare", "2 split", "3 optimize", "4 compile"]
+    assert list(texts) == ["1 prepare", "2 split", "3 optimize", "4 compile", "5 load"]
     assert "@ND = matmul(" in texts["1 prepare"]
     assert "@NZ = matmul(" in texts["3 optimize"]
 
