@@ -10,7 +10,7 @@ from framework.graph_engine.control.profile import Profile
 from framework.graph_engine.pictures.canvas import OTHER, colours_of, legend, new_figure, tidy
 
 LINES, WAITING = 6, "waiting"
-LETTER = 0.0062
+LETTER = 0.0047
 """The part of the picture's width that a letter of a share takes."""
 
 
