@@ -35,11 +35,11 @@ def funcs(layers: int) -> tuple[list[Func], list[Func]]:
 
 def test_equal_layers_are_traced_differentiated_and_optimised_once():
     """More layers make more calls, of the same Funcs: one ahead and one back are left of the layers."""
-    few, many = funcs(6), funcs(12)
+    few, many = funcs(12), funcs(24)
     assert [len(each) for each in few] == [len(each) for each in many]
     assert [each.name for each in many[1]] == ["EncoderLayer_ahead", "EncoderLayer_back", "grad_WithLoss"]
     callees = [binding.callee for binding in many[1][-1].bindings if binding.callee is not None]
-    assert [callees.count(each) for each in many[1][:2]] == [12, 12]
+    assert [callees.count(each) for each in many[1][:2]] == [24, 24]
 
 
 def test_many_layers_are_differentiated_without_closures():
