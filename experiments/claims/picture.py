@@ -121,7 +121,7 @@ def _draw_waterfall(axes: Any, wall: Waterfall) -> None:
         low, high = (0.0, bar.ms) if is_end else sorted((before, bar.ms))
         colour = OURS if is_end else LESS if bar.ms <= before else MORE
         axes.bar(place, high - low, 0.8, bottom=low, color=colour)
-        text = f"{bar.ms:.1f}" if is_end else f"{bar.ms - before:+.1f}"
+        text = f"{bar.ms:.1f}" if is_end else f"{bar.ms - before:+z.1f}"
         axes.text(place, high, text, ha="center", va="bottom", fontsize=8)
         before = bar.ms
         names.append(bar.stage.name)
