@@ -21,8 +21,10 @@ import numpy as np
 from davinci_sim.chip.engine.renaming import Entries
 from davinci_sim.chip.group import GroupTime, TaskTime
 
-MOST_BYTES = 1 << 28
-"""What all entries may take on disk."""
+MOST_BYTES = 1 << 30
+"""What all entries may take on disk: whole steps of large networks, compiled in many ways, fit."""
+BLOCK_BYTES = 1 << 12
+"""What the smallest file takes, as usual file systems have it."""
 TRIM_BYTES = 1 << 24
 """What a process writes before it looks again at how large the folder is."""
 CHECK_BYTES = 16
@@ -75,7 +77,7 @@ class Store:
         except OSError:
             self.is_writable = False
             return
-        self._unseen_bytes += len(data)
+        self._unseen_bytes += _on_disk(len(data))
         if self._unseen_bytes > min(TRIM_BYTES, self.most_bytes):
             self._trim()
 
@@ -88,7 +90,7 @@ class Store:
                 status = path.stat()
             except FileNotFoundError:  # another process removed it
                 continue
-            entries.append((status.st_mtime_ns, status.st_size, path))
+            entries.append((status.st_mtime_ns, _on_disk(status.st_size), path))
         size = sum(entry[1] for entry in entries)
         if size <= self.most_bytes:
             return
@@ -100,6 +102,11 @@ class Store:
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key[2:]
+
+
+def _on_disk(nbytes: int) -> int:
+    """Return what a file takes."""
+    return -(-nbytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def packed(known: Remembered) -> bytes:

@@ -2,72 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from davinci_sim.platforms import platform
 from experiments.claims import report
+from experiments.claims.ahead import Told, time_ahead
 from experiments.claims.classes import record_ratios
 from experiments.claims.findings import Compared, Explained, Findings
 from experiments.claims.ledger import ledger
-from experiments.claims.ratios import Published, ratios, read_published
+from experiments.claims.plan import QUICK, WHOLE, Plan
+from experiments.claims.ratios import Published, ratios
 from experiments.claims.recipes import Case
-from experiments.claims.stages import (
-    AT_ONCE,
-    EVERYTHING,
-    ONE_BY_ONE,
-    ONE_STREAM,
-    REAL_STACK,
-    WITHOUT,
-    waterfall,
-)
-from experiments.claims.steps import Steps
+from experiments.claims.stages import ONE_STREAM, REAL_STACK, waterfall
+from experiments.claims.steps import Steps, Tell
 from experiments.claims.what_if import what_ifs
 from experiments.harness import Context
 from framework.graph_engine import Options
 
 CLAIM = "whole training steps take about as long as on a real 910A; optimised graphs as a whole are quicker"
-RESNET, BERT = "resnet50", "bert"
-CASES = tuple(
-    Case(network, batch) for network, batches in ((RESNET, (32, 128, 256)), (BERT, (16, 48, 96)))
-    for batch in batches
-)  # fmt: skip
-QUICK = CASES[:1]
-LEDGERS = (Case(RESNET, 32), Case(BERT, 96))
-"""The steps whose cycles are explained."""
 
 
 def run(context: Context) -> dict[str, float]:
     """Time all steps; `quick`: ResNet-50 at batch 32, not stage by stage, on one stream."""
-    with _told(context) as tell:
-        found = _found(Steps(platform(context.platform), context.engine, tell), context.quick)
+    plan = QUICK if context.quick else WHOLE
+    with _shown(context) as (tell, told):
+        steps = Steps(platform(context.platform), context.engine, tell)
+        time_ahead(steps, plan.asks(steps.platform), told)
+        found = _found(steps, plan)
     context.console.print(_table(found))
     report.write(context, found)
     return _metrics(found)
 
 
-def _found(steps: Steps, quick: bool) -> Findings:
-    cases = QUICK if quick else CASES
-    stages, without = (AT_ONCE, ()) if quick else (ONE_BY_ONE, WITHOUT)
-    best = ONE_STREAM if quick else EVERYTHING
-    published = [each for each in read_published()["steps"] if Case(each.network, each.batch) in cases]
-    compared = tuple(
-        _compared(each, steps, Case(each.network, each.batch, guarded=guarded), best)
-        for each in published
-        for guarded in ((False, True) if each.network == BERT else (False,))
-    )
+def _found(steps: Steps, plan: Plan) -> Findings:
+    compared = tuple(_compared(each, steps, case, plan.best) for case, each in plan.published())
     ms = {(each.case.network, each.case.batch): each.real.ms for each in compared if not each.case.guarded}
     return Findings(
         steps.platform,
         compared,
         tuple(ratios(lambda network, batch: ms.get((network, batch)))),
-        tuple(waterfall(case, steps, stages, without) for case in cases),
-        tuple(_explained(case, steps) for case in LEDGERS if case in cases),
-        {} if quick else record_ratios(steps),
-        () if quick else tuple(each for case in LEDGERS for each in what_ifs(case, steps)),
+        tuple(waterfall(case, steps, plan.stages, plan.without) for case in plan.cases),
+        tuple(_explained(case, steps) for case in plan.explained),
+        record_ratios(steps) if plan.without else {},
+        tuple(each for case in plan.tried for each in what_ifs(case, steps)),
     )
 
 
@@ -81,12 +62,19 @@ def _explained(case: Case, steps: Steps) -> Explained:
 
 
 @contextmanager
-def _told(context: Context) -> Iterator[Callable[[Case, Options], None]]:
-    """Yield what shows on the progress console which step is timed."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+def _shown(context: Context) -> Iterator[tuple[Tell, Told]]:
+    """Yield what shows on the progress console which step is timed, and how many of all are."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=context.progress_console, transient=True) as progress:
         line = progress.add_task("steps", total=None)
-        yield lambda case, options: progress.update(line, description=f"{case.title}: {_about(options)}")
+
+        def tell(case: Case, options: Options) -> None:
+            progress.update(line, description=f"{case.title}: {_about(options)}")
+
+        def told(done: int, all_: int) -> None:
+            progress.update(line, description="steps, several at a time", completed=done, total=all_)
+
+        yield tell, told
 
 
 def _about(options: Options) -> str:

@@ -116,15 +116,23 @@ class Steps:
         what = (case, options, chip.digest)
         return _unpacked(self.remembered(what, lambda: self._found(case, options, chip)))
 
+    def knows(self, case: Case, options: Options, platform: Platform | None = None) -> bool:
+        """Tell whether a step is remembered."""
+        chip = platform or self.platform
+        return self.store.get(self._name((case, options, chip.digest))) is not None
+
     def remembered(self, what: object, make: Callable[[], bytes]) -> bytes:
         """Return what was made before of the same source, or make it."""
-        key = (kit_digest(), what, self.platform.digest, self.engine)
-        name = hashlib.blake2b(repr(key).encode(), digest_size=20).hexdigest()
+        name = self._name(what)
         entry = self.store.get(name)
         if entry is None:
             entry = make()
             self.store.put(name, entry)
         return entry
+
+    def _name(self, what: object) -> str:
+        key = (kit_digest(), what, self.platform.digest, self.engine)
+        return hashlib.blake2b(repr(key).encode(), digest_size=20).hexdigest()
 
     def _found(self, case: Case, options: Options, platform: Platform) -> bytes:
         """Simulate a step, on a chip with room for it if there is none."""

@@ -17,7 +17,7 @@ from davinci_sim.platforms import Platform
 from kernels.lang.identity import kit
 from kernels.lang.shapes import Shape
 
-STORE = Store(Path(CACHE_FOLDER).parent / "choices", most_bytes=1 << 24)
+STORE = Store(Path(CACHE_FOLDER).parent / "choices", most_bytes=1 << 28)
 
 
 def remembered(question: str, find: Callable[[], list[int]]) -> list[int]:

@@ -16,10 +16,13 @@ from davinci_sim.chip.kept import Store
 from davinci_sim.platforms import platform
 from experiments.claims import ratios as ratios_module
 from experiments.claims import report
+from experiments.claims.ahead import time_ahead
 from experiments.claims.classes import ELEMENT_WISE, KINDS, Class, by_class
+from experiments.claims.experiment import _found
 from experiments.claims.findings import Compared, Explained, Findings
 from experiments.claims.layers import OPTIMIZER, layer_of_weight, layers_of
 from experiments.claims.ledger import BESIDE, CAUSES, charges, ledger, totals
+from experiments.claims.plan import QUICK, WHOLE, Ask
 from experiments.claims.ratios import ratios, read_published
 from experiments.claims.recipes import Case
 from experiments.claims.stages import (
@@ -164,6 +167,41 @@ def test_a_step_is_remembered(steps, monkeypatch):
     first = steps.timed(CASE, ONE_STREAM)
     monkeypatch.setattr(Steps, "_simulated", None)
     assert steps.timed(CASE, ONE_STREAM) == first
+
+
+def test_the_plan_names_every_step_that_the_findings_need(steps):
+    """So that all are timed ahead; in both forms."""
+    known = replace(steps.timed(CASE, ONE_STREAM), rows=())
+    for plan in (WHOLE, QUICK):
+        asked: set[Ask] = set()
+
+        class Asked(Steps):
+            def timed(self, *ask, asked=asked):
+                asked.add(Ask(*ask))
+                return known
+
+        plan_of_steps = plan._replace(without=())  # the records of single operators are others' work
+        _found(Asked(P), plan_of_steps)
+        assert asked == set(plan_of_steps.asks(P))
+        assert len(plan.asks(P)) == len(set(plan.asks(P)))
+
+
+def test_large_steps_come_first_and_both_networks_in_turn():
+    """Then two processes seldom simulate the same tasks at once."""
+    first = [ask.case for ask in WHOLE.asks(P)[:4]]
+    assert [(case.network, case.batch) for case in first] == 2 * [("resnet50", 256), ("bert", 96)]
+
+
+def test_steps_that_are_timed_ahead_are_remembered(steps, tmp_path):
+    """By other processes, as here; the second time there is nothing to do."""
+    ahead = Steps(P, store=Store(tmp_path))
+    asks, seen = [Ask(CASE, ONE_STREAM), Ask(CASE, NOTHING)], []
+    time_ahead(ahead, asks, lambda *done: seen.append(done), jobs=2)
+    assert seen == [(0, 2), (1, 2), (2, 2)]
+    assert all(ahead.knows(*ask) for ask in asks)
+    assert [ahead.timed(*ask) for ask in asks] == [steps.timed(*ask) for ask in asks]
+    time_ahead(ahead, asks, lambda *done: seen.append(done), jobs=2)
+    assert len(seen) == 3
 
 
 def test_the_rows_of_a_step_sum_to_it(steps):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from davinci_sim.chip.engine.l2 import content_of
 from davinci_sim.chip.group import Group, GroupTime, TaskTime
-from davinci_sim.chip.kept import Remembered, Store, packed, unpacked
+from davinci_sim.chip.kept import BLOCK_BYTES, Remembered, Store, packed, unpacked
 from davinci_sim.chip.remembered import Clockwork
 from davinci_sim.chip.task import Code, Task, Tensor
 from davinci_sim.platforms import platform
@@ -100,6 +100,13 @@ def test_what_was_not_used_for_longest_makes_room(tmp_path):
     assert {0, 10, 11} <= set(left)
     assert 1 not in left
     assert sum(path.stat().st_size for path in tmp_path.glob("??/*")) <= 100_000
+
+
+def test_the_smallest_entries_count_as_what_they_take_on_disk(tmp_path):
+    store = Store(tmp_path, most_bytes=50 * BLOCK_BYTES)
+    for number in range(200):
+        store.put(f"{number:040}", b"1")
+    assert len(list(tmp_path.glob("??/*"))) <= 100  # it looks again after as many bytes
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(words, tmp_path):
