@@ -58,9 +58,13 @@ def read_published() -> dict[str, Any]:
     """Return what is known of real machines."""
     table: dict[str, Any] = json.loads(SOURCE.read_text(encoding="utf-8"))
     return table | {
-        group: [Published(**{key: each[key] for key in Published._fields}) for each in table[group]]
-        for group in ("steps", "eight")
+        group: [_published(each, table["imagenet"]) for each in table[group]] for group in ("steps", "eight")
     }
+
+
+def _published(entry: dict[str, Any], imagenet: dict[str, int]) -> Published:
+    known = entry | {"samples_per_s": _per_s(entry, imagenet)}
+    return Published(**{key: known[key] for key in Published._fields})
 
 
 def ratios(step_ms: StepMs) -> Iterator[Ratio]:
@@ -77,19 +81,17 @@ def ratios(step_ms: StepMs) -> Iterator[Ratio]:
             yield Ratio(against.network, baseline["machine"], per_s, against, ours, baseline["source"])
 
 
-def _per_s(baseline: dict[str, Any], imagenet: dict[str, int]) -> float:
+def _per_s(entry: dict[str, Any], imagenet: dict[str, int]) -> float:
     """Return samples a second; of a time to train, those of all its epochs."""
-    if "hours" in baseline:
-        return float(imagenet["images"] * imagenet["epochs"] / (3600 * baseline["hours"]))
-    return float(baseline["samples_per_s"])
+    if "hours" in entry:
+        return float(imagenet["images"] * imagenet["epochs"] / (3600 * entry["hours"]))
+    return float(entry["samples_per_s"])
 
 
 def _scaling(against: Published, single: list[Published]) -> float:
-    """Return how many times one device so many are worth, as measured with the same software."""
+    """Return how many times one device so many are worth, as measured with the same or the next software."""
     if against.devices == 1:
         return 1.0
-    one = next(
-        each for each in single
-        if (each.network, each.batch, each.software) == (against.network, against.batch, against.software)
-    )  # fmt: skip
+    alike = [each for each in single if (each.network, each.batch) == (against.network, against.batch)]
+    one = min(alike, key=lambda each: (each.software != against.software, each.software))
     return against.samples_per_s / one.samples_per_s
