@@ -58,6 +58,11 @@ def conv2d_bias_reference(shape: Any, x: Array, w: Array, bias: Array) -> tuple[
 
 def conv2d_backward_input_reference(shape: Any, dy: Array, w: Array) -> tuple[Array]:
     """Return dx[n, c, h, w], accumulated in float32 and rounded once."""
+    return (gradient_to_input(shape, dy, w).astype(np.float32 if shape.out_dtype == FP32 else np.float16),)
+
+
+def gradient_to_input(shape: Any, dy: Array, w: Array) -> Array:
+    """Return dx[n, c, h, w], accumulated in float32."""
     s, d, g, (top, bottom, left, right) = shape.stride, shape.dilation, shape.groups, shape.pads
     size = (shape.h + top + bottom, shape.w + left + right)
     padded = np.zeros((shape.n, g, shape.c // g, *size), np.float32)
@@ -68,8 +73,7 @@ def conv2d_backward_input_reference(shape: Any, dy: Array, w: Array) -> tuple[Ar
             seen = padded[..., i * d :: s, j * d :: s][..., : shape.oh, : shape.ow]
             seen += np.einsum("ngohw,goc->ngchw", wide, weights[..., i, j], optimize=True)
     dx = padded[..., top : top + shape.h, left : left + shape.w]
-    dx = dx.reshape(shape.n, shape.c, shape.h, shape.w)
-    return (dx.astype(np.float32 if shape.out_dtype == FP32 else np.float16),)
+    return dx.reshape(shape.n, shape.c, shape.h, shape.w)
 
 
 def padded_groups(shape: Any, x: Array, dtype: npt.DTypeLike = np.float32) -> Array:

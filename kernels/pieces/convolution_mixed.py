@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from davinci_sim.isa import data_move, load3d
 from kernels.lang.emits import emits
 from kernels.lang.queues import fill, filled, free, use
-from kernels.pieces.window import Patch, Window, move_planes
+from kernels.pieces.window import Patch, Planes, Window, cross_planes, move_planes
 
 BLOCK, FRACTAL = 32, 512
 LANDING_BYTES = 16384
@@ -152,19 +152,20 @@ def separate(core: Any, dst: int, src: int, piece: Piece) -> None:
 
 
 @emits
-def write_separated(core: Any, dst: int, src: int, piece: Piece, plane: int, apart: int) -> None:
-    """Write a piece that was separated to images in GM whose planes have so many positions."""
-    from_image = src
+def move_separated(core: Any, gm: int, ub: int, piece: Piece, plane: int, apart: int, comes: int) -> None:
+    """Write a piece that was separated to images in GM whose planes have so many positions.
+
+    Where it `comes`, bring such a piece from there instead.
+    """
     if piece.count == piece.images * plane:
         size = piece.columns * plane * piece.unit
-        move_planes(core, dst, src, piece.images, size, apart * piece.unit, size)
+        cross_planes(core, gm, ub, Planes(piece.images, size, apart * piece.unit, size), comes)
         return
+    image = ub
     for i in range(piece.images):
         start = positions_before(core, piece, piece.first, i)
-        run = positions_before(core, piece, piece.first + piece.count, i) - start
+        run = (positions_before(core, piece, piece.first + piece.count, i) - start) * piece.unit
         if run > 0:
-            to = dst + (i * apart + start) * piece.unit * BLOCK
-            move_planes(
-                core, to, from_image, piece.columns, run * piece.unit, plane * piece.unit, run * piece.unit
-            )
-            from_image += piece.columns * run * piece.unit * BLOCK
+            there = gm + (i * apart + start) * piece.unit * BLOCK
+            cross_planes(core, there, image, Planes(piece.columns, run, plane * piece.unit, run), comes)
+            image += piece.columns * run * BLOCK

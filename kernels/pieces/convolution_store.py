@@ -8,7 +8,7 @@ from kernels.lang.emits import emits
 from kernels.lang.flat import ADD, flat_binary, flat_dup
 from kernels.lang.queues import MTE2, M, V, close, fill, filled, filling, free, queue, use
 from kernels.pieces.convolution import ACCUMULATOR, BLOCK, SLOTS, Buffers, Step, Tensors
-from kernels.pieces.convolution_mixed import Piece, separate, write_separated
+from kernels.pieces.convolution_mixed import Piece, move_separated, separate
 from kernels.pieces.convolution_plan import (
     Plan,
     first_image,
@@ -18,7 +18,7 @@ from kernels.pieces.convolution_plan import (
     tile_fractals,
     tile_rows,
 )
-from kernels.pieces.window import move_planes
+from kernels.pieces.window import Planes, cross_planes
 
 
 class BiasRoom(NamedTuple):
@@ -51,48 +51,68 @@ def open_results(core: Any, p: Plan, b: Buffers) -> int:
 @emits
 def write_results(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
     """Write a piece of the result that is in UB to GM."""
-    columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
+    arrange_results(core, p, b, s)
+    send_results(core, p, t, b, s)
+
+
+@emits
+def arrange_results(core: Any, p: Plan, b: Buffers, s: Step) -> None:
+    """Put the rows of each image together where they take turns."""
     if p.mixed:
-        width, first = p.window.ow, s.m * 16
-        count = min(fractals * 16, tall_rows(core, p, s.tile) * width - first)
-        images, u = images_of(core, p, s.tile), b.u + filling(core, b.qu) * b.u_slot
-        piece = Piece(first, count, fractals * 16, columns, images, width, p.unit)
-        separate(core, u, b.stage, piece)
-        filled(core, b.qu)
-        group = first_image(core, p, s.tile) * p.results_there + p.result_first + s.n
-        plane = p.height * width
-        dst = t.result + group * plane * p.unit * BLOCK
-        write_separated(core, dst, b.u + use(core, b.qu) * b.u_slot, piece, plane, p.results_there * plane)
-    else:
-        filled(core, b.qu)
-        write(core, p, t, b.u + use(core, b.qu) * b.u_slot, s, columns, fractals)
+        separate(core, b.u + filling(core, b.qu) * b.u_slot, b.stage, mixed_piece(core, p, s, p.unit))
+
+
+@emits
+def send_results(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
+    """Write a piece of the result that lies in UB as it is to lie in GM."""
+    filled(core, b.qu)
+    move_results(core, p, t.result, b.u + use(core, b.qu) * b.u_slot, s, 0)
     free(core, b.qu)
 
 
 @emits
-def write(core: Any, p: Plan, t: Tensors, u: int, s: Step, columns: int, fractals: int) -> None:
-    """Write a piece of `columns` result groups in UB to GM, the positions of each image."""
+def mixed_piece(core: Any, p: Plan, s: Step, unit: int) -> Any:
+    """Return the piece of a result that is computed at once, where rows take turns, in fp16 or fp32."""
+    columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
+    width, first = p.window.ow, s.m * 16
+    count = min(fractals * 16, tall_rows(core, p, s.tile) * width - first)
+    return Piece(first, count, fractals * 16, columns, images_of(core, p, s.tile), width, unit)
+
+
+@emits
+def move_results(core: Any, p: Plan, tensor: int, u: int, s: Step, comes: int) -> None:
+    """Write a piece in UB to its place in a map like the result, or bring it from there if it `comes`."""
+    if p.mixed:
+        group = first_image(core, p, s.tile) * p.results_there + p.result_first + s.n
+        plane = p.height * p.width
+        gm = tensor + group * plane * p.unit * BLOCK
+        move_separated(core, gm, u, mixed_piece(core, p, s, p.unit), plane, p.results_there * plane, comes)
+    else:
+        move_positions(core, p, tensor, u, s, comes)
+
+
+@emits
+def move_positions(core: Any, p: Plan, tensor: int, u: int, s: Step, comes: int) -> None:
+    """Write the positions of each image of a piece in UB to GM, or bring them from there."""
+    columns, fractals = min(p.n0, p.n_end - s.n), min(p.m0, tile_fractals(core, p, s.tile) - s.m)
     rows, width, plane = tile_rows(core, p, s.tile), p.window.ow, p.height * p.width
     images, length = images_of(core, p, s.tile), rows_of(core, p, s.tile) * width
     group = first_image(core, p, s.tile) * p.results_there + p.result_first + s.n
-    result = t.result + (group * plane + rows.first * width) * p.unit * BLOCK
+    gm = tensor + (group * plane + rows.first * width) * p.unit * BLOCK
     there, block = fractals * 16, p.unit * BLOCK
     if columns < images and there >= images * length:  # whole images: all of a column at once
+        run = length * p.unit
+        planes = Planes(images, run, p.results_there * plane * p.unit, run)
         for n in range(columns):
-            move_planes(
-                core, result + n * plane * block, u + n * there * block, images, length * p.unit,
-                p.results_there * plane * p.unit, length * p.unit,
-            )  # fmt: skip
+            cross_planes(core, gm + n * plane * block, u + n * there * block, planes, comes)
         return
     for i in range(images):
         first = i * length  # of the tall image's positions
         start, end = max(first, s.m * 16), min(first + length, s.m * 16 + there)
         if start < end:
-            move_planes(
-                core, result + (i * p.results_there * plane + start - first) * block,
-                u + (start - s.m * 16) * block, columns, (end - start) * p.unit, plane * p.unit,
-                there * p.unit,
-            )  # fmt: skip
+            planes = Planes(columns, (end - start) * p.unit, plane * p.unit, there * p.unit)
+            place = gm + (i * p.results_there * plane + start - first) * block
+            cross_planes(core, place, u + (start - s.m * 16) * block, planes, comes)
 
 
 @emits
@@ -132,22 +152,20 @@ def spread(core: Any, p: Plan, b: Buffers, s: Step) -> None:
 def write_rows(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
     """Write the rows of a tile, all phases together, to GM."""
     filled(core, b.qu)
-    u = b.u + use(core, b.qu) * b.u_slot
+    move_rows(core, p, t.result, b.u + use(core, b.qu) * b.u_slot, s, 0)
+    free(core, b.qu)
+
+
+@emits
+def move_rows(core: Any, p: Plan, tensor: int, u: int, s: Step, comes: int) -> None:
+    """Write whole rows in UB to their place in a map like the result, or bring them from there."""
     before, plane = s.tile % p.row_tiles * p.rows, p.height * p.width
     burst, there = min(p.rows, p.height - before) * p.width * p.unit, p.rows * p.width * p.unit
+    planes = Planes(min(p.n0, p.n_end - s.n), burst, plane * p.unit, p.images * there)
     for i in range(images_of(core, p, s.tile)):
         group = (first_image(core, p, s.tile) + i) * p.results_there + p.result_first + s.n
-        dst = t.result + (group * plane + before * p.width) * p.unit * BLOCK
-        move_planes(
-            core,
-            dst,
-            u + i * there * BLOCK,
-            min(p.n0, p.n_end - s.n),
-            burst,
-            plane * p.unit,
-            p.images * there,
-        )
-    free(core, b.qu)
+        gm = tensor + (group * plane + before * p.width) * p.unit * BLOCK
+        cross_planes(core, gm, u + i * there * BLOCK, planes, comes)
 
 
 @emits

@@ -82,6 +82,24 @@ def move_planes(
             data_move(core, to, start, min(at_once, planes - plane), burst, src_gap, dst_gap)
 
 
+class Planes(NamedTuple):
+    """Runs of `burst` blocks, one per plane, and the blocks from plane to plane in GM and in UB."""
+
+    count: int  # type: ignore[assignment] # hides a method of tuples that nobody calls
+    burst: int
+    gm_stride: int
+    ub_stride: int
+
+
+@emits
+def cross_planes(core: Any, gm: int, ub: int, planes: Planes, comes: int) -> None:
+    """Move one run per plane from UB to GM, or from GM to UB where it `comes`."""
+    if comes:
+        move_planes(core, ub, gm, planes.count, planes.burst, planes.ub_stride, planes.gm_stride)
+    else:
+        move_planes(core, gm, ub, planes.count, planes.burst, planes.gm_stride, planes.ub_stride)
+
+
 @emits
 def forward_window(core: Any, shape: Any) -> Any:
     """Return the window of a forward convolution; a filter of one row may skip the rows between its steps."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
+from kernels.pieces.where import BITS_BYTES
 from kernels.rules import overlapped
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
@@ -28,6 +29,7 @@ from kernels.tiling.conv2d_shape import (
 SLOTS = 2
 UB_BUFFERS = 5  # results, stage, landing images, bias and its padded copy: each may begin behind a gap
 SCALE_BYTES = 512  # of a channel group
+JOINED_BUFFERS = 5  # what joins, sums, the same arranged, zeros, bits
 STATISTICS_BUFFERS, STATISTICS_BYTES = 9, 640  # of a channel group: lanes, and sums on their way out
 CHUNK_BYTES = 65536
 """Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
@@ -122,6 +124,16 @@ class BackwardInputTiling(ConvTiling):
 
 
 @dataclass(frozen=True)
+class JoinedTiling(ConvTiling):
+    """How a gradient to the input is cut that others join: like one that none do, in smaller pieces."""
+
+    @classmethod
+    def problem(cls, shape: Any) -> Problem:
+        """Return what the pipeline computes."""
+        return replace(Problem.backward_input(shape), adds=shape.ADDS, keeps=shape.KEEPS)
+
+
+@dataclass(frozen=True)
 class StatisticsTiling(ConvTiling):
     """How a convolution with sums by channel is cut: a core has whole splits, a tile is of one split."""
 
@@ -165,6 +177,9 @@ def ub_bytes(p: Problem, t: ConvTiling) -> int:
     if p.splits:
         used += t.m0 * (t.n0 + 1) * ACCUMULATOR_BYTES + (STATISTICS_BUFFERS - UB_BUFFERS) * UB_GAP
         used += ceil_div(p.results, t.channel_cores) * STATISTICS_BYTES
+    if p.joining:
+        used += SLOTS * p.joining * piece + JOINED_BUFFERS * UB_GAP + p.keeps * BITS_BYTES
+        used += p.adds * (2 if t.images > 1 and p.mixes else 1) * t.m0 * t.n0 * ACCUMULATOR_BYTES
     return used + ceil_div(p.results, t.channel_cores) * 128 + UB_BUFFERS * UB_GAP
 
 
@@ -232,6 +247,7 @@ def _cuts(
     l0a, l0b = (int(b) // SLOTS // FRACTAL_BYTES for b in (platform.l0a_bytes, platform.l0b_bytes))
     limit = int(platform.l0c_bytes) // ACCUMULATOR_BYTES // SLOTS
     shares = 4 if p.splits or p.is_scaled else 2 if images > 1 and p.mixes else 1
+    shares += p.joining + p.adds * (2 if images > 1 and p.mixes else 1)
     ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes) // shares
     most = min(l0a, (limit if p.phases > 1 else min(limit, ub)) // n0)
     kernel = max((phase.elements for phase in cut), default=1)
@@ -305,6 +321,7 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     whole, chunked = (_map_loads(p, t, platform, count).cycles(path) for count in (1, chunks))
     reads = tiles * (whole if t.map_groups >= p.groups else chunked * passes * columns)
     reads += weights * (1 if t.weight_slots == 1 else tiles * passes)
+    reads += p.joining * sum(count * _stores(p, each, platform).cycles(path) for count, each in kinds)
     computing = parts * sum(count * together(_busy(p, each, platform)) for count, each in kinds)
     working = loaded(computing, parts * reads, _memory_cycles(p, t, platform))
     hbm = int(platform.hbm_bytes_per_cycle)
@@ -398,7 +415,7 @@ def _memory_cycles(p: Problem, t: ConvTiling, platform: Platform) -> float:
     read = p.parts * p.groups * p.images * p.h * p.row_blocks * BLOCK_BYTES * max(1, min(halo, 1.2))
     written = p.parts * p.results * p.images * p.oh * p.ow * p.position_bytes
     spilled = min(written, max(0, read + written - int(platform.l2_bytes)))
-    return (read + spilled) / int(platform.hbm_bytes_per_cycle)
+    return (read + p.joining * written + spilled) / int(platform.hbm_bytes_per_cycle)
 
 
 def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, float, float]:
@@ -423,9 +440,11 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
         passes = (
             5 if p.splits else 4 if p.is_scaled else 1
         )  # squares, two sums, rounding; conversions, scaling
+        passes += 2 * p.adds + p.keeps  # a sum, its rounding; a choice
         drain += passes * in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
         if t.images > 1 and p.mixes and p.phases == 1:  # each image's rows are put together
-            drain += in_m * EDGE * share * p.position_bytes / int(platform.ub_to_ub_bytes_per_cycle)
+            arranged = in_m * EDGE * share * p.position_bytes * (1 + p.adds)
+            drain += arranged / int(platform.ub_to_ub_bytes_per_cycle)
     if p.phases > 1:
         lines = t.images * rows_of(p, t) * p.phases * share
         drain += lines * (p.ow * p.position_bytes / p.phases / int(platform.ub_to_ub_bytes_per_cycle) + 2)

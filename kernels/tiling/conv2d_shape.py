@@ -222,6 +222,44 @@ class QuantizedShape(ConvShape):
 
 
 @dataclass(frozen=True)
+class JoinedShape(ConvShape):
+    """A gradient to the input that others join: one is added, a map says what is kept of the sum."""
+
+    ADDS: ClassVar[bool] = True
+    KEEPS: ClassVar[bool] = True
+    TYPES: ClassVar[tuple[int, tuple[int, ...]]] = (FP16, (FP16,))
+    SMALL: ClassVar[Mapping[str, int]] = {"stride": 1}
+    LARGE: ClassVar[Mapping[str, int]] = {"stride": 1}
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
+        sample for sample in ConvShape.SAMPLES if sample.get("stride", 1) == 1
+    )
+
+    def check(self, kernel: str) -> None:
+        """Raise BadShape where the convolution is not legal, or its gradient comes in phases."""
+        super().check(kernel)
+        if self.stride > 1:
+            raise BadShape(
+                f"kernel {kernel}: stride={self.stride}\n"
+                "  rule: what joins a gradient joins whole rows: the convolution's stride is 1\n"
+                "  next: use conv2d_backward_input, then add and relu_grad"
+            )
+
+
+@dataclass(frozen=True)
+class AddedShape(JoinedShape):
+    """A gradient to the input to which another one of the same map is added."""
+
+    KEEPS: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class KeptShape(JoinedShape):
+    """A gradient to the input of which a map says what is kept."""
+
+    ADDS: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
 class StatisticsShape(ConvShape):
     """A convolution whose results are summed by channel, over `splits` shares of the images."""
 
@@ -259,7 +297,8 @@ class Problem:
 
     It has `parts` dense convolutions with so many channel groups each. `phases` is the distance of the rows
     and columns that one window gives: the stride whose gradient is taken, or 1. With `splits` results are
-    summed over so many shares of the images on their way out.
+    summed over so many shares of the images on their way out. Another map like the result may be added to it
+    then (`adds`), and one may say what is kept of it (`keeps`).
     """
 
     parts: int
@@ -283,6 +322,8 @@ class Problem:
     splits: int = 0
     is_scaled: bool = False
     per_block: int = 1
+    adds: bool = False
+    keeps: bool = False
 
     @classmethod
     def forward(cls, s: ConvShape, splits: int = 0) -> "Problem":
@@ -303,6 +344,11 @@ class Problem:
             parts, s.n, outputs, s.oh, s.ow, inputs, s.h, s.w, s.kh, s.kw, 1, 1, s.dilation,
             s.pads[0], s.pads[2], s.stride, True, EDGE * (4 if s.out_dtype == FP32 else 2),
         )  # fmt: skip
+
+    @property
+    def joining(self) -> int:
+        """How many maps like the result come to join it."""
+        return int(self.adds) + int(self.keeps)
 
     @property
     def depth(self) -> int:
