@@ -58,7 +58,7 @@ class Session:
         side_by_side = self.options.streams and self.options.mode == GRAPH  # else the host sends one by one
         for unit in dict.fromkeys((align_bytes(self.chip), ALIGN_BYTES)):  # closer where that is too far
             self.compiled: CompiledGraph = compile_graph(
-                self.optimized, platform, self.options.reuse, side_by_side, unit
+                self.optimized, platform, self.options.reuse, side_by_side, unit, self.options.blocks
             )
             if fits(self.compiled, self.chip):
                 break

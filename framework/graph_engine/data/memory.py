@@ -77,7 +77,7 @@ def plan(blocks: Sequence[Lifetime], reuse: bool = True, align_bytes: int = ALIG
         begin[place] = _lowest_gap(begin[:place][meets], room[:place][meets], room[place])
     offsets = {block.name: int(at) for block, at in zip(order, begin, strict=True)}
     peak = int((begin + size).max(initial=0))
-    return MemoryPlan(offsets, peak, _alive(first, last, size), int(size.sum()), tuple(order), reuse)
+    return MemoryPlan(offsets, peak, alive_bytes(order), int(size.sum()), tuple(order), reuse)
 
 
 def _lowest_gap(begin: Numbers, size: Numbers, wanted: int) -> int:
@@ -89,11 +89,15 @@ def _lowest_gap(begin: Numbers, size: Numbers, wanted: int) -> int:
     return int(ends[gaps[0] if len(gaps) else -1])
 
 
-def _alive(first: Numbers, last: Numbers, size: Numbers) -> int:
-    """Return the most bytes that are alive at one task: it is reached when some block begins."""
-    if not len(first):
-        return 0
-    changes = np.zeros(int(last.max()) + 2, dtype=np.int64)
-    np.add.at(changes, first, size)
-    np.subtract.at(changes, last + 1, size)
-    return int(np.cumsum(changes).max())
+def alive(blocks: Sequence[Lifetime]) -> Numbers:
+    """Return the bytes that are alive at each task, from the first one on."""
+    changes = np.zeros(max((block.last for block in blocks), default=-1) + 2, dtype=np.int64)
+    for block in blocks:
+        changes[block.first] += block.padded_bytes
+        changes[block.last + 1] -= block.padded_bytes
+    return np.cumsum(changes[:-1])
+
+
+def alive_bytes(blocks: Sequence[Lifetime]) -> int:
+    """Return the most bytes that are alive at one task."""
+    return int(alive(blocks).max(initial=0))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from framework.graph_engine.data.graph import CONSTANT, VARIABLE
-from framework.graph_engine.data.memory import Lifetime
+from framework.graph_engine.data.memory import Lifetime, alive
 from framework.graph_engine.data.tasks import TaskSpec
 from framework.graph_engine.pictures.canvas import (
     COLOURS,
@@ -84,11 +84,8 @@ def _draw_blocks(axes: Any, blocks: tuple[Lifetime, ...], offsets: Any, colours:
 
 def _draw_live(axes: Any, blocks: tuple[Lifetime, ...]) -> None:
     """Draw how much is alive at each group of tasks: the plan cannot lie below the highest point."""
-    changes = np.zeros(max((block.last for block in blocks), default=0) + 2)
-    for block in blocks:
-        changes[block.first] += block.padded_bytes / MB
-        changes[block.last + 1] -= block.padded_bytes / MB
-    axes.step(range(len(changes)), np.cumsum(changes), where="post", color=INK, lw=1, label="alive")
+    heights = np.append(alive(blocks), 0) / MB
+    axes.step(range(len(heights)), heights, where="post", color=INK, lw=1, label="alive")
     axes.legend(loc="upper right", fontsize=8, frameon=False)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from framework.graph_engine.data.graph import (
     AICPU,
     CONSTANT,
     HOST,
-    INPUT,
-    INTERMEDIATE,
-    LABEL,
     MEMCPY,
     RTS,
     VARIABLE,
@@ -25,12 +21,14 @@ from framework.graph_engine.data.graph import (
     Node,
     Value,
 )
-from framework.graph_engine.data.memory import ALIGN_BYTES, Lifetime, MemoryPlan, plan
+from framework.graph_engine.data.memory import ALIGN_BYTES, MemoryPlan, alive_bytes, plan
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.data.tasks import COMPARING, COPY, CPU_TASK, GET, HOST_TASK, KERNEL, PUT, TaskSpec
+from framework.graph_engine.service.blocks import JOIN, PART, counts, with_blocks
 from framework.graph_engine.service.dependencies import accesses
 from framework.graph_engine.service.events import at_addresses, waits_of, with_events
 from framework.graph_engine.service.in_place import homes_of
+from framework.graph_engine.service.lifetimes import lifetimes
 from framework.graph_engine.service.streams import with_streams
 from framework.graph_engine.service.validate import check_room, validated
 from framework.ir.types import TensorType
@@ -56,32 +54,53 @@ class CompiledGraph:
         return sum(-(-nbytes // self.align_bytes) * self.align_bytes for nbytes in held)
 
     def text(self) -> str:
-        """Print the task list and the memory plan."""
+        """Print the task list, what is no task because it lies in a block of others, and the memory plan."""
         lines = [line for index, task in enumerate(self.tasks) for line in task.lines(index)]
+        views = counts(self.graph)
+        if any(views.values()):
+            lines.append(f"continuous blocks in place of copies: {JOIN} {views[JOIN]}, {PART} {views[PART]}")
         return "\n".join([f"tasks of {self.graph.name}", *lines, self.memory.text()]) + "\n"
 
 
 def compile_graph(
     graph: Graph, platform: Platform, reuse: bool = True, streams: bool = True,
-    align_bytes: int = ALIGN_BYTES,
+    align_bytes: int = ALIGN_BYTES, blocks: bool = True,
 ) -> CompiledGraph:  # fmt: skip
     """Return the tasks of one step and where every value lies; with `reuse` they share memory in turn.
 
-    With `streams` independent tasks between jumps run side by side where the chip is faster so.
+    With `streams` independent tasks between jumps run side by side where the chip is faster so. With `blocks`
+    tensors are made where they are put together, and parts are looked at where they are.
 
     Raises:
         IllFormedGraph: a node reads what nobody has made, or a kernel takes more of a value than there is.
     """
     graph, kernel_tasks = _kernel_tasks(validated(graph), platform)
+    if blocks:
+        graph = with_blocks(graph, lambda changed: _alive(changed, kernel_tasks))
     homes = homes_of(graph)
-    made = (task for task in (*kernel_tasks, *_updates(graph)) if not _is_onto_itself(task, homes))
-    tasks = _in_order((*_gets(graph), *made, *_puts(graph)))
+    tasks = _of_a_step(graph, kernel_tasks, homes)
     if streams:
         tasks = with_streams(tasks, graph, homes, platform)
-    memory = plan(_lifetimes(graph, tasks, homes), reuse, align_bytes)
+    memory = plan(lifetimes(graph, tasks, homes), reuse, align_bytes)
     touched = [at_addresses(accesses(task, graph, homes), memory.offsets) for task in tasks]
     waits = waits_of([task.stream for task in tasks], touched)
     return CompiledGraph(graph, with_events(tasks, waits), homes, memory, align_bytes)
+
+
+def _alive(graph: Graph, kernel_tasks: Sequence[TaskSpec]) -> int:
+    """Return the bytes that are alive at once, one task behind the other."""
+    homes = homes_of(graph)
+    return alive_bytes(lifetimes(graph, _of_a_step(graph, kernel_tasks, homes), homes))
+
+
+def _of_a_step(
+    graph: Graph, kernel_tasks: Sequence[TaskSpec], homes: Mapping[str, str]
+) -> tuple[TaskSpec, ...]:
+    """Return all tasks of a step, without those of views and copies of what is there already."""
+    views = {node.name for node in graph.nodes if node.engine == VIEW}
+    made = (task for task in kernel_tasks if task.node is None or task.node.name not in views)
+    kept = (task for task in (*made, *_updates(graph)) if not _is_onto_itself(task, homes))
+    return _in_order((*_gets(graph), *kept, *_puts(graph)))
 
 
 def _in_order(tasks: Iterable[TaskSpec]) -> tuple[TaskSpec, ...]:
@@ -163,47 +182,6 @@ def _gets(graph: Graph) -> Iterator[TaskSpec]:
 
 def _puts(graph: Graph) -> Iterator[TaskSpec]:
     return (TaskSpec(PUT, f"put_result.{name}", None, {"src": name}) for name in graph.outputs)
-
-
-def _lifetimes(graph: Graph, tasks: tuple[TaskSpec, ...], homes: Mapping[str, str]) -> list[Lifetime]:
-    """Return the blocks of the workspace: what lies neither in a variable nor in a constant."""
-    spans: dict[str, tuple[int, int]] = {}
-    sizes: dict[str, int] = {}
-    for task in tasks:
-        for value in task.operands.values():
-            home = homes.get(value, value)
-            if graph.values[home].kind in (INPUT, INTERMEDIATE):
-                first, _ = spans.get(home, (task.group, task.group))
-                spans[home] = (first, task.group)
-                sizes[home] = max(sizes.get(home, 0), graph.values[value].nbytes, graph.values[home].nbytes)
-    turns = _loops(tasks)
-    return [Lifetime(name, sizes[name], *_over_turns(span, turns)) for name, span in spans.items()]
-
-
-def _loops(tasks: tuple[TaskSpec, ...]) -> list[tuple[int, int]]:
-    """Return from where to where the stream may run again, inner loops first: jumps back."""
-    places, found = dict[Any, int](), []
-    for task in tasks:
-        for label in () if task.node is None else task.node.attrs.get("labels", ()):
-            if task.kind == LABEL:
-                places[label] = task.group
-            elif label in places:
-                found.append((places[label], task.group))
-    return sorted(found, key=lambda loop: loop[1] - loop[0])
-
-
-def _over_turns(span: tuple[int, int], loops: list[tuple[int, int]]) -> tuple[int, int]:
-    """Return when a block is alive, if not all that touches it lies in one turn of a loop.
-
-    What comes from before a loop is there for all its turns, and what a turn leaves to the end, too.
-    """
-    first, last = span
-    for begin, end in loops:
-        if first < begin <= last <= end:
-            last = end
-        elif begin <= first <= end < last:
-            first = begin
-    return first, last
 
 
 def shape_text(node: Node, graph: Graph) -> str:

@@ -11,6 +11,8 @@ from framework.graph_engine.data.operators import shares
 def homes_of(graph: Graph) -> dict[str, str]:
     """Return in whose memory each value lies: most in their own, views and parts in that of others.
 
+    Where in it is the offset of a value.
+
     before  %v = apply_sgd(%w, %g, %rate); %w = memcpy(%v)
     after   the same, with %v in the memory of %w: the copy is one onto itself, which is no task
 
@@ -37,7 +39,7 @@ class _Overwriting:
     def __init__(self, graph: Graph) -> None:
         """Look at every node once."""
         self.graph = graph
-        self.root: dict[str, str] = {}
+        self.root = {name: value.whole for name, value in graph.values.items() if value.whole}
         self.makers: dict[str, list[int]] = {}
         self.readers: dict[str, list[int]] = {}
         self.breaks = [0]
@@ -50,10 +52,10 @@ class _Overwriting:
             for name in node.inputs:
                 self.readers.setdefault(self.at(name), []).append(at)
             for name in node.outputs:
-                self.makers.setdefault(name, []).append(at)
+                self.makers.setdefault(self.at(name), []).append(at)
 
     def at(self, name: str) -> str:
-        """Return what a value looks at, itself if it is no view."""
+        """Return what a value looks at or is a part of, itself if it is neither."""
         return self.root.get(name, name)
 
     def copies(self) -> dict[str, str]:
@@ -99,7 +101,7 @@ class _Overwriting:
         if len(makers) != 1 or len(self.makers[value]) != 1 or max(self.readers[target]) != at:
             return False
         is_straight = self.breaks[makers[0]] == self.breaks[at]
-        return is_straight and _by_element(self.graph.nodes[at], value, self._names_of(target))
+        return is_straight and self._by_element(at, value, target)
 
     def _may_lie(self, value: str, target: str, end: int) -> bool:
         """Tell whether a value can be made in the memory of what it replaces at the position `end`.
@@ -114,7 +116,7 @@ class _Overwriting:
         touching = (*self.readers.get(target, ()), *self.makers.get(target, ()))
         if any(maker < each < end for each in touching):
             return False
-        if not _by_element(self.graph.nodes[maker], value, self._names_of(target)):
+        if not self._by_element(maker, value, target):
             return False
         if end == len(self.graph.nodes):  # a result of the graph is made once, and nothing comes later
             return True
@@ -128,6 +130,12 @@ class _Overwriting:
         has_place = value in shown or own.whole or target in self.root
         is_fixed = other.kind in (CONSTANT, INPUT)
         return (own.type, own.format) == (other.type, other.format) and not has_place and not is_fixed
+
+    def _by_element(self, at: int, value: str, target: str) -> bool:
+        """Tell whether the node at a position may write a value over the target, of which it reads all."""
+        node, names = self.graph.nodes[at], self._names_of(target)
+        takes_parts = any(self.graph.values[name].whole for name in node.inputs if name in names)
+        return not takes_parts and _by_element(node, value, names)
 
     def _names_of(self, target: str) -> Set[str]:
         """Return the values that lie where the target does, itself among them."""

@@ -122,11 +122,10 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
         if value.kind in (VARIABLE, CONSTANT):
             handles[value.name] = chip.allocate(value.nbytes, value.name, compiled.align_bytes)
     workspace = chip.allocate(compiled.memory.peak_bytes, WORKSPACE, compiled.align_bytes)
+    begin = {**handles, **{name: workspace + at for name, at in compiled.memory.offsets.items()}}
     for name, home in compiled.homes.items():
-        if home in compiled.memory.offsets:
-            handles[name] = workspace + compiled.memory.offsets[home] + graph.values[name].offset_bytes
-        elif home in handles:
-            handles[name] = handles[home]
+        if home in begin:
+            handles[name] = begin[home] + graph.values[name].offset_bytes
     ensure(spec.kernel for spec in compiled.tasks if spec.kind == KERNEL)
     loaded = LoadedGraph(compiled, chip, handles, workspace=workspace)
     loaded.tasks = tuple(_bound(spec, loaded) for spec in compiled.tasks)

@@ -148,8 +148,8 @@ def test_help_tells_the_formula_of_every_metric(davinci):
         (("lenet5", "--fusions", "real2"),
          "unknown set of fusions 'real2': did you mean real? Known: all, none, real"),
         (("lenet5", "--without", "format"),
-         "unknown optimisation 'format': did you mean formats? Known: counters, formats, fusion, reuse, "
-         "streams"),
+         "unknown optimisation 'format': did you mean formats? Known: blocks, counters, formats, fusion, "
+         "reuse, streams"),
     ],
 )  # fmt: skip
 def test_what_there_is_not_is_refused_before_the_work(refusal, arguments, message):
