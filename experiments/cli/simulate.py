@@ -45,7 +45,9 @@ MOST_NAMED = 5  # nodes that a note on standard error names
 )  # fmt: skip
 @click.option("--fusion/--no-fusion", default=None, help="Fuse operators [default: in mode graph].")
 @click.option("--fusions", default="", metavar="all|real|none", help="Which ones; real: those of 2020.")
-@click.option("--without", default="", metavar="NAME,...", help="Off: formats, reuse, streams, counters.")
+@click.option(
+    "--without", default="", metavar="NAME,...", help="Off: formats, reuse, blocks, streams, counters."
+)
 @click.option(
     "--precision", default="keep", show_default=True, metavar="keep|mixed|force_fp16",
     help="Element types: the network's own; what the cube multiplies in fp16; all that kernels take.",
