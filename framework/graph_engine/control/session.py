@@ -20,10 +20,11 @@ from framework.graph_engine.options import GRAPH, OP_BY_OP, Options
 from framework.graph_engine.service.bind import RoomFull
 from framework.graph_engine.service.compile import CompiledGraph, compile_graph
 from framework.graph_engine.service.execute import SinkResult, counts_fit, execute, host_round_trips
-from framework.graph_engine.service.load import LoadedGraph, align_bytes, fits, load
+from framework.graph_engine.service.load import LoadedGraph, align_bytes, load
 from framework.graph_engine.service.optimize import optimize
 from framework.graph_engine.service.precision import with_precision
 from framework.graph_engine.service.prepare import first_room, more_room, prepare
+from framework.graph_engine.service.room import check_least, fits
 from framework.graph_engine.service.split import placement, split
 from framework.ir.nodes import Func
 
@@ -54,6 +55,7 @@ class Session:
         self.room = room
         self.prepared = with_precision(prepare(self.func, room, state), self.options.precision, platform)
         self.placed = split(self.prepared, platform)
+        check_least(self.placed, self.chip)
         self.optimized = optimize(self.placed, platform, self.options)
         side_by_side = self.options.streams and self.options.mode == GRAPH  # else the host sends one by one
         for unit in dict.fromkeys((align_bytes(self.chip), ALIGN_BYTES)):  # closer where that is too far

@@ -11,7 +11,6 @@ import numpy as np
 
 from davinci_sim.chip import Chip, Task
 from davinci_sim.chip.flow import Flow, StreamTask
-from davinci_sim.errors import OutOfSpace
 from framework.feeds import check_state
 from framework.graph_engine.data import storage
 from framework.graph_engine.data.graph import CONSTANT, VARIABLE, Graph, Value
@@ -20,6 +19,7 @@ from framework.graph_engine.data.operators import kernel
 from framework.graph_engine.data.tasks import KERNEL, TaskSpec
 from framework.graph_engine.service.bind import bound
 from framework.graph_engine.service.compile import CompiledGraph
+from framework.graph_engine.service.room import check_space
 from kernels.compiled import ensure
 
 Array = np.ndarray[Any, Any]
@@ -109,10 +109,10 @@ def load(compiled: CompiledGraph, chip: Chip, state: Mapping[str, Array]) -> Loa
     """Place a compiled graph on a chip and upload its variables and constants, if it holds data.
 
     Raises:
-        OutOfSpace: the device memory cannot hold it; the message names the largest tensors.
+        OutOfSpace: the device memory cannot hold it; the message names what needs most.
         DavinciError: the state lacks a variable, or has one of another type.
     """
-    _check_space(compiled, chip)
+    check_space(compiled, chip)
     if chip.has_data:
         variables = {value.name: value.type for value in compiled.graph.of_kind(VARIABLE)}
         check_state(compiled.graph.name, variables, state)
@@ -146,12 +146,6 @@ def align_bytes(chip: Chip) -> int:
     return ALIGN_BYTES if chip.has_data else chip.l2_period_bytes
 
 
-def fits(compiled: CompiledGraph, chip: Chip) -> bool:
-    """Tell whether the device memory has room for a graph."""
-    needed = compiled.held_bytes + compiled.memory.peak_bytes
-    return needed <= int(chip.platform.gm_bytes) - chip.allocated_bytes
-
-
 def packed(value: Value, array: Array) -> Array:
     """Return an array in the order of the device."""
     return storage.packed(value.type, value.format, array)
@@ -171,18 +165,3 @@ def _bound(spec: TaskSpec, loaded: LoadedGraph) -> BoundTask:
         emit = declared.task if loaded.chip.has_data else declared.deferred
         task = emit(spec.shape, mine, loaded.chip.platform, spec.tiling)
     return BoundTask(spec, bound(spec, mine, loaded, task), task)
-
-
-def _check_space(compiled: CompiledGraph, chip: Chip) -> None:
-    values = compiled.graph.values.values()
-    if fits(compiled, chip):
-        return
-    fixed, available = compiled.held_bytes, int(chip.platform.gm_bytes) - chip.allocated_bytes
-    needed = fixed + compiled.memory.peak_bytes
-    largest = sorted(values, key=lambda v: -v.nbytes)[:5]
-    tensors = "\n".join(f"    {value.nbytes:>16,}  {value}" for value in largest)
-    raise OutOfSpace(
-        f"graph {compiled.graph.name} needs {needed:,} bytes of device memory, {available:,} are available\n"
-        f"  variables and constants {fixed:,}; {compiled.memory.text()}\n  largest tensors:\n{tensors}\n"
-        "  next: use a smaller batch"
-    )

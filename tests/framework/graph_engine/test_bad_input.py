@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from davinci_sim.chip import Chip
-from davinci_sim.errors import DavinciError, OutOfSpace, ShapeMismatch, UnknownName
+from davinci_sim.errors import DavinciError, ShapeMismatch, UnknownName
 from davinci_sim.platforms import platform
 from framework import Model, Tensor, jit, nn, ops
 from framework.frontend.trace import trace
@@ -276,16 +276,6 @@ def test_a_chip_without_data_runs_nothing():
         "write needs data\n  rule: a chip made with data=False tells time and holds no data\n"
         '  next: make it with Chip("ascend910a"), which holds them'
     )
-
-
-def test_a_graph_that_does_not_fit_says_what_needs_how_much():
-    """Before anything runs, and nothing is left allocated."""
-    chip = small(4096)
-    assert message(OutOfSpace, lambda: Session(PRODUCT, chip)).startswith(
-        "graph product needs 8,704 bytes of device memory, 4,096 are available\n"
-        "  variables and constants 0; workspace 8,704 bytes; "
-    )
-    assert chip.allocated_bytes == 0
 
 
 # Options

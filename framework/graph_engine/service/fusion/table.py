@@ -25,6 +25,11 @@ STAGES: tuple[tuple[Pattern, ...], ...] = (
 """Patterns of one stage compete, those that spare most first; a stage begins where the one before ends."""
 PATTERNS = {pattern.name: pattern for stage in STAGES for pattern in stage}
 
+FUSED_BEHIND = frozenset(
+    name for pattern in PATTERNS.values() for link in pattern.chain[1:] for name in link.split("|")
+)
+"""What patterns fuse with the maker of its input, which then need not lie in memory."""
+
 NONE: frozenset[str] = frozenset()
 ALL = frozenset((*PATTERNS, ELEMENTS))
 BEYOND_2020 = frozenset(
