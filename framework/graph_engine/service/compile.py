@@ -25,6 +25,7 @@ from framework.graph_engine.data.memory import ALIGN_BYTES, MemoryPlan, alive_by
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.data.tasks import COMPARING, COPY, CPU_TASK, GET, HOST_TASK, KERNEL, PUT, TaskSpec
 from framework.graph_engine.service.blocks import JOIN, PART, counts, with_blocks
+from framework.graph_engine.service.clean import with_clean_memory
 from framework.graph_engine.service.dependencies import accesses
 from framework.graph_engine.service.events import at_addresses, waits_of, with_events
 from framework.graph_engine.service.in_place import homes_of
@@ -75,6 +76,7 @@ def compile_graph(
         IllFormedGraph: a node reads what nobody has made, or a kernel takes more of a value than there is.
     """
     graph, kernel_tasks = _kernel_tasks(validated(graph), platform)
+    graph, kernel_tasks = with_clean_memory(kernel_tasks, graph, platform)
     if blocks:
         graph = with_blocks(graph, lambda changed: _alive(changed, kernel_tasks))
     homes = homes_of(graph)
