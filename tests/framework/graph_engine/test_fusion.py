@@ -23,6 +23,7 @@ from framework.graph_engine.service.load import load
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import split
 from framework.passes import run as run_passes
+from kernels.tiling.expression import MOST_SOURCES
 
 P = platform("ascend910a")
 RANDOM = np.random.Generator(np.random.Philox(7))
@@ -255,6 +256,40 @@ def test_a_tree_of_additions_is_one_kernel():
     func = func_of(lambda a, b, c, d, e, f: ((a + b) + (c + d)) + (e + f), *arrays)
     session, (found,) = step(func, "all", arrays)
     assert kernels_of(session) == ["fused"]
+    assert found.tobytes() == step(func, "none", arrays)[1][0].tobytes()
+
+
+@st.composite
+def sums(draw):
+    """Draw in which order numbers from 0 on are added: pairs of earlier ones, until one is left."""
+    left = list(range(draw(st.integers(2, 9))))
+    count, pairs = len(left), []
+    while len(left) > 1:
+        first, second = (left.pop(draw(st.integers(0, len(left) - 1))) for _ in range(2))
+        pairs.append((first, second))
+        left.append(count + len(pairs) - 1)
+    return count, pairs
+
+
+@settings(max_examples=6)
+@given(sums())
+def test_a_sum_is_as_few_kernels_as_have_room_for_its_addends(drawn):
+    """One takes six arrays, which may be sums of others; no addend is read twice, and the order is kept."""
+    count, pairs = drawn
+
+    def added(*addends):
+        table = list(addends)
+        for first, second in pairs:
+            table.append(table[first] + table[second])
+        return table[-1]
+
+    arrays = [numbers(50, 30) for _ in range(count)]
+    func = func_of(added, *arrays)
+    session, (found,) = step(func, "all", arrays)
+    read = [len(task.operands) - 1 for task in session.compiled.tasks if task.kernel]
+    assert max(read) <= MOST_SOURCES
+    assert len(read) == 1 if count <= MOST_SOURCES else len(read) <= 3
+    assert sum(read) == count + len(read) - 1
     assert found.tobytes() == step(func, "none", arrays)[1][0].tobytes()
 
 
