@@ -27,10 +27,10 @@ from framework.graph_engine.data.graph import (
     Graph,
     Node,
 )
+from framework.graph_engine.service.adjacent import JOIN, PART
 
 UNIT_BYTES = 32
 """Parts are so many bytes, or a multiple."""
-JOIN, PART = "concat", "index"
 Alive = Callable[[Graph], int]
 """Returns the bytes that are alive at once in a graph."""
 

@@ -24,7 +24,8 @@ from framework.graph_engine.data.graph import (
 from framework.graph_engine.data.memory import ALIGN_BYTES, MemoryPlan, alive_bytes, plan
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.data.tasks import COMPARING, COPY, CPU_TASK, GET, HOST_TASK, KERNEL, PUT, TaskSpec
-from framework.graph_engine.service.blocks import JOIN, PART, counts, with_blocks
+from framework.graph_engine.service.adjacent import JOIN, PART
+from framework.graph_engine.service.blocks import counts, with_blocks
 from framework.graph_engine.service.clean import with_clean_memory
 from framework.graph_engine.service.dependencies import accesses
 from framework.graph_engine.service.events import at_addresses, waits_of, with_events

@@ -24,6 +24,7 @@ from framework.graph_engine.data.graph import (
     Value,
 )
 from framework.graph_engine.data.operators import ANY, conversion, formats
+from framework.graph_engine.service.adjacent import as_stored, formats_of
 from framework.graph_engine.service.format_choice import Choice, Demand, Problem, choose
 
 LAUNCH_BYTES = 1 << 20
@@ -79,7 +80,7 @@ def assign_formats(graph: Graph, free: bool = True) -> Graph:
 
 
 def _wishes(graph: Graph) -> Wishes:
-    wanted = {node.name: formats(graph, node) for node in graph.nodes}
+    wanted = {node.name: _wanted(graph, node) for node in graph.nodes}
     group = {node.name: node.name for node in graph.nodes if ANY in wanted[node.name].values()}
     group |= {value.name: value.name for value in _free_values(graph)}
     producer = {output: node.name for node in graph.nodes for output in node.outputs}
@@ -89,6 +90,13 @@ def _wishes(graph: Graph) -> Wishes:
             joined, old = group[node], group[variable]
             group = {name: joined if at == old else at for name, at in group.items()}
     return Wishes(graph, wanted, group)
+
+
+def _wanted(graph: Graph, node: Node) -> Mapping[str, str]:
+    """Return the formats that a node asks for; joins and parts go by any in which parts lie in a row."""
+    if formats_of(graph, node):
+        return dict.fromkeys((*node.inputs, *node.outputs), ANY)
+    return formats(graph, node)
 
 
 def _free_values(graph: Graph) -> list[Value]:
@@ -143,10 +151,12 @@ def _candidates(wishes: Wishes) -> dict[str, list[str]]:
     legal: dict[str, set[str]] = {}
     few = {wanted for each in wishes.wanted.values() for wanted in each.values()} & {*FEW_CHANNELS}
     for node in wishes.graph.nodes:
+        own = formats_of(wishes.graph, node)
         for name, wanted in wishes.wanted[node.name].items():
             if wanted == ANY:
                 group = wishes.group[node.name]
                 allowed = _legal(wishes.graph.values[name], few)
+                allowed &= {"ND", *own} if own else allowed
                 legal[group] = legal.get(group, allowed) & allowed
     for value in _free_values(wishes.graph):
         group = wishes.group[value.name]
@@ -167,7 +177,7 @@ def _insert(wishes: Wishes, choice: Choice, producer: Mapping[str, Node]) -> Gra
     nodes: list[Node] = []
     for node in graph.nodes:
         inputs = tuple(_converted(values, nodes, n, wishes.at(node, n, choice)) for n in node.inputs)
-        nodes.append(_fitted(replace(node, inputs=inputs), values))
+        nodes.append(_fitted(as_stored(replace(node, inputs=inputs), values), values))
     outputs = tuple(_converted(values, nodes, name, "ND") for name in graph.outputs)
     updates = {
         _converted(values, nodes, name, values[variable].format): variable

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from framework.graph_engine.data.graph import AICORE, INPUT, INTERMEDIATE, VARIABLE, Graph, Node
-from framework.graph_engine.service.blocks import JOIN, PART
+from framework.graph_engine.service.adjacent import JOIN, PART
 from framework.graph_engine.service.fusion.pattern import called
 from framework.graph_engine.service.fusion.table import FUSED_BEHIND
 from framework.graph_engine.service.split import VIEWS

@@ -19,7 +19,6 @@ from framework.graph_engine.service.least import alive_together, held
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import split
 from framework.ir.types import parse_type
-from framework.models import bert, resnet50
 from framework.optim import Momentum
 from framework.passes import run
 from framework.train import training_step
@@ -134,7 +133,7 @@ def test_a_batch_far_too_large_is_refused_before_anything_is_tried(monkeypatch):
         "  variables: 57,680 bytes",
     ]
     assert told[8] == "  alive at softmax_cross_entropy_grad.12 whatever is fused: 24,119,168 bytes"
-    assert told[9] == "          12,582,912  %28: float16[65536, 96] @ND by tanh.4, test_room.py:62"
+    assert told[9].startswith("          12,582,912  %28: float16[65536, 96] @ND by tanh.4, test_room.py:")
 
 
 def check_bound(func, names=()):
@@ -161,11 +160,9 @@ def test_most_of_what_a_gradient_keeps_is_known_before():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("model", "config"), [(resnet50, models.config("resnet50")), (bert, models.config("bert", "base"))]
-)
-def test_real_networks_keep_the_bound(model, config):
-    """Their training steps, with all fusions."""
-    step = model.training(config, batch=4)
+@pytest.mark.parametrize(("model", "batch"), [("resnet50", 32), ("bert", 96)])
+def test_of_real_networks_nearly_everything_is_known_before(model, batch):
+    """Their training steps, with all fusions: 0.94 and 0.98 of what is alive in the end."""
+    step = models.model(model).training(models.config(model), batch=batch)
     least, live = check_bound(step.func, step.held)
-    assert least > 0.5 * live
+    assert least > 0.8 * live
