@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from davinci_sim.chip.group import Group, GroupTime, TaskTime
-from davinci_sim.chip.kept import Store
+from davinci_sim.chip.kept import store_in
 from davinci_sim.chip.launch import Launch
 from davinci_sim.chip.regions import l2_sets
 from davinci_sim.chip.remembered import Clockwork
@@ -59,7 +59,7 @@ class Chip:
             raise unknown("engine", engine, ENGINES)
         self.platform = platform(name) if isinstance(name, str) else name
         self.engine, self.streams = engine, Streams(int(self.platform.host_launch_cycles))
-        store = Store(TIMES_FOLDER) if keep_times and remember_times else None
+        store = store_in(TIMES_FOLDER) if keep_times and remember_times else None
         self.clockwork = Clockwork(self.platform, engine, remember_times, store)
         self.threads = threads if threads is not None else min(2, os.cpu_count() or 1)
         self.allocated_bytes, self.has_data = 0, data

@@ -13,6 +13,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,6 +108,12 @@ class Store:
 def _on_disk(nbytes: int) -> int:
     """Return what a file takes."""
     return -(-nbytes // BLOCK_BYTES) * BLOCK_BYTES
+
+
+@cache
+def store_in(folder: Path) -> Store:
+    """Return the one store of a folder for all chips of a process, which looks at its size once for them."""
+    return Store(folder)
 
 
 def packed(known: Remembered) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from davinci_sim.chip import Chip
 from davinci_sim.chip.engine.l2 import content_of
 from davinci_sim.chip.group import Group, GroupTime, TaskTime
 from davinci_sim.chip.kept import BLOCK_BYTES, Remembered, Store, packed, unpacked
@@ -107,6 +108,13 @@ def test_the_smallest_entries_count_as_what_they_take_on_disk(tmp_path):
     for number in range(200):
         store.put(f"{number:040}", b"1")
     assert len(list(tmp_path.glob("??/*"))) <= 100  # it looks again after as many bytes
+
+
+def test_chips_share_the_store_of_a_folder():
+    """Trials make thousands of chips; how large the folder is, is looked up for all of them once."""
+    chips = [Chip("ascend910a", data=False), Chip("ascend310", data=False)]
+    assert chips[0].clockwork.store is chips[1].clockwork.store is not None
+    assert Chip("ascend910a", data=False, keep_times=False).clockwork.store is None
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(words, tmp_path):
