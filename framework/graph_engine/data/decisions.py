@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
+from framework.graph_engine.data.operators import kernel
+from kernels.lang.identity import identity
 from kernels.tune.remembered import remembered
 
 _FRAMEWORK = Path(__file__).resolve().parents[2]
@@ -14,9 +16,14 @@ DECIDING = ("graph_engine", "ops/lowering")
 """The parts of the framework whose source such decisions depend on, beside the kernels and the simulator."""
 
 
-def decided(question: str, find: Callable[[], list[int]]) -> list[int]:
-    """Return the numbers that `find` gives for a question, as an earlier process has found them if it has."""
-    return remembered(f"{_source()} {question}", find)
+def decided(question: str, called: Collection[str], find: Callable[[], list[int]]) -> list[int]:
+    """Return the numbers that `find` gives for a question, as an earlier process has found them if it has.
+
+    `called` names the kernels that it is about. One from a file of the user may use whatever it imports: what
+    concerns such a kernel is found anew.
+    """
+    sources = sorted({identity(kernel(name)) for name in called})
+    return find() if "" in sources else remembered(f"{_source()} {sources} {question}", find)
 
 
 @cache

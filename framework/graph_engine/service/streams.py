@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from davinci_sim.chip import Chip, Task
 from davinci_sim.platforms import Platform
+from framework.graph_engine.data.decisions import decided
 from framework.graph_engine.data.graph import VARIABLE, Graph
 from framework.graph_engine.data.operators import kernel
 from framework.graph_engine.data.tasks import KERNEL, TaskSpec
@@ -132,7 +133,7 @@ class Together(NamedTuple):
 
 
 class Trials:
-    """Simulates tasks side by side and one after the other, from an empty L2; equal questions only once."""
+    """Asks whether tasks are faster side by side; equal questions only once, those of other processes too."""
 
     def __init__(
         self,
@@ -154,11 +155,9 @@ class Trials:
         *sizes, own = map(self._bytes, tasks)
         if min(sum(sizes), own) > LARGE_BYTES or sum(sizes) + own > int(self.platform.gm_bytes) // 2:
             return False
-        called = self._called(tasks)
-        order = self._order([*group, more])
-        beside = cycles(self.platform, (Together(called, order),))
-        alone = Together(called[-1:], ((),))
-        return beside < cycles(self.platform, (Together(called[:-1], order[:-1]), alone))
+        together = Together(self._called(tasks), self._order([*group, more]))
+        beside, behind = _answered(self.platform, together)
+        return beside < behind
 
     def _has_company(self, group: Sequence[int], more: int) -> bool:
         """Tell whether a group holds something that a task does not have to wait for."""
@@ -192,6 +191,21 @@ class Trials:
                 places.append((home, value.offset_bytes if value.whole else 0))
             found.append(Called(task.kernel, task.shape, task.tiling, tuple(places)))
         return tuple(found)
+
+
+@lru_cache(maxsize=1 << 14)
+def _answered(platform: Platform, together: Together) -> list[int]:
+    """Return the cycles of a group, and those with its last task behind the others."""
+    asked = f"beside {platform.name} {platform.digest} {together}"
+    return decided(asked, {each.kernel for each in together.called}, lambda: _found(platform, together))
+
+
+def _found(platform: Platform, together: Together) -> list[int]:
+    """Simulate a group both ways."""
+    called, order = together
+    alone = Together(called[-1:], ((),))
+    ways = (together,), (Together(called[:-1], order[:-1]), alone)
+    return [cycles(platform, way) for way in ways]
 
 
 @lru_cache(maxsize=1 << 14)

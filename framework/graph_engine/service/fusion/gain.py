@@ -118,7 +118,9 @@ def _answered(question: Question) -> Gain:
     """Return what a change spares."""
     platform = question.platform
     asked = f"gain {platform.name} {platform.digest} {question.key}"
-    return Gain(*decided(asked, lambda: list(dataclasses.astuple(_found(question)))))
+    nodes = (*question.before.graph.nodes, *question.after.graph.nodes)
+    called = {launch.kernel for node in nodes for launch in node.launches}
+    return Gain(*decided(asked, called, lambda: list(dataclasses.astuple(_found(question)))))
 
 
 def _found(question: Question) -> Gain:
