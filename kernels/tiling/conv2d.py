@@ -1,9 +1,8 @@
 """Tilings of the pipeline that computes convolutions and their gradients to the input."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from heapq import nsmallest
+from functools import lru_cache, partial
 from itertools import product
 from math import gcd
 from typing import Any, NamedTuple, Self
@@ -12,7 +11,6 @@ from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
 from kernels.pieces.where import BITS_BYTES
-from kernels.rules import overlapped
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
@@ -25,6 +23,8 @@ from kernels.tiling.conv2d_shape import (
     ceil_div,
     even,
 )
+from kernels.tiling.least import Family, labelled, least
+from kernels.tiling.together import least_together, loaded, together
 
 SLOTS = 2
 UB_BUFFERS = 5  # results, stage, landing images, bias and its padded copy: each may begin behind a gap
@@ -35,17 +35,14 @@ CHUNK_BYTES = 65536
 """Weights that come to L1 at once, but at least one channel group: enough to hide a transfer's head."""
 FLAG_CYCLES = 4
 """Slots that the flags of one step take in a pipe."""
-HINDRANCE, CROWDING, CROWDED = 0.05, 0.9, 0.7
-"""What the work of a pipe costs the busiest one, by its share; beyond the last figure much more.
-
-Estimates only rank tilings; this and the next one were found on ResNet-50's layers, simulated on the 910A.
-"""
 UNHIDDEN = 0.4
 """The share of a load that shows where it is not begun ahead."""
 MOST_PADDING = 255
 """Rows of padding that load3d takes; they are as many times more as images have rows that take turns."""
 WHOLE_FRACTALS = (1, 2, 3, 4, 6, 8)
 """Tiles of so many times the rows whose positions fill fractals are tried."""
+WIDTHS = (1, 2, 4, 8, 16)
+"""Channel groups of an output tile that are tried."""
 RANKED = 12
 """So many of the best estimates are worth a simulation."""
 CORE_SHARES = (1, 2, 4, 8, 16, 32, 64)
@@ -210,19 +207,19 @@ def fits(p: Problem, t: ConvTiling, platform: Platform) -> bool:
 
 def best(p: Problem, platform: Platform) -> tuple[int, ...]:
     """Return the fields of the tiling with the least estimated cycles among those that fit."""
-    return ranked(p, platform)[0]
+    return ranked(p, platform, 1)[0]
 
 
 @lru_cache(maxsize=512)
-def ranked(p: Problem, platform: Platform) -> tuple[tuple[int, ...], ...]:
+def ranked(p: Problem, platform: Platform, count: int = RANKED) -> tuple[tuple[int, ...], ...]:
     """Return the fields of the tilings that fit with the least estimated cycles, the best first."""
-    found = nsmallest(RANKED, candidates(p, platform), key=lambda tiling: estimate(p, tiling, platform))
+    found = least(families(p, platform), lambda tiling: estimate(p, tiling, platform), count)
     found = found or [ConvTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2)]
     return tuple(tuple(getattr(each, name) for name in ConvTiling.names()) for each in found)
 
 
-def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
-    """Yield tilings that fit, by cores that share the channels, what a tile is, and edges of a product."""
+def families(p: Problem, platform: Platform) -> list[Family[ConvTiling]]:
+    """Return tilings that fit, by cores that share the channels and what a tile is, with their bounds."""
     cores = int(platform.ai_cores)
     group_cores = min(cores, p.parts)
     channel_cores = [c for c in CORE_SHARES if c <= min(cores // group_cores, p.results)]
@@ -232,10 +229,56 @@ def candidates(p: Problem, platform: Platform) -> Iterator[ConvTiling]:
     tiles = [(1, min(rows, p.oh)) for rows in sorted(heights)]
     if not p.skips_rows:
         tiles += [(images, p.oh) for images in (2, 4, 8, 16, 32) if images <= p.images]
-    for shared, (images, rows), n0 in product(channel_cores, tiles, (1, 2, 4, 8, 16)):
-        share = ceil_div(p.results, shared)
+    return [
+        (_bound(p, platform, (group_cores, shared), tile),
+         partial(_candidates, p, platform, (group_cores, shared), tile))
+        for shared, tile in product(channel_cores, tiles)
+    ]  # fmt: skip
+
+
+def _candidates(
+    p: Problem, platform: Platform, shared: tuple[int, int], tile: tuple[int, int]
+) -> Iterator[ConvTiling]:
+    """Yield tilings that fit, by edges of a product."""
+    share = ceil_div(p.results, shared[1])
+    for n0 in WIDTHS:
         if n0 == 1 or n0 // 2 < share:
-            yield from _cuts(p, platform, (group_cores, shared), (images, rows), min(n0, share))
+            yield from _cuts(p, platform, shared, tile, min(n0, share))
+
+
+def _tile_cores(p: Problem, platform: Platform, shared: tuple[int, int], tile: tuple[int, int]) -> int:
+    """Return how many cores share the tiles."""
+    tiles = ceil_div(p.images, tile[0]) * ceil_div(p.oh, tile[1])
+    return min(tiles, p.splits or tiles, int(platform.ai_cores) // (shared[0] * shared[1]))
+
+
+def _bound(p: Problem, platform: Platform, shared: tuple[int, int], tile: tuple[int, int]) -> float:
+    """Return what no estimate lies below for shares of the cores and a tile, however products are cut."""
+    cores = _tile_cores(p, platform, shared, tile)
+    whole = ConvTiling(shared[0], cores, shared[1], *tile, 1, WIDTHS[-1], 1, 1, p.groups, p.groups, 1)
+    parts, kinds = ceil_div(p.parts, shared[0]), tiles_of_core(p, whole)
+    weights = p.depth * ceil_div(p.results, shared[1]) * FRACTAL_BYTES
+    read = weights + sum(count for count, _ in kinds) * _map_bytes(p, whole)
+    computing = 0.0
+    for count, each in kinds:
+        computing += count * least_together(_least_busy(p, each, platform))
+    reads = read / int(platform.gm_to_l1_bytes_per_cycle)
+    working = loaded(parts * computing, parts * reads, _memory_cycles(p, whole, platform))
+    return whole.cores * int(platform.block_start_cycles) + working
+
+
+def _least_busy(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, ...]:
+    """Return what a tile takes at least on M, MTE1, V and MTE3: a step has no more than L0A has room for."""
+    share, room = ceil_div(p.results, t.channel_cores), int(platform.l0a_bytes) // SLOTS // FRACTAL_BYTES
+    columns, cube, unfold = ceil_div(share, t.n0), 0.0, 0.0
+    for phase in p.cut():
+        products = p.groups * phase.elements * p.positions(phase, rows_of(p, t), t.images)
+        steps = ceil_div(products, room) * columns
+        cube += products * share + (int(platform.mmad_head_cycles) + FLAG_CYCLES) * steps
+        unfold += products * p.stride * columns + FLAG_CYCLES * steps
+        unfold += 2 * p.groups * phase.elements * share
+    store = _result_bytes(p, t) / int(platform.ub_to_gm_bytes_per_cycle)
+    return cube, unfold, _drain(p, t, platform), store
 
 
 def _cuts(
@@ -251,8 +294,7 @@ def _cuts(
     ub = int(platform.ub_bytes) // SLOTS // (EDGE * p.position_bytes) // shares
     most = min(l0a, (limit if p.phases > 1 else min(limit, ub)) // n0)
     kernel = max((phase.elements for phase in cut), default=1)
-    tiles = ceil_div(p.images, images) * ceil_div(p.oh, rows)
-    cores = min(tiles, p.splits or tiles, int(platform.ai_cores) // (shared[0] * shared[1]))
+    cores = _tile_cores(p, platform, shared, tile)
     chunk = max(1, min(p.groups, CHUNK_BYTES // (p.elements * n0 * FRACTAL_BYTES)))
     factors = (1 / 2, 1) if p.phases == 1 else (1, 2, 4, 8)  # a phase takes few elements of the filter
     chunks = {even(p.groups, max(1, int(chunk * factor))) for factor in factors}
@@ -273,26 +315,6 @@ def _cuts(
             passes_once = replace(made, map_groups=width, weight_slots=1)
             if fits(p, passes_once, platform):
                 yield passes_once
-
-
-def together(pipes: Sequence[float]) -> float:
-    """Return the time of pipes that are busy so long: those that are so nearly all the time make others wait.
-
-    >>> round(together([100.0, 50.0]), 6)
-    102.5
-    """
-    longest = max(pipes)
-    shares = [cycles / longest for cycles in pipes]
-    waiting = sum(HINDRANCE * share + CROWDING * max(0.0, share - CROWDED) for share in shares)
-    return longest * (1 + waiting - HINDRANCE - CROWDING * (1 - CROWDED))
-
-
-def loaded(computing: float, reads: float, memory: float) -> float:
-    """Return the time of pipes and of loads beside them, which take at least what device memory takes.
-
-    Loads have deep buffers: they share time with pipes as the norm says.
-    """
-    return overlapped(computing, max(reads, memory) + HINDRANCE * min(reads, memory))
 
 
 class Loads(NamedTuple):
@@ -365,9 +387,8 @@ def _busy(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, ...]:
 
 def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Loads:
     """Return the loads of a tile of the map that comes in so many chunks."""
-    rows = p.rows_seen(rows_of(p, t))
+    rows, size = p.rows_seen(rows_of(p, t)), _map_bytes(p, t)
     burst = rows * p.row_blocks * BLOCK_BYTES
-    size = p.groups * t.images * burst
     moves = chunks * min(t.images, ceil_div(p.groups, chunks))
     is_whole = t.images == 1 and rows == p.h
     if t.images > 1 and p.mixes:  # channel groups of an image lie behind each other
@@ -380,6 +401,16 @@ def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Lo
     return Loads(size * slower, moves * int(platform.gm_to_l1_head_cycles))
 
 
+def _map_bytes(p: Problem, t: ConvTiling) -> int:
+    """Return the bytes of a tile of the map."""
+    return p.groups * t.images * p.rows_seen(rows_of(p, t)) * p.row_blocks * BLOCK_BYTES
+
+
+def _result_bytes(p: Problem, t: ConvTiling) -> int:
+    """Return the bytes of a tile's results."""
+    return t.images * rows_of(p, t) * p.ow * p.position_bytes * ceil_div(p.results, t.channel_cores)
+
+
 def _weight_loads(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
     """Return the loads of a core's weights."""
     share = ceil_div(p.results, t.channel_cores)
@@ -390,7 +421,7 @@ def _weight_loads(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
 def _stores(p: Problem, t: ConvTiling, platform: Platform) -> Loads:
     """Return the stores of a tile's results."""
     share, rows = ceil_div(p.results, t.channel_cores), rows_of(p, t)
-    size = t.images * rows * p.ow * p.position_bytes * share
+    size = _result_bytes(p, t)
     positions = p.positions(Phase(0, 1, p.ow), rows, t.images) if p.phases == 1 else 1
     pieces = ceil_div(positions, t.m0)
     burst = (rows * p.ow if pieces == 1 else t.m0 * EDGE) * p.position_bytes
@@ -422,7 +453,7 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
     """Return the cycles that a tile takes on M, MTE1 and V."""
     share, chunks = ceil_div(p.results, t.channel_cores), ceil_div(p.groups, t.chunk)
     columns = ceil_div(share, t.n0)
-    cube, unfold, drain = 0.0, 0.0, 0.0
+    cube, unfold = 0.0, 0.0
     for phase in p.cut():
         in_m = p.positions(phase, rows_of(p, t), t.images)
         depth, pieces = p.groups * phase.elements, ceil_div(in_m, t.m0)
@@ -437,10 +468,16 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
         keeps = t.kb >= depth and chunks == 1
         weights = 2 * depth * share + loads * columns * int(platform.load2d_l0b_head_cycles)
         unfold += depth * in_m * p.stride * columns + heads * steps + weights * (1 if keeps else pieces)
-        passes = (
-            5 if p.splits else 4 if p.is_scaled else 1
-        )  # squares, two sums, rounding; conversions, scaling
-        passes += 2 * p.adds + p.keeps  # a sum, its rounding; a choice
+    return cube, unfold, _drain(p, t, platform)
+
+
+def _drain(p: Problem, t: ConvTiling, platform: Platform) -> float:
+    """Return the cycles that a tile takes on V."""
+    share, drain = ceil_div(p.results, t.channel_cores), 0.0
+    passes = 5 if p.splits else 4 if p.is_scaled else 1  # squares, two sums, rounding; conversions, scaling
+    passes += 2 * p.adds + p.keeps  # a sum, its rounding; a choice
+    for phase in p.cut():
+        in_m = p.positions(phase, rows_of(p, t), t.images)
         drain += passes * in_m * share * ACCUMULATOR_BYTES / int(platform.l0c_to_ub_bytes_per_cycle)
         if t.images > 1 and p.mixes and p.phases == 1:  # each image's rows are put together
             arranged = in_m * EDGE * share * p.position_bytes * (1 + p.adds)
@@ -448,14 +485,16 @@ def _computing(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, fl
     if p.phases > 1:
         lines = t.images * rows_of(p, t) * p.phases * share
         drain += lines * (p.ow * p.position_bytes / p.phases / int(platform.ub_to_ub_bytes_per_cycle) + 2)
-    return cube, unfold, drain
+    return drain
 
 
 def best_statistics_splits(shape: StatisticsShape, platform: Platform) -> int:
-    """Return the `splits` of a convolution with sums by channel that takes the least estimated cycles."""
+    """Return the `splits` of a convolution with sums by channel that takes the least estimated cycles.
 
-    def cycles(splits: int) -> float:
-        problem = Problem.forward(shape, splits)
-        return estimate(problem, ConvTiling(*best(problem, platform)), platform)
-
-    return min((s for s in CORE_SHARES if s <= min(shape.n, int(platform.ai_cores))), key=cycles)
+    One search goes over the tilings of all.
+    """
+    most = min(shape.n, int(platform.ai_cores))
+    made = {splits: Problem.forward(shape, splits) for splits in CORE_SHARES if splits <= most}
+    choices = [labelled(splits, each) for splits, p in made.items() for each in families(p, platform)]
+    found = least(choices, lambda one: estimate(made[one[0]], one[1], platform), 1)
+    return found[0][0] if found else 1

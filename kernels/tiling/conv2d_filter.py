@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from heapq import nsmallest
+from functools import lru_cache, partial
 from itertools import product
 from typing import ClassVar, NamedTuple, Self
 
@@ -12,7 +11,7 @@ from davinci_sim.isa.fields import FP32
 from davinci_sim.platforms import Platform
 from kernels.lang.buffers import UB_GAP
 from kernels.lang.shapes import Tiling
-from kernels.tiling.conv2d import CORE_SHARES, FLAG_CYCLES, RANKED, SLOTS, loaded, slowdown, together
+from kernels.tiling.conv2d import CORE_SHARES, FLAG_CYCLES, RANKED, SLOTS, slowdown
 from kernels.tiling.conv2d_shape import (
     ACCUMULATOR_BYTES,
     BLOCK_BYTES,
@@ -27,7 +26,11 @@ from kernels.tiling.conv2d_shape import (
     even,
     groups,
 )
+from kernels.tiling.least import Family, labelled, least
+from kernels.tiling.together import least_together, loaded, together
 
+HEIGHTS, WIDTHS = (1, 2, 4, 8, 16), (1, 2, 4, 8, 12, 16, 20, 24, 32, 36, 64)
+"""Edges of accumulators that are tried, in fractals."""
 UB_FRACTALS = 64
 """Accumulator fractals that pass through UB at once, per slot."""
 
@@ -155,19 +158,19 @@ def fits(shape: FilterShape, t: FilterTiling, platform: Platform) -> bool:
 
 def best(shape: FilterShape, platform: Platform) -> tuple[int, ...]:
     """Return the fields of the tiling with the least estimated cycles among those that fit."""
-    return ranked(shape, platform)[0]
+    return ranked(shape, platform, 1)[0]
 
 
 @lru_cache(maxsize=512)
-def ranked(shape: FilterShape, platform: Platform) -> tuple[tuple[int, ...], ...]:
+def ranked(shape: FilterShape, platform: Platform, count: int = RANKED) -> tuple[tuple[int, ...], ...]:
     """Return the fields of the tilings that fit with the least estimated cycles, the best first."""
-    found = nsmallest(RANKED, candidates(shape, platform), key=lambda t: estimate(shape, t, platform))
+    found = least(families(shape, platform), lambda t: estimate(shape, t, platform), count)
     found = found or [FilterTiling(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)]
     return tuple(tuple(getattr(each, name) for name in FilterTiling.names()) for each in found)
 
 
-def candidates(shape: FilterShape, platform: Platform) -> Iterator[FilterTiling]:
-    """Yield tilings that fit, by shares of the cores, what a tile is, and edges of the accumulator."""
+def families(shape: FilterShape, platform: Platform) -> list[Family[FilterTiling]]:
+    """Return tilings that fit, by shares of the cores and what a tile is, with their bounds."""
     cores, side = int(platform.ai_cores), sides(shape)
     group_cores = min(cores, side.parts)
     split_cores = min(shape.splits, cores // group_cores)
@@ -175,10 +178,45 @@ def candidates(shape: FilterShape, platform: Platform) -> Iterator[FilterTiling]
     tiles = [(1, ceil_div(shape.oh, parts)) for parts in range(1, shape.oh + 1)]
     if not shape.skips_rows:
         tiles += [(images, shape.oh) for images in (2, 4, 8, 16) if images <= ceil_div(shape.n, shape.splits)]
-    for shared in (c for c in CORE_SHARES if c <= min(left, side.outputs)):
-        spread = (group_cores, split_cores, min(left // shared, side.depth), shared)
-        for tile in dict.fromkeys(tiles):
-            yield from _cuts(shape, platform, spread, tile)
+    spreads = (
+        (group_cores, split_cores, min(left // shared, side.depth), shared)
+        for shared in CORE_SHARES
+        if shared <= min(left, side.outputs)
+    )
+    return [
+        (_bound(shape, platform, spread, tile), partial(_cuts, shape, platform, spread, tile))
+        for spread, tile in product(spreads, dict.fromkeys(tiles))
+    ]
+
+
+def _bound(
+    shape: FilterShape, platform: Platform, spread: tuple[int, int, int, int], tile: tuple[int, int]
+) -> float:
+    """Return what no estimate lies below for shares of the cores and a tile, whatever the accumulator is.
+
+    One of m0 x n0 fractals makes m * n / (m0 * n0) rounds at least, of which each reads m0 and n0 fractals:
+    so that its edges, and what L0C holds, are what keeps reads from being less.
+    """
+    whole = FilterTiling(*spread, *tile, 1, 1, 1, 1)
+    side, (seen, rows) = sides(shape), tall_rows(shape, whole)
+    m, n = ceil_div(side.outputs, whole.channel_cores), ceil_div(side.depth, whole.filter_cores)
+    runs = ceil_div(shape.splits, whole.split_cores) * ceil_div(side.parts, whole.group_cores)
+    positions = ceil_div(rows * shape.ow, EDGE)
+    tiles = ceil_div(ceil_div(shape.n, shape.splits), whole.images) * ceil_div(shape.oh, whole.rows)
+    tall, wide = min(m, HEIGHTS[-1]), min(n, WIDTHS[-1])
+    x_bytes = whole.images * min(seen, shape.h) * shape.row_blocks * BLOCK_BYTES / shape.elements
+    dy_bytes = whole.images * whole.rows * shape.ow * BLOCK_BYTES
+    cube = tiles * m * n * (positions + int(platform.mmad_head_cycles) / (tall * wide))
+    unfold = tiles * m * n * positions * (1 / wide + max(2, shape.stride) / tall)
+    store = m * n * ACCUMULATOR_BYTES / int(platform.ub_to_gm_bytes_per_cycle)
+    pipes = [runs * work for work in (cube, unfold, store)]
+    read = runs * tiles * m * n * (x_bytes / tall + dy_bytes / wide)
+    working = loaded(
+        least_together(pipes),
+        read / int(platform.gm_to_l1_bytes_per_cycle),
+        _memory_cycles(shape, platform),
+    )
+    return whole.blocks(shape, platform) * int(platform.block_start_cycles) + working
 
 
 def _cuts(
@@ -190,7 +228,7 @@ def _cuts(
     share_m, share_n = ceil_div(side.outputs, spread[3]), ceil_div(side.depth, spread[2])
     _, rows = tall_rows(shape, FilterTiling(*spread, *tile, 1, 1, 1, 1))
     positions = ceil_div(rows * shape.ow, EDGE)
-    shapes = product((1, 2, 4, 8, 16), (1, 2, 4, 8, 12, 16, 20, 24, 32, 36, 64))
+    shapes = product(HEIGHTS, WIDTHS)
     for m0, n0 in dict.fromkeys((even(share_m, min(m, l0)), even(share_n, min(n, l0))) for m, n in shapes):
         slots = 2 if 2 * m0 * n0 <= fractals else 1
         k0 = even(positions, max(1, l0 // max(m0, n0)))
@@ -244,17 +282,24 @@ def _memory_cycles(shape: FilterShape, platform: Platform) -> float:
 def best_splits(shape: FilterShape, platform: Platform) -> int:
     """Return the `splits` with the least estimated cycles, those of adding the parts up included.
 
-    The parts are read once and the sum is written by all cores.
+    The parts are read once and the sum is written by all cores. One search goes over the tilings of all.
     """
-    side = sides(shape)
+    side, hbm = sides(shape), int(platform.hbm_bytes_per_cycle)
     part_bytes = side.parts * side.depth * side.outputs * ACCUMULATOR_BYTES
+    launch = int(platform.task_start_cycles) + int(platform.ai_cores) * int(platform.block_start_cycles)
 
-    def cycles(splits: int) -> float:
-        made = replace(shape, splits=splits)
-        adding = 0.0 if splits == 1 else (splits + 1) * part_bytes / int(platform.hbm_bytes_per_cycle)
-        blocks = int(platform.ai_cores) * int(platform.block_start_cycles)
-        launch = 0 if splits == 1 else int(platform.task_start_cycles) + blocks
-        return estimate(made, FilterTiling.default(made, platform), platform) + adding + launch
+    def summed(splits: int, cycles: float) -> float:
+        return cycles if splits == 1 else cycles + (splits + 1) * part_bytes / hbm + launch
 
-    options = [s for s in (1, 2, 4, 8, 16, 32, 64) if s <= min(shape.n, int(platform.ai_cores))]
-    return min(options, key=cycles)
+    made = {
+        splits: replace(shape, splits=splits)
+        for splits in CORE_SHARES
+        if splits <= min(shape.n, int(platform.ai_cores))
+    }
+    choices = [
+        labelled(splits, (summed(splits, bound), members))
+        for splits, each in made.items()
+        for bound, members in families(each, platform)
+    ]
+    found = least(choices, lambda one: summed(one[0], estimate(made[one[0]], one[1], platform)), 1)
+    return found[0][0] if found else 1

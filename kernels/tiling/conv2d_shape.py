@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from davinci_sim.errors import BadShape
@@ -350,27 +351,27 @@ class Problem:
         """How many maps like the result come to join it."""
         return int(self.adds) + int(self.keeps)
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """Fractals of the inner axis: channel groups times filter elements."""
         return self.groups * self.elements
 
-    @property
+    @cached_property
     def elements(self) -> int:
         """Fractals that the filter's elements fill with a channel group."""
         return ceil_div(self.kh * self.kw, self.per_block)
 
-    @property
+    @cached_property
     def row_blocks(self) -> int:
         """Blocks of a row of a channel group of the map."""
         return self.w // self.per_block
 
-    @property
+    @cached_property
     def skips_rows(self) -> bool:
         """Whether rows of the tensor between those of the map stay in memory."""
         return self.stride > self.row_stride
 
-    @property
+    @cached_property
     def pitch(self) -> int:
         """Map rows from one stacked image to the next."""
         reach = (self.kh - 1) * self.dilation
@@ -388,7 +389,7 @@ class Problem:
             return min(self.h, (rows - 1 + reach) // self.phases + 1)
         return min(self.h, (rows - 1) * self.row_stride + reach + 1)
 
-    @property
+    @cached_property
     def mixes(self) -> bool:
         """Whether rows of several images take turns: windows of images below each other would see two."""
         return self.pitch > min(self.h, ceil_div(self.oh, self.phases) * self.row_stride)
@@ -413,6 +414,10 @@ class Problem:
 
     def cut(self) -> tuple[Phase, ...]:
         """Return the phases that see elements of the filter."""
+        return self._phases
+
+    @cached_property
+    def _phases(self) -> tuple[Phase, ...]:
         if self.phases == 1:
             return (Phase(0, self.elements, self.ow),)
         rows = [_elements(self.kh, place + self.pad, self) for place in range(min(self.phases, self.oh))]
