@@ -54,6 +54,8 @@ class Platform:
                 )
         object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
         object.__setattr__(self, "instructions", MappingProxyType(dict(self.instructions)))
+        own = {key: figure.value for key, figure in self.figures.items() if not hasattr(type(self), key)}
+        self.__dict__.update(own)  # found at once: estimates look figures up a million times
 
     def figure(self, key: str) -> Figure:
         """Return a figure with unit and source; an unknown key is answered with the nearest ones."""
