@@ -13,23 +13,26 @@ from kernels.tune.remembered import remembered
 
 _FRAMEWORK = Path(__file__).resolve().parents[2]
 DECIDING = ("graph_engine", "ops/lowering")
-"""The parts of the framework whose source such decisions depend on, beside the kernels and the simulator."""
+"""The parts of the framework whose source most decisions depend on, beside the kernels and the simulator."""
 
 
-def decided(question: str, called: Collection[str], find: Callable[[], list[int]]) -> list[int]:
+def decided(
+    question: str, called: Collection[str], find: Callable[[], list[int]], parts: tuple[str, ...] = DECIDING
+) -> list[int]:
     """Return the numbers that `find` gives for a question, as an earlier process has found them if it has.
 
     `called` names the kernels that it is about. One from a file of the user may use whatever it imports: what
-    concerns such a kernel is found anew.
+    concerns such a kernel is found anew. `parts` of the framework are what the answer depends on beside them.
     """
     sources = sorted({identity(kernel(name)) for name in called})
-    return find() if "" in sources else remembered(f"{_source()} {sources} {question}", find)
+    return find() if "" in sources else remembered(f"{_source(parts)} {sources} {question}", find)
 
 
 @cache
-def _source() -> str:
+def _source(parts: tuple[str, ...]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for folder in DECIDING:
-        for path in sorted((_FRAMEWORK / folder).rglob("*.py")):
+    for part in parts:
+        whole = _FRAMEWORK / part
+        for path in sorted(whole.rglob("*.py")) if whole.is_dir() else [whole]:
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import NamedTuple
@@ -30,6 +30,8 @@ WINDOW = 16
 """So far behind the first task of a group others may stand that join it: what is made early lives longer."""
 LARGE_BYTES = 32 << 20
 """Tasks that move more than L2 holds are not put side by side: there is nothing to gain but one start."""
+OWN_SOURCE = ("graph_engine/service/streams.py",)
+"""What answers depend on of the framework: they are simulated here, and handed down as shapes and tilings."""
 Pays = Callable[[Sequence[int], int], bool]
 """Tells whether tasks, by number, and one more are faster side by side than that one behind them."""
 
@@ -42,7 +44,10 @@ def with_streams(
     depends = dependencies(touched)
     updates = frozenset(n for n, mine in enumerate(touched) if _renews_variables(mine, graph))
     trials = Trials(platform, graph, homes, tasks, depends)
-    return numbered(tasks, groups_of(depends, updates, trials.pays), depends)
+    groups = groups_of(depends, updates, trials.pays)
+    for remembering in (_chip, _task):  # which take room, and were for trials that follow each other
+        remembering.cache_clear()
+    return numbered(tasks, groups, depends)
 
 
 def _renews_variables(mine: Sequence[Access], graph: Graph) -> bool:
@@ -155,9 +160,7 @@ class Trials:
         *sizes, own = map(self._bytes, tasks)
         if min(sum(sizes), own) > LARGE_BYTES or sum(sizes) + own > int(self.platform.gm_bytes) // 2:
             return False
-        together = Together(self._called(tasks), self._order([*group, more]))
-        beside, behind = _answered(self.platform, together)
-        return beside < behind
+        return _is_faster(self.platform, Together(self._called(tasks), self._order([*group, more])))
 
     def _has_company(self, group: Sequence[int], more: int) -> bool:
         """Tell whether a group holds something that a task does not have to wait for."""
@@ -194,40 +197,63 @@ class Trials:
 
 
 @lru_cache(maxsize=1 << 14)
-def _answered(platform: Platform, together: Together) -> list[int]:
-    """Return the cycles of a group, and those with its last task behind the others."""
+def _is_faster(platform: Platform, together: Together) -> bool:
+    """Tell whether a group takes less than its last task behind the others."""
     asked = f"beside {platform.name} {platform.digest} {together}"
-    return decided(asked, {each.kernel for each in together.called}, lambda: _found(platform, together))
+    called = {each.kernel for each in together.called}
+    return bool(decided(asked, called, lambda: [int(_found(platform, together))], parts=OWN_SOURCE)[0])
 
 
-def _found(platform: Platform, together: Together) -> list[int]:
-    """Simulate a group both ways."""
-    called, order = together
-    alone = Together(called[-1:], ((),))
-    ways = (together,), (Together(called[:-1], order[:-1]), alone)
-    return [cycles(platform, way) for way in ways]
+def _found(platform: Platform, together: Together) -> bool:
+    """Simulate a group both ways, from an empty L2, as far as that is needed.
+
+    What waits for a task that ends last starts beside the group when it would behind it. And what a group
+    takes no longer with than without, but for the start of a task, is not faster behind it.
+    """
+    chip, after = _chip(platform), together.order
+    *tasks, more = _tasks(platform, together.called)
+    chip.empty_l2()
+    without = chip.time_of_group(tasks, after[:-1])
+    if any(without.spans[each][1] == without.cycles for each in after[-1]):
+        return False
+    chip.empty_l2()
+    beside = chip.time_of_group([*tasks, more], after).cycles
+    if beside <= without.cycles + chip.start_cycles:
+        return True
+    chip.empty_l2()
+    behind = sum(time.cycles for time in chip.times([chip.group(tasks, after[:-1]), chip.group([more])]))
+    return beside < behind
 
 
-@lru_cache(maxsize=1 << 14)
-def cycles(platform: Platform, groups: tuple[Together, ...]) -> int:
-    """Return the time of groups one after the other, from an empty L2."""
-    chip, tops = Chip(platform, data=False), dict[int, int]()
-    for called in (each for group in groups for each in group.called):
-        for operand, (home, offset) in zip(_operands(called), called.places, strict=True):
+@lru_cache(maxsize=1)
+def _chip(platform: Platform) -> Chip:
+    """Return the chip of the trials: what they tell is kept on disk, not the times that it was told from."""
+    return Chip(platform, data=False, keep_times=False)
+
+
+def _tasks(platform: Platform, called: Sequence[Called]) -> list[Task]:
+    """Return tasks whose memories lie behind each other."""
+    tops = dict[int, int]()
+    for each in called:
+        for operand, (home, offset) in zip(_operands(each), each.places, strict=True):
             tops[home] = max(tops.get(home, 0), offset + operand.nbytes + operand.padding_bytes)
     bases, top = dict[int, int](), 0
     for home, nbytes in tops.items():
         bases[home] = top
         top += -(-nbytes // ALIGN_BYTES) * ALIGN_BYTES
-    made = (([_task(called, bases, platform) for called in group.called], group.order) for group in groups)
-    return sum(time.cycles for time in chip.times([chip.group(*each) for each in made]))
+    return [
+        _task(platform, each, tuple(bases[home] + offset for home, offset in each.places)) for each in called
+    ]
 
 
 def _operands(called: Called) -> tuple[Operand, ...]:
     return kernel(called.kernel).operands(called.shape)
 
 
-def _task(called: Called, bases: Mapping[int, int], platform: Platform) -> Task:
-    pairs = zip(_operands(called), called.places, strict=True)
-    handles = {operand.name: bases[home] + offset for operand, (home, offset) in pairs}
-    return kernel(called.kernel).deferred(called.shape, handles, platform, called.tiling)
+@lru_cache(maxsize=MOST_TASKS)
+def _task(platform: Platform, called: Called, addresses: tuple[int, ...]) -> Task:
+    """Return a task that keeps its programs: trials that follow each other have most tasks in common."""
+    names = (operand.name for operand in _operands(called))
+    handles = dict(zip(names, addresses, strict=True))
+    made = kernel(called.kernel).deferred(called.shape, handles, platform, called.tiling)
+    return replace(made, emit=cache(made.emit))

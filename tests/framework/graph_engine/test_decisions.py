@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 def another_process():
     """Forget what this process has decided."""
-    for remembering in (streams._answered, streams.cycles, gain._answered, gain._cycles):
+    for remembering in (streams._is_faster, streams._chip, gain._answered, gain._cycles):
         remembering.cache_clear()
 
 
@@ -74,3 +74,28 @@ def test_a_network_is_compiled_again_without_a_trial(folder, monkeypatch):
     monkeypatch.setattr(streams, "Chip", never)
     monkeypatch.setattr(gain, "Chip", never)
     assert lenet_tasks() == expected
+
+
+def both_ways(platform, together):
+    """Simulate a group, and its last task behind the others, whatever could be told without."""
+    tasks, found = streams._tasks(platform, together.called), []
+    for groups in ([tasks], [tasks[:-1], tasks[-1:]]):
+        chip, orders = Chip(platform, data=False), (together.order[: len(groups[0])], [()])
+        made = (chip.group(group, after) for group, after in zip(groups, orders, strict=False))
+        found.append(sum(time.cycles for time in chip.times(list(made))))
+    return found[0] < found[1]
+
+
+def test_trials_answer_what_a_simulation_of_both_ways_tells(folder, monkeypatch):
+    """Some need no simulation, some one: they leave out nothing that would change an answer."""
+    another_process()
+    found, answers = streams._found, []
+
+    def checked(platform, together):
+        answers.append(found(platform, together))
+        assert answers[-1] == both_ways(platform, together)
+        return answers[-1]
+
+    monkeypatch.setattr(streams, "_found", checked)
+    lenet_tasks()
+    assert {True, False} == set(answers)
