@@ -25,6 +25,8 @@ from framework.ops.op import Arg, Array, Call, Op, Sample, sample
 from framework.ops.shapes import broadcast, require, sum_to
 
 FULL = ("slice", None, None, None)
+REST = "..."
+"""In a normalized spec: it stands for no axis, and keeps points apart that are not side by side then."""
 Spec = tuple[Any, ...]
 Types = Sequence[TensorType]
 
@@ -57,8 +59,8 @@ def layout(spec: Spec, x: TensorType, indices: Types) -> Layout:
     for position, item in enumerate(spec):
         if points and position == points[0] and are_neighbours and has_tensors:
             start = len(shape)
-        if item is None:
-            shape.append(1)
+        if item is None or item == REST:
+            shape += [1] if item is None else []
             continue
         if not is_point(item):
             shape.append(len(range(*slice(*item[1:]).indices(x.shape[axis]))))
@@ -73,19 +75,28 @@ def _index_type(item: Any, indices: Types) -> TensorType:
 _NUMBER = TensorType.of(np.zeros((), np.int64))
 
 
-def normalized(name: str, spec: Any, x: TensorType) -> Spec:
-    """Return a spec with an item per axis, ints counted from the left and slices cut to the axis."""
-    used = sum(item is not None and item != "..." for item in spec)
+def normalized(name: str, spec: Any, x: TensorType, indices: Types) -> Spec:
+    """Return a spec with an item per axis, ints counted from the left and slices cut to the axis.
+
+    An ellipsis gives way to the axes that it stands for. One that stands for none is left between points: it
+    keeps them apart.
+    """
+    used = sum(item is not None and item != REST for item in spec)
     message = "{}: {} indices for {}, which has {} axes\n  next: leave out {}"
     require(used <= x.ndim, message, name, used, x, x.ndim, used - x.ndim)
-    rests = spec.count("...")
+    rests = spec.count(REST)
     require(rests <= 1, "{}: an index has one `...` at most, found {}", name, rests)
-    if "..." not in spec:
-        spec = (*spec, "...")
-    at = spec.index("...")
-    spec = (*spec[:at], *(FULL,) * (x.ndim - used), *spec[at + 1 :])
+    at = spec.index(REST) if rests else len(spec)
+    before, behind = spec[:at], spec[at + 1 :]
+    covered = (FULL,) * (x.ndim - used)
+    is_between = bool(before) and bool(behind) and is_point(before[-1]) and is_point(behind[0])
+    if not covered and is_between and any(each.ndim for each in indices):
+        covered = (REST,)
     axes = iter(range(x.ndim))
-    return tuple(item if item is None else _normal(name, item, x, next(axes)) for item in spec)
+    return tuple(
+        item if item is None or item == REST else _normal(name, item, x, next(axes))
+        for item in (*before, *covered, *behind)
+    )
 
 
 def _normal(name: str, item: Any, x: TensorType, axis: int) -> Any:
@@ -104,10 +115,13 @@ def _normal(name: str, item: Any, x: TensorType, axis: int) -> Any:
 
 
 def _outside(name: str, index: int, axis: int, shape: tuple[int, ...]) -> str:
-    return (
-        f"{name}: position {index} is outside axis {axis} of [{', '.join(map(str, shape))}]\n"
-        f"  rule: from {-shape[axis]} to {shape[axis] - 1}"
+    length = shape[axis]
+    told = (
+        f"  rule: from {-length} to {length - 1}\n  next: ops.clip(i, 0, {length - 1}) keeps an index inside"
+        if length
+        else "  rule: an axis of length 0 has no position\n  next: use a tensor that has elements there"
     )
+    return f"{name}: position {index} is outside axis {axis} of [{', '.join(map(str, shape))}]\n{told}"
 
 
 def _key(name: str, x: Array, spec: Spec, indices: Sequence[Array]) -> tuple[Any, ...]:
@@ -117,13 +131,15 @@ def _key(name: str, x: Array, spec: Spec, indices: Sequence[Array]) -> tuple[Any
     for item in spec:
         if item is None or isinstance(item, int):
             key.append(item)
+        elif item == REST:
+            key.append(...)
         elif item[0] == "slice":
             key.append(slice(*item[1:]))
         else:
             index = indices[item[1]]
             _check_inside(name, index, axis, x.shape)
             key.append(int(index) if index.ndim == 0 else index)
-        axis += item is not None
+        axis += item is not None and item != REST
     return tuple(key)
 
 
@@ -147,7 +163,7 @@ def _index_infer(x: TensorType, /, *indices: TensorType, spec: Spec) -> TensorTy
 
 
 def _index_normalize(types: tuple[TensorType, ...], attrs: dict[str, Any]) -> dict[str, Any]:
-    return {"spec": normalized("index", attrs["spec"], types[0])}
+    return {"spec": normalized("index", attrs["spec"], types[0], types[1:])}
 
 
 def _index(x: Array, *indices: Array, spec: Spec) -> Array:
@@ -197,7 +213,7 @@ def _update_infer(name: str) -> Any:
 
 
 def _update_normalize(types: tuple[TensorType, ...], attrs: dict[str, Any]) -> dict[str, Any]:
-    return {"spec": normalized("index_update", attrs["spec"], types[0])}
+    return {"spec": normalized("index_update", attrs["spec"], types[0], types[2:])}
 
 
 def _update(x: Array, y: Array, *indices: Array, spec: Spec) -> Array:
@@ -224,7 +240,7 @@ def _is_kept(part: Sym, x: Sym, indices: Sequence[Sym], attrs: dict[str, Any]) -
 
 
 def _add_normalize(types: tuple[TensorType, ...], attrs: dict[str, Any]) -> dict[str, Any]:
-    return {"spec": normalized("index_add", attrs["spec"], types[0])}
+    return {"spec": normalized("index_add", attrs["spec"], types[0], types[2:])}
 
 
 def _add(x: Array, y: Array, *indices: Array, spec: Spec) -> Array:
@@ -309,6 +325,7 @@ _CASES: tuple[tuple[tuple[int, ...], tuple[Arg, ...], Spec, tuple[int, ...]], ..
     ((3, 4, 2), _PLACES, (("at", 0), ("at", 1)), (2, 2, 2)),
     ((2, 3, 4), _PLACES, (_S, ("at", 0), ("at", 1)), (1, 2, 2)),
     ((3, 2, 4), _PLACES, (("at", 0), _S, ("at", 1)), (2, 1, 1)),
+    ((2, 3, 4), _PLACES, (_S, ("at", 0), REST, ("at", 1)), (2, 2, 1)),
     ((3, 4, 2), (Arg((), "int64", high=3), Arg((3,), "int64", high=4)), (("at", 0), ("at", 1), 0), ()),
 )
 

@@ -254,6 +254,7 @@ def test_an_index_outside_of_its_axis_names_the_line_in_every_derivative(way):
 
     assert refused(way(f), kind=OutsideAxis) == (
         "index: position 3 is outside axis 0 of [3]\n  rule: from -3 to 2\n"
+        "  next: ops.clip(i, 0, 2) keeps an index inside\n"
         f"{line(f, 3, 'return (y[i] * x[i - 1]).sum()')}"
     )
 

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from davinci_sim.errors import DavinciError
-from framework import Tensor, grad, jit, ops
+from framework import Tensor, grad, jit, ops, vmap
 from framework.ir import Builder, TensorType, evaluate, verify
 from framework.ir.subscript import taken_apart
 from framework.ops.indexing import index
 
 SIZE = 2
+INSIDE = "  rule: from -3 to 2\n  next: ops.clip(i, 0, 2) keeps an index inside"
 
 
 @st.composite
@@ -22,10 +23,13 @@ def indexed(draw):
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
     chosen = draw(st.sampled_from([(), (1,), (2,), (2, 1), (1, 3)]))
     rest = sorted(draw(st.tuples(*[st.integers(0, len(shape))] * 2)))
+    rest = draw(st.sampled_from([rest, [rest[0]] * 2]))  # an ellipsis often stands for no axis
     parts = []
-    for axis in range(len(shape)):
+    for axis in range(len(shape) + 1):
         if axis == rest[0] and draw(st.booleans()):
             parts.append(...)
+        if axis == len(shape):
+            break
         if not rest[0] <= axis < rest[1] or ... not in {part for part in parts if part is ...}:
             parts.extend([None] * draw(st.integers(0, 1)))
             parts.append(draw(part_of_axis(shape[axis], chosen)))
@@ -92,6 +96,49 @@ def test_a_part_of_a_batch_is_the_batch_of_the_parts(case, data):
     np.testing.assert_array_equal(found, np.stack([index.run(each, attrs)[0] for each in singles]))
 
 
+PLACES = Tensor([1, 0])
+BETWEEN = (
+    lambda x: x[None, 0, 0, 0, ..., PLACES],
+    lambda x: x[:, 1, PLACES, ..., 0],
+    lambda x: x[:, :, PLACES, ..., PLACES],
+    lambda x: x[:, 1, ..., None, PLACES, 0],  # the new axis keeps them apart
+    lambda x: x[:, 1, ..., 0, 1],
+)
+
+
+@pytest.mark.parametrize("part", BETWEEN)
+def test_an_ellipsis_for_no_axis_keeps_points_apart(part):
+    """The axes of tensors come first then, as in NumPy: eager, compiled, in gradients and in batches."""
+    x = np.arange(24.0).reshape(2, 3, 2, 2)
+
+    def slope(x):
+        return ops.reduce_sum(part(x) * ops.cast(weights, "float64"))
+
+    class Numbers:
+        """Take an index with the places as an array."""
+
+        def __getitem__(self, key):
+            return x[tuple(each.numpy() if each is PLACES else each for each in key)]
+
+    wanted = part(Numbers())
+    weights = Tensor(np.arange(1.0, wanted.size + 1).reshape(wanted.shape))
+    for found in (part(Tensor(x)), jit(part)(Tensor(x))):
+        np.testing.assert_array_equal(found.numpy(), wanted)
+    dx = np.zeros_like(x)
+    np.add.at(dx.reshape(-1), wanted.astype(int), weights.numpy())
+    np.testing.assert_array_equal(grad(slope)(Tensor(x)).numpy(), dx)
+    np.testing.assert_array_equal(vmap(part)(Tensor(np.stack([x, x]))).numpy(), [wanted, wanted])
+
+
+def test_an_empty_axis_has_no_position():
+    with pytest.raises(DavinciError) as caught:
+        ops.index(Tensor(np.ones((2, 0))), spec=(0, 1))
+    assert str(caught.value) == (
+        "index: position 1 is outside axis 1 of [2, 0]\n"
+        "  rule: an axis of length 0 has no position\n  next: use a tensor that has elements there"
+    )
+
+
 def test_the_value_that_stays_gets_the_gradient():
     """Of two values written to one place the last one stays, and the other one has gradient zero."""
     places = Tensor([2, 0, 2])
@@ -152,7 +199,7 @@ def test_a_slice_may_start_anywhere():
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (lambda x, i: x[3], "index: position 3 is outside axis 0 of [3, 4]\n  rule: from -3 to 2"),
+        (lambda x, i: x[3], "index: position 3 is outside axis 0 of [3, 4]\n" + INSIDE),
         (
             lambda x, i: x[0, 0, 0],
             "index: 3 indices for float32[3, 4], which has 2 axes\n  next: leave out 1",
@@ -171,7 +218,7 @@ def test_a_slice_may_start_anywhere():
             "  rule: shapes are known when compiling\n"
             "  next: write ops.dynamic_slice(x, start, size), or ops.select with a condition",
         ),
-        (lambda x, i: x[i], "index: position 7 is outside axis 0 of [3, 4]\n  rule: from -3 to 2"),
+        (lambda x, i: x[i], "index: position 7 is outside axis 0 of [3, 4]\n" + INSIDE),
     ],
 )
 def test_an_index_that_chooses_nothing_is_refused(part, message):
