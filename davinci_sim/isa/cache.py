@@ -290,10 +290,11 @@ class DiskCache(FunctionCache):  # type: ignore[misc]
 
     _impl_class = _Entry
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], is_apart: bool) -> None:
+        """Keep the code of a function; what is called by address lies apart from code to be linked."""
         super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        name = f"{self._impl.filename_base}{'.apart' if is_apart else ''}"
+        self._cache_file = _Files(self._cache_path, name, self._impl.locator.get_source_stamp())
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """Find code on disk; what only compiling needs (Numba's tables, SciPy) is not imported for it."""

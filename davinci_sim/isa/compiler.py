@@ -172,7 +172,7 @@ class Compiled(CPUDispatcher):  # type: ignore[misc]
             if known is not None:
                 return known.entry_point
         if not isinstance(self._cache, DiskCache):  # not before: all that the function calls is known now
-            self._cache = DiskCache(self.py_func)
+            self._cache = DiskCache(self.py_func, isinstance(self, Apart))
         with global_compiler_lock, _collecting():
             return super().compile(signature)
 

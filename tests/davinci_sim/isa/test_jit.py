@@ -73,6 +73,23 @@ def compiled_in(x):
 def top(x):
     return compiled_in(x) + np.ones(x).sum()
 """
+BOTH_WAYS = """
+from davinci_sim.isa.jit import apart, inner, jit
+
+@inner
+def shared(x):
+    return x + 2
+
+by_address = apart(shared)
+
+@jit
+def top(x):
+    return shared(x)
+
+@jit
+def other(x):
+    return by_address(x) * 2
+"""
 OUTCOMES = """
 import sys, grown
 for x in (0, 2, 3):
@@ -182,6 +199,13 @@ def test_code_from_the_disk_raises_what_was_compiled_and_imports_no_more_of_numb
     first, second = shown(tmp_path, [RAISING, RAISING], OUTCOMES)
     assert first == [*outcomes, "0", "True"]
     assert second == [*outcomes, "1", "False"]
+
+
+def test_a_function_may_be_compiled_in_here_and_called_by_address_there(tmp_path):
+    """What is kept of it for one way does not stand in for the other one in the next process."""
+    both = "import grown; print(grown.other(1), grown.top(1))"
+    assert shown(tmp_path, [BOTH_WAYS], both) == [["6", "3"]]
+    assert shown(tmp_path, [BOTH_WAYS]) == [["3", "1"]]
 
 
 def shown(tmp_path, texts, show=SHOW):
