@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 ORDER = ("davinci_sim", "kernels", "framework", "experiments")  # each may import itself and those before it
@@ -31,21 +29,46 @@ FILES = sorted(
 FOLDERS = sorted({Path(file).parent.as_posix() for file in FILES})
 
 
+class Source(NamedTuple):
+    """What the rules ask of a file."""
+
+    lines: int
+    functions: dict[str, int]  # name -> lines
+    imported: list[str]  # absolute names of modules, also inside functions
+    used: set[str]  # names, attributes, keywords and parts of imports
+    marks: list[str]
+    says_what_it_is: bool
+
+
 @functools.cache
-def tree(file: str) -> ast.Module:
-    """Return the syntax tree of a file."""
-    return ast.parse((ROOT / file).read_text(), file)
+def source(file: str) -> Source:
+    """Read a file and walk over its syntax tree, once."""
+    text = (ROOT / file).read_text()
+    tree = ast.parse(text, file)
+    functions, imported, used = {}, [], set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions[node.name] = max(functions.get(node.name, 0), node.end_lineno - node.lineno + 1)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            imported += imports(file, node)
+        elif isinstance(node, ast.Name):
+            used.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            used.add(node.attr)
+        elif isinstance(node, ast.keyword) and node.arg:
+            used.add(node.arg)
+    used |= {part for name in imported for part in name.split(".")}
+    marks = [mark for mark in MARKS if mark in text]
+    return Source(len(text.splitlines()), functions, imported, used, marks, bool(ast.get_docstring(tree)))
 
 
-def imports(file: str, node: ast.AST | None = None) -> Iterator[str]:
-    """Yield the absolute names of the modules that a file imports, also inside functions."""
-    for child in ast.walk(node or tree(file)):
-        if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            package = Path(file).parts[: -child.level] if child.level else ()
-            module = ".".join((*package, *([child.module] if child.module else ())))
-            yield from (f"{module}.{alias.name}" for alias in child.names)
+def imports(file: str, node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return the absolute names of the modules that a statement of a file imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    package = Path(file).parts[: -node.level] if node.level else ()
+    module = ".".join((*package, *([node.module] if node.module else ())))
+    return [f"{module}.{alias.name}" for alias in node.names]
 
 
 def allowed(file: str, name: str) -> bool:
@@ -67,10 +90,9 @@ def inside_the_simulator(here: tuple[str, ...], there: list[str]) -> bool:
     return there[1] in SIM_ORDER and SIM_ORDER.index(here[1]) >= SIM_ORDER.index(there[1])
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_imports_point_downwards(file):
+def test_imports_point_downwards():
     """davinci_sim < kernels < framework < experiments, and platforms < memory < isa < core < chip < trace."""
-    assert [name for name in imports(file) if not allowed(file, name)] == []
+    assert [(file, name) for file in FILES for name in source(file).imported if not allowed(file, name)] == []
 
 
 def test_the_rule_of_imports_is_the_one_of_the_design():
@@ -99,42 +121,31 @@ def test_the_rule_of_imports_is_the_one_of_the_design():
     assert [case for case in bad if allowed(*case)] == []
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_files_and_functions_are_short(file):
-    """A file has at most 500 lines, a function at most 60."""
-    lines = len((ROOT / file).read_text().splitlines())
-    assert lines <= FILE_LINES or file in LONG_FILES, f"{file} has {lines} lines; split it"
-    functions = (n for n in ast.walk(tree(file)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
-    lengths = {f"{file}:{f.name}": (f.end_lineno or f.lineno) - f.lineno + 1 for f in functions}
-    long = {name: length for name, length in lengths.items() if length > FUNCTION_LINES}
-    assert {name: length for name, length in long.items() if name not in LONG_FUNCTIONS} == {}
+def test_files_are_short():
+    """A file has at most 500 lines; a longer one is split."""
+    lines = {file: source(file).lines for file in FILES if file not in LONG_FILES}
+    assert {file: count for file, count in lines.items() if count > FILE_LINES} == {}
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_nothing_forbidden_is_used(file):
+def test_functions_are_short():
+    """A function has at most 60 lines."""
+    lines = {f"{file}:{name}": count for file in FILES for name, count in source(file).functions.items()}
+    long = {name: count for name, count in lines.items() if count > FUNCTION_LINES}
+    assert {name: count for name, count in long.items() if name not in LONG_FUNCTIONS} == {}
+
+
+def test_nothing_forbidden_is_used():
     """No fastmath, no prange, no pickle: by name, as an attribute, as a keyword or as an import."""
-    used = set()
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Name):
-            used.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            used.add(node.attr)
-        elif isinstance(node, ast.keyword) and node.arg:
-            used.add(node.arg)
-    used |= {part for name in imports(file) for part in name.split(".")}
-    assert {word: FORBIDDEN[word] for word in used & FORBIDDEN.keys()} == {}
+    used = [(file, word) for file in FILES for word in source(file).used & FORBIDDEN.keys()]
+    assert [(file, word, FORBIDDEN[word]) for file, word in used] == []
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_no_work_is_left_as_a_mark(file):
+def test_no_work_is_left_as_a_mark():
     """What is left to do stands in an issue, not in the source."""
-    text = (ROOT / file).read_text()
-    assert [mark for mark in MARKS if mark in text] == []
+    assert [(file, source(file).marks) for file in FILES if source(file).marks] == []
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_package_says_what_it_is(folder):
+def test_every_package_says_what_it_is():
     """Each folder with Python files has an __init__.py with a docstring."""
-    init = ROOT / folder / "__init__.py"
-    assert init.exists(), f"{folder} has no __init__.py"
-    assert ast.get_docstring(ast.parse(init.read_text())), f"{folder}/__init__.py has no docstring"
+    inits = [f"{folder}/__init__.py" for folder in FOLDERS]
+    assert [init for init in inits if init not in FILES or not source(init).says_what_it_is] == []
