@@ -238,8 +238,8 @@ def test_a_skipped_step_copies_no_tensor_and_neither_does_one_that_is_made():
 
 def test_a_step_with_a_dynamic_loss_scale_is_timed_without_data():
     """It is timed as one that is made, which is what it takes when it runs."""
-    net, scale = Fit(), DynamicLossScale(first=64.0)
-    optimizer = AdamW(net.trainable_params())
+    net, scale = Fit("float16"), DynamicLossScale(first=64.0, window=2)
+    optimizer = OPTIMIZERS["adamw"][0](net.trainable_params())
     func = training_step(net, None, optimizer, X, Y, loss_scale=scale)
     state = initial_state(net, optimizer, scale)
     timed, ran = (Session(func, Chip("ascend910a", data=data), state) for data in (False, True))

