@@ -33,22 +33,27 @@ from davinci_sim.chip.engine.loop import run
 from davinci_sim.chip.engine.renaming import outcome, rename, replay
 from davinci_sim.chip.task import Code, Task, Tensor
 from davinci_sim.core.barriers import with_barriers
-from davinci_sim.core.dispatch import COUNT, EXECUTE, execute
+from davinci_sim.core.costs import costs_of
+from davinci_sim.core.dispatch import COUNT, EXECUTE, count_cycles, execute
 from davinci_sim.core.local import new_memory
 from davinci_sim.core.order import legal_order
 from davinci_sim.core.program import Program, parse
+from davinci_sim.core.records import is_rare
 from davinci_sim.isa import INSTRUCTIONS
 from davinci_sim.isa.cache import CACHE_FOLDER, digest_of
 from davinci_sim.isa.jit import KNOWN
+from davinci_sim.isa.pipes import Pipe
 from davinci_sim.isa.state import CoreState, new_core_state
 from davinci_sim.platforms import platform
 from kernels.lang import packed
 from kernels.lang.kernel import Kernel
 
 EXECUTOR, ENGINE = "the executor", "the engine and the language"
+RARE, TOOLS = "what few kernels need", "the checkers and the ledger"
 _PARTS: dict[str, tuple[Any, ...]] = {
     EXECUTOR: EXECUTE[:1],
     ENGINE: (*COUNT[:1], legal_order, with_barriers, run, rename, outcome, replay),
+    RARE: (*EXECUTE[1:], *COUNT[1:], with_barriers),
 }
 """What the caches of these hold."""
 _SHARED = (kernels.lang, kernels.pieces)
@@ -71,20 +76,29 @@ def ensure(names: Iterable[str]) -> None:
 
     Names that are no kernel of the kit are left to be compiled when they are used.
     """
-    wanted = [EXECUTOR, ENGINE, *dict.fromkeys(name for name in names if kernels.is_known(name))]
+    known = (name for name in names if name in (RARE, TOOLS) or kernels.is_known(name))
+    wanted = list(dict.fromkeys([EXECUTOR, ENGINE, *known]))
     missing = [name for name in wanted if not _is_ready(name)]
     workers = min(MAX_WORKERS, os.cpu_count() or 1, len(missing))
     if len(missing) >= WORTH_PROCESSES and workers > 1:
         _compile_in_processes(missing, workers)
 
 
+def everything() -> list[str]:
+    """Return the names of all that can be compiled.
+
+    What takes a single process longest stands in the middle: what it shares with others is there by then,
+    and nobody waits for it at the end.
+    """
+    names = list(kernels.load())
+    return [*names[: len(names) // 2], RARE, TOOLS, *names[len(names) // 2 :]]
+
+
 def compile_one(name: str) -> None:
-    """Compile one kernel, the executor, or the engine with the language, and note that it is in the cache."""
-    if name == EXECUTOR:
-        _compile_executor()
-    elif name == ENGINE:
-        _compile_engine()
-        _compile_language()
+    """Compile one kernel or one of the parts that kernels share, and note that it is in the cache."""
+    parts = {EXECUTOR: _compile_executor, ENGINE: _compile_engine, RARE: _compile_rare, TOOLS: _compile_tools}
+    if name in parts:
+        parts[name]()
     else:
         _compile_kernel(kernels.find(name))
     marker = _marker(name)
@@ -97,8 +111,36 @@ def _compile_executor() -> None:
     execute(_NOTHING, 0, 0, new_memory(platform("ascend910a"), np.zeros(1, dtype=np.uint8)))
 
 
+def _compile_rare() -> None:
+    """Put barriers before a record that few kernels have, count its cycles, and execute it on nothing."""
+    words, chip = np.zeros((1, 8), dtype=np.int64), platform("ascend910a")
+    rare = next(each for each in INSTRUCTIONS.values() if is_rare(each))
+    words[0, 0] = rare.opcode | Pipe.V << 8
+    with_barriers(words)
+    count_cycles(words, costs_of(chip))
+    execute(words, 0, 1, new_memory(chip, np.zeros(1, dtype=np.uint8)))
+
+
+def _compile_tools() -> None:
+    """Check a small launch, and charge its cycles to their causes."""
+    from davinci_sim.chip.engine.l2 import new_l2
+    from davinci_sim.chip.launch import Launch
+    from davinci_sim.chip.simulate import simulate_launches
+    from davinci_sim.trace.ledger import ledger
+    from kernels.check import check
+    from kernels.samples import shapes
+
+    kernel, chip = kernels.find("add"), platform("ascend910a")
+    shape = next(shapes(kernel))
+    check(kernel, shape, chip)
+    task = kernel.emitted(shape, kernel.handles(shape), chip)
+    launches = [Launch(task.programs)]
+    ledger(launches, chip, simulate_launches(launches, chip, "fast", new_l2(chip)))
+
+
 def _compile_engine() -> None:
-    """Put barriers into a program of two flags, order and simulate it, and remember its time."""
+    """Compile the language; put barriers into a program of two flags, simulate it and remember its time."""
+    _compile_language()
     program = parse(_FLAGS)
     legal_order(Program(with_barriers(program.words)))
     task = Task.of("flags", ("flags",), Code((program,)), tensors=(Tensor("x", 0, 1),))
@@ -189,9 +231,19 @@ def _state_of_sources() -> str:
 
 def _marker(name: str) -> Path:
     """Return the file that says that a function is in the cache; it changes with what the function calls."""
-    functions = _PARTS.get(name) or (kernels.find(name).emit,)
-    digests = (digest_of(function, into_calls=True) for function in functions)
+    digests = (digest_of(function, into_calls=True) for function in _functions(name))
     return Path(CACHE_FOLDER) / "ready" / "-".join([name.replace(" ", "-"), *digests])
+
+
+def _functions(name: str) -> tuple[Any, ...]:
+    """Return the functions that call all others of a name, by address or not."""
+    if name == TOOLS:
+        from davinci_sim.core.boxes import boxes_of
+        from davinci_sim.core.checks.batches import check_batch
+        from davinci_sim.trace.ledger.charge import charge_block
+
+        return boxes_of, check_batch, charge_block
+    return _PARTS.get(name) or (kernels.find(name).emit,)
 
 
 def _compile_in_processes(names: list[str], workers: int) -> None:
@@ -241,6 +293,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1 and sys.argv[1] == "all":
-        ensure(kernels.load())
+        ensure(everything())
     else:
         main()

@@ -1,5 +1,6 @@
 """Whether machine code is ready is asked of the functions once, and then of the times of their files."""
 
+import kernels
 from kernels import compiled
 
 
@@ -15,3 +16,11 @@ def test_what_was_ready_is_not_digested_again_while_no_source_is_touched(tmp_pat
     monkeypatch.setattr(compiled, "_state_of_sources", lambda: "another")
     assert compiled._is_ready("add")
     assert asked == ["add", "add", "add"]
+
+
+def test_everything_is_all_kernels_and_what_they_share():
+    """What is compiled on request alone stands among the kernels, each name once."""
+    names = compiled.everything()
+    assert set(names) == {*kernels.load(), compiled.RARE, compiled.TOOLS}
+    assert len(names) == len(set(names))
+    assert not {compiled.RARE, compiled.TOOLS} & {names[0], names[-1]}
