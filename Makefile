@@ -30,6 +30,9 @@ check: compiled ## lint, format, types, and the examples in docstrings
 	$(PY) -m mypy
 	$(PY) -m pytest -q --doctest-modules --ignore-glob='*/compare/with_*.py' $(PACKAGES)
 
+# as many processes as cores: threads of NumPy's products would wait for each other
+test test-slow: export OPENBLAS_NUM_THREADS ?= 1
+
 test: compiled ## the tests, without the slow ones
 	$(PY) -m pytest $(TEST_ARGS)
 
