@@ -112,9 +112,30 @@ def adapted(weight, first, second, gradient, rate):
     return ops.apply_adam(weight, first, second, gradient * 2**-10, 0.9, 0.999, rate)
 
 
+def gradient_to_input(dy, w):
+    """Return the gradient to the input of a convolution of 3x3."""
+    return ops.conv2d_backward_input(dy, w, (dy.shape[0], w.shape[1], *dy.shape[2:]), pad=1)
+
+
+def forked(dy, w):
+    """Return the sum of the gradients to an input that two convolutions share."""
+    return gradient_to_input(dy, w) + gradient_to_input(dy, -w)
+
+
+def masked(dy, w, x, v):
+    """Return a gradient where relu gave something."""
+    return ops.relu_grad(gradient_to_input(dy, w), ops.relu(ops.conv2d(x, v, pad=1)))
+
+
+def forked_and_masked(dy, w, x, v):
+    """Return the sum of two gradients where relu gave something."""
+    return ops.relu_grad(forked(dy, w), ops.relu(ops.conv2d(x, v, pad=1)))
+
+
 FLOATS = np.float32
 MATRICES = (numbers(40, 64), numbers(64, 48))
 IMAGES = (numbers(2, 16, 8, 8), numbers(32, 16, 3, 3))
+BACKWARD = (numbers(4, 32, 14, 14), numbers(32, 32, 3, 3), numbers(4, 32, 14, 14), numbers(32, 32, 3, 3))
 CHANNELS = (
     numbers(32, dtype=FLOATS), numbers(32, dtype=FLOATS), numbers(32, dtype=FLOATS),
     np.abs(numbers(32, dtype=FLOATS)) + 0.5,
@@ -149,6 +170,14 @@ CASES = {
         (*(np.abs(numbers(70, 60, dtype=FLOATS)) for _ in range(4)), FLOATS(0.1)),
         ["apply_adam"],
     ),
+    "conv2d_backward_input_add": (
+        forked, BACKWARD[:2], ["neg", "conv2d_backward_input", "conv2d_backward_input_add"],
+    ),
+    "conv2d_backward_input_relu_grad": (masked, BACKWARD, ["conv2d", "conv2d_backward_input_relu_grad"]),
+    "conv2d_backward_input_add_relu_grad": (
+        forked_and_masked, BACKWARD,
+        ["neg", "conv2d_backward_input", "conv2d", "conv2d_backward_input_add_relu_grad"],
+    ),
     "conv2d_bias_relu": (filtered, (*IMAGES, numbers(32, dtype=FLOATS)), ["conv2d_bias"]),
     "conv2d_statistics": (
         block, (*IMAGES, numbers(2, 32, 8, 8), *CHANNELS), ["conv2d_statistics", "batch_norm_update_add"],
@@ -182,6 +211,18 @@ def test_a_fusion_that_costs_more_conversions_than_it_spares_is_not_made():
     (note,) = graph.notes
     assert note.startswith("matmul_add: matmul.0 + add.1: ")
     assert note.endswith(", not made")
+
+
+def test_a_gradient_that_comes_in_phases_stays_apart_from_what_is_added():
+    """The kernel refuses the stride, so that no match comes up."""
+    dy, w, _, _ = BACKWARD
+
+    def strided(dy, w, r):
+        return ops.conv2d_backward_input(dy, w, r.shape, pad=1, stride=2) + r
+
+    graph = fuse(placed(strided, dy, w, numbers(4, 32, 27, 27)), P, ALL - {"elements"})
+    assert [node.op for node in graph.nodes] == ["conv2d_backward_input", "add"]
+    assert graph.notes == ()
 
 
 def test_fusions_are_switched_by_name_and_by_set():

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from davinci_sim.errors import unknown
 from framework.graph_engine.service.fusion.dropout import DROPOUT
+from framework.graph_engine.service.fusion.gradients import GRADIENTS
 from framework.graph_engine.service.fusion.normalisation import NORMALISATION, SPLITTING
 from framework.graph_engine.service.fusion.pattern import Pattern
 from framework.graph_engine.service.fusion.products import PRODUCTS
@@ -20,7 +21,7 @@ ELEMENTS_TEXT = (
 )
 STAGES: tuple[tuple[Pattern, ...], ...] = (
     SPLITTING,
-    (*NORMALISATION, *PRODUCTS, *DROPOUT, *UPDATES, *SCALES),
+    (*NORMALISATION, *PRODUCTS, *GRADIENTS, *DROPOUT, *UPDATES, *SCALES),
 )
 """Patterns of one stage compete, those that spare most first; a stage begins where the one before ends."""
 PATTERNS = {pattern.name: pattern for stage in STAGES for pattern in stage}
@@ -32,16 +33,16 @@ FUSED_BEHIND = frozenset(
 
 NONE: frozenset[str] = frozenset()
 ALL = frozenset((*PATTERNS, ELEMENTS))
+SINGLE_BEYOND = {"conv2d_folding", "conv2d_backward_input_add", "dropout_add"}
 BEYOND_2020 = frozenset(
-    name
-    for name in PATTERNS
-    if name.endswith(("_gelu", "_scale")) or name in {"conv2d_folding", "dropout_add"}
+    name for name in PATTERNS if name.endswith(("_gelu", "_scale")) or name in SINGLE_BEYOND
 )
 REAL = ALL - BEYOND_2020
 """What MindSpore 1.0 had on Ascend in 2020: convolution with the sums of batch normalisation; convolutions,
-products and batch normalisation with element-wise neighbours; biases; chains of element-wise nodes; casts
-that are merged into operators. GELU within a product, the folding of constants, dropout with its residual
-and updates that know the scale of the loss are not in its lists.
+their gradients, products and batch normalisation with element-wise neighbours; biases; chains of element-wise
+nodes; casts that are merged into operators. GELU within a product, the folding of constants, the sum of the
+gradients of a fork without relu behind it, dropout with its residual and updates that know the scale of the
+loss are not in its lists.
 
 Source: MindSpore r1.0.1, the passes of `backend/optimizer/ascend` (buffer fusion, ir_fusion, format_type).
 """
