@@ -29,6 +29,7 @@ from kernels.pieces.convolution import (
     start,
 )
 from kernels.pieces.convolution_gradient import gradient_by_phases
+from kernels.pieces.convolution_joined import no_joined
 from kernels.pieces.convolution_plan import (
     backward_plan,
     dense_parts,
@@ -230,7 +231,7 @@ def conv2d_backward_input(core: Any, dy: int, w: int, dx: int, shape: Any, tilin
         p = backward_plan(core, shape, tiling, part)
         t = Tensors(dy, weights_of(core, shape, share, w, part), dx)
         if p.phases > 1:
-            gradient_by_phases(core, p, t, b)
+            gradient_by_phases(core, p, t, b, no_joined(core))
         else:
             convolve_tiles(core, p, t, b, no_statistics(core), 0)
     close_pipeline(core, b)

@@ -23,6 +23,7 @@ from kernels.pieces.convolution import (
     open_pipeline,
     start,
 )
+from kernels.pieces.convolution_gradient import gradient_by_phases
 from kernels.pieces.convolution_joined import (
     NOTHING,
     bring_joined,
@@ -107,7 +108,10 @@ def joined_gradient(core: Any, t: Tensors, joining: Joining, shape: Any, tiling:
             barrier(core)  # what lies in L1 is not used any more
         p = backward_plan(core, shape, tiling, part)
         own = Tensors(t.source, weights_of(core, shape, share, t.weights, part), t.result)
-        joined_tiles(core, p, own, b, z)
+        if p.phases > 1:
+            gradient_by_phases(core, p, own, b, z)
+        else:
+            joined_tiles(core, p, own, b, z)
     close_joined(core, z)
     close_pipeline(core, b)
 

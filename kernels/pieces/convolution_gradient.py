@@ -21,8 +21,9 @@ from kernels.pieces.convolution import (
     take_placed,
     weight_place,
 )
+from kernels.pieces.convolution_joined import Joined, bring_rows, leave_rows
 from kernels.pieces.convolution_plan import Plan, phase_plan, tile_fractals
-from kernels.pieces.convolution_store import open_rows, spread, write_rows
+from kernels.pieces.convolution_store import open_rows, spread
 
 
 class Piece(NamedTuple):
@@ -67,12 +68,12 @@ def fetch_here(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step) -> None:
 
 
 @emits
-def settle(core: Any, p: Plan, t: Tensors, b: Buffers, before: Piece, s: Step, opens: int) -> None:
+def settle(core: Any, p: Plan, t: Tensors, b: Buffers, z: Joined, before: Piece, s: Step, opens: int) -> None:
     """Bring the piece before to its rows; where `opens`, store those and wait for room for the next ones."""
     if before.tile >= 0:
         spread(core, phase_plan(core, p, before.phase), b, Step(before.tile, before.n, before.m, 0))
         if opens:
-            write_rows(core, p, t, b, Step(before.tile, before.n, 0, 0))
+            leave_rows(core, p, t, b, z, Step(before.tile, before.n, 0, 0))
     if opens and s.tile >= 0:
         open_rows(core, p, b, s)
 
@@ -98,7 +99,7 @@ def phase_at(core: Any, p: Plan, i: int) -> int:
 
 
 @emits
-def multiply_phases(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, before: Piece) -> Any:
+def multiply_phases(core: Any, p: Plan, t: Tensors, b: Buffers, z: Joined, s: Step, before: Piece) -> Any:
     """Compute all phases of a tile and n0 result groups; return the last piece, yet to be settled."""
     waits, opens = 1 if s.tile == p.first and p.streams == 0 else 0, 1
     tile, n, phase, m = before.tile, before.n, before.phase, before.m
@@ -107,7 +108,7 @@ def multiply_phases(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, before:
         q = phase_plan(core, p, now)
         for first in range(0, tile_fractals(core, q, s.tile), p.m0):
             multiply_piece(core, q, t, b, Step(s.tile, s.n, first, 0), waits)
-            settle(core, p, t, b, Piece(tile, n, phase, m), s, opens)
+            settle(core, p, t, b, z, Piece(tile, n, phase, m), s, opens)
             if waits and s.n + p.n0 >= p.n_end:
                 fetch_tile(core, p, t, b, s.tile + 1)
             waits, opens = 0, 0
@@ -118,14 +119,14 @@ def multiply_phases(core: Any, p: Plan, t: Tensors, b: Buffers, s: Step, before:
         if s.n + p.n0 >= p.n_end:
             fetch_tile(core, p, t, b, s.tile + 1)
     if opens:
-        settle(core, p, t, b, Piece(tile, n, phase, m), s, opens)
-        write_rows(core, p, t, b, s)
+        settle(core, p, t, b, z, Piece(tile, n, phase, m), s, opens)
+        leave_rows(core, p, t, b, z, s)
         tile = -1
     return Piece(tile, n, phase, m)
 
 
 @emits
-def gradient_by_phases(core: Any, p: Plan, t: Tensors, b: Buffers) -> None:
+def gradient_by_phases(core: Any, p: Plan, t: Tensors, b: Buffers, z: Joined) -> None:
     """Compute this core's share of dx, all phases of a tile and n0 result groups before the next ones."""
     if p.first < p.last:
         if p.streams:
@@ -140,9 +141,10 @@ def gradient_by_phases(core: Any, p: Plan, t: Tensors, b: Buffers) -> None:
             if p.map_groups == p.groups:
                 use(core, b.qx)
         for n in range(p.n_start, p.n_end, p.n0):
-            before = multiply_phases(core, p, t, b, Step(tile, n, 0, 0), before)
+            bring_rows(core, p, z, Step(tile, n, 0, 0))
+            before = multiply_phases(core, p, t, b, z, Step(tile, n, 0, 0), before)
         if p.map_groups == p.groups:
             if not waits:
                 use(core, b.qx)
             free(core, b.qx)
-    settle(core, p, t, b, before, Step(-1, 0, 0, 0), 1)
+    settle(core, p, t, b, z, before, Step(-1, 0, 0, 0), 1)

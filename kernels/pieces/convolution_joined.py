@@ -6,7 +6,7 @@ added to the accumulators in fp32, before these are rounded, and then decide whi
 
 from typing import Any, NamedTuple
 
-from davinci_sim.isa import FP16, FP32, l0c_to_ub, vector_dup
+from davinci_sim.isa import FP16, FP32, l0c_to_ub, vcmpv_gt, vector_dup, vsel
 from kernels.lang.buffers import UB, alloc
 from kernels.lang.emits import emits
 from kernels.lang.flat import flat_convert, flat_dup
@@ -18,14 +18,16 @@ from kernels.pieces.convolution_store import (
     arrange_results,
     mixed_piece,
     move_results,
+    move_rows,
     open_results,
     send_results,
+    write_rows,
 )
 from kernels.pieces.fold import ADD_HALF, fold
 from kernels.pieces.where import BITS_BYTES, GREATER, Pick, where
 
 NOTHING = -1
-LANES = 64
+LANES, LANES_HALF = 64, 128
 
 
 class Joined(NamedTuple):
@@ -54,13 +56,21 @@ def open_joined(core: Any, p: Plan, b: Buffers, added: int, kept: int) -> Any:
         vector_dup(core, zero, 1, 0.0, FP16, BLOCK // 2)
     slot = b.u_slot * (2 if added >= 0 and kept >= 0 else 1)
     others = alloc(core, UB, SLOTS * slot, SLOTS)
-    if p.rows * p.width % 16 != 0 or p.height * p.width % 16 != 0:  # fractals are computed, positions come
+    if (
+        p.phases > 1 or p.rows * p.width % 16 != 0 or p.height * p.width % 16 != 0
+    ):  # more is computed than comes
         clear_slots(core, others, slot)
-        if p.mixed:
+        if p.phases > 1 or p.mixed:
             clear_slots(core, b.u, b.u_slot)
         if added >= 0:
             flat_dup(core, arranged, 0.0, p.m0 * p.n0 * ACCUMULATOR // 4, FP32)
     return Joined(added, kept, others, slot, wide, arranged, zero, bits, queue(core, MTE2, V, SLOTS))
+
+
+@emits
+def no_joined(core: Any) -> Any:
+    """Return what stands for the room of others where nothing joins."""
+    return Joined(NOTHING, NOTHING, 0, 0, 0, 0, 0, 0, NOTHING)
 
 
 @emits
@@ -85,6 +95,35 @@ def bring_joined(core: Any, p: Plan, b: Buffers, z: Joined, s: Step) -> None:
     if z.kept >= 0:
         move_results(core, p, z.kept, place + z.slot - b.u_slot, s, 1)
     filled(core, z.q)
+
+
+@emits
+def keep_positive(core: Any, z: Joined, u: int, kept: int, n: int) -> None:
+    """Set u[n] to 0 where kept[n] is not above it; what is no whole repeat, by blocks."""
+    whole = n // LANES_HALF * LANES_HALF
+    where(core, GREATER, u, kept, z.zero, Pick(u, 1, z.zero, 0, z.bits), whole, FP16)
+    for at in range(whole * 2, n * 2, BLOCK):
+        vcmpv_gt(core, z.bits, kept + at, z.zero, 1, FP16, 0, 0, 0, 0)
+        vsel(core, u + at, u + at, z.zero, 1, z.bits, FP16, BLOCK // 2)
+
+
+@emits
+def bring_rows(core: Any, p: Plan, z: Joined, s: Step) -> None:
+    """Bring what decides over whole rows to UB, if something does."""
+    if z.kept >= 0:
+        place = z.others + fill(core, z.q) * z.slot
+        move_rows(core, p, z.kept, place, s, 1)
+        filled(core, z.q)
+
+
+@emits
+def leave_rows(core: Any, p: Plan, t: Tensors, b: Buffers, z: Joined, s: Step) -> None:
+    """Write whole rows of a tile to GM, what is kept of them."""
+    if z.kept >= 0:
+        kept = z.others + use(core, z.q) * z.slot
+        keep_positive(core, z, b.u + filling(core, b.qu) * b.u_slot, kept, b.u_slot // 2)
+        free(core, z.q)
+    write_rows(core, p, t, b, s)
 
 
 @emits
@@ -115,6 +154,6 @@ def store_joined(core: Any, p: Plan, t: Tensors, b: Buffers, z: Joined, s: Step)
         use(core, z.q)
     if z.kept >= 0:
         u, kept = b.u + filling(core, b.qu) * b.u_slot, others + z.slot - b.u_slot
-        where(core, GREATER, u, kept, z.zero, Pick(u, 1, z.zero, 0, z.bits), fractals * columns * 256, FP16)
+        keep_positive(core, z, u, kept, fractals * columns * 256)
     free(core, z.q)
     send_results(core, p, t, b, s)

@@ -175,7 +175,12 @@ def ub_bytes(p: Problem, t: ConvTiling) -> int:
         used += t.m0 * (t.n0 + 1) * ACCUMULATOR_BYTES + (STATISTICS_BUFFERS - UB_BUFFERS) * UB_GAP
         used += ceil_div(p.results, t.channel_cores) * STATISTICS_BYTES
     if p.joining:
-        used += SLOTS * p.joining * piece + JOINED_BUFFERS * UB_GAP + p.keeps * BITS_BYTES
+        rows = t.n0 * t.images * rows_of(p, t) * p.ow * p.position_bytes
+        used += (
+            SLOTS * p.joining * (rows if p.phases > 1 else piece)
+            + JOINED_BUFFERS * UB_GAP
+            + p.keeps * BITS_BYTES
+        )
         used += p.adds * (2 if t.images > 1 and p.mixes else 1) * t.m0 * t.n0 * ACCUMULATOR_BYTES
     return used + ceil_div(p.results, t.channel_cores) * 128 + UB_BUFFERS * UB_GAP
 

@@ -236,12 +236,12 @@ class JoinedShape(ConvShape):
     )
 
     def check(self, kernel: str) -> None:
-        """Raise BadShape where the convolution is not legal, or its gradient comes in phases."""
+        """Raise BadShape where the convolution is not legal, or something is added to phases."""
         super().check(kernel)
-        if self.stride > 1:
+        if self.ADDS and self.stride > 1:
             raise BadShape(
                 f"kernel {kernel}: stride={self.stride}\n"
-                "  rule: what joins a gradient joins whole rows: the convolution's stride is 1\n"
+                "  rule: what is added is so before sums are rounded, not to rows of phases: stride is 1\n"
                 "  next: use conv2d_backward_input, then add and relu_grad"
             )
 
@@ -258,6 +258,9 @@ class KeptShape(JoinedShape):
     """A gradient to the input of which a map says what is kept."""
 
     ADDS: ClassVar[bool] = False
+    SMALL: ClassVar[Mapping[str, int]] = {}
+    LARGE: ClassVar[Mapping[str, int]] = {}
+    SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = ConvShape.SAMPLES
 
 
 @dataclass(frozen=True)
