@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ def element(type_: TensorType) -> DType:
     return OF_THE_CPU.get(type_.dtype.name) or device_dtype(type_.dtype.name)
 
 
+@lru_cache(maxsize=1 << 14)
 def stored_bytes(type_: TensorType, form: str) -> int:
     """Return the bytes of a tensor in a format, its padding included."""
     return int(LAYOUTS[form].bytes(type_.shape, element(type_)))

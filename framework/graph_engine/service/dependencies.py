@@ -54,19 +54,21 @@ def dependencies(touched: Sequence[Sequence[Access]]) -> Depends:
 
     An access that covers an earlier one stands for it, so that the tasks found are the newest ones only.
     """
-    newest: dict[str, list[tuple[int, Access]]] = {}
+    written: dict[str, list[tuple[int, Access]]] = {}
+    read: dict[str, list[tuple[int, Access]]] = {}
     found = []
     for number, mine in enumerate(touched):
-        earlier = {n for a in mine for n, b in newest.get(a.home, ()) if a.conflicts(b)}
+        earlier = {n for a in mine for n, b in written.get(a.home, ()) if a.conflicts(b)}
+        earlier |= {n for a in mine if a.writes for n, b in read.get(a.home, ()) if a.conflicts(b)}
         found.append(frozenset(earlier))
-        for access in mine:
+        for access, newest in ((a, newest) for a in mine if a.writes for newest in (written, read)):
             known = newest.setdefault(access.home, [])
             known[:] = [(n, each) for n, each in known if not _covers(access, each)]
         for access in mine:
-            newest[access.home].append((number, access))
+            (written if access.writes else read).setdefault(access.home, []).append((number, access))
     return tuple(found)
 
 
 def _covers(access: Access, older: Access) -> bool:
-    """Tell whether who waits for the newer access has waited for the older one, too."""
-    return access.writes and access.begin <= older.begin and older.end <= access.end
+    """Tell whether who waits for the newer access, which writes, has waited for the older one, too."""
+    return access.begin <= older.begin and older.end <= access.end

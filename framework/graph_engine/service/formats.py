@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from framework.graph_engine.data.graph import (
     AICORE,
@@ -24,8 +25,10 @@ from framework.graph_engine.data.graph import (
     Value,
 )
 from framework.graph_engine.data.operators import ANY, conversion, formats
+from framework.graph_engine.data.storage import stored_bytes
 from framework.graph_engine.service.adjacent import as_stored, formats_of
 from framework.graph_engine.service.format_choice import Choice, Demand, Problem, choose
+from framework.ir.types import TensorType
 
 LAUNCH_BYTES = 1 << 20
 """What starting one more kernel is worth in bytes moved: about a microsecond at the memory's rate."""
@@ -143,7 +146,7 @@ def _home(wishes: Wishes, value: Value, producer: Mapping[str, Node]) -> str:
 
 def _cost_of(value: Value) -> Callable[[str, str], int]:
     """Return what converting a value costs in bytes, from one format to another."""
-    return lambda source, target: _conversion_cost(value, source, target)
+    return lambda source, target: _conversion_cost(value.type, source, target)
 
 
 def _candidates(wishes: Wishes) -> dict[str, list[str]]:
@@ -164,10 +167,11 @@ def _candidates(wishes: Wishes) -> dict[str, list[str]]:
     return {group: sorted(each) for group, each in legal.items()}
 
 
-def _conversion_cost(value: Value, source: str, target: str) -> int:
-    if conversion(value.type, source, target) is None:
+@lru_cache(maxsize=1 << 14)
+def _conversion_cost(type_: TensorType, source: str, target: str) -> int:
+    if conversion(type_, source, target) is None:
         return HOST_CONVERSION_BYTES
-    return LAUNCH_BYTES + replace(value, format=source).nbytes + replace(value, format=target).nbytes
+    return LAUNCH_BYTES + stored_bytes(type_, source) + stored_bytes(type_, target)
 
 
 def _insert(wishes: Wishes, choice: Choice, producer: Mapping[str, Node]) -> Graph:
