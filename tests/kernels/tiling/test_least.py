@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from heapq import nsmallest
 
 import pytest
@@ -59,6 +60,10 @@ SIDES = {
     "forward": (conv2d, lambda axes: Problem.forward(ConvShape(**axes))),
     "statistics": (conv2d, lambda axes: Problem.forward(ConvShape(**axes), 1)),
     "input": (conv2d, lambda axes: Problem.backward_input(ConvShape(**axes))),
+    "joined": (
+        conv2d,
+        lambda axes: replace(Problem.backward_input(ConvShape(**axes)), adds=True, keeps=True),
+    ),
     "filter": (conv2d_filter, lambda axes: FilterShape(**axes)),
 }
 
