@@ -35,7 +35,7 @@ class Source:
         """Parse the lines of a file."""
         self.file = file
         self.lines = lines
-        self._at: dict[int, SourceLine] = {}
+        self._at: dict[tuple[int, int], SourceLine] = {}
         self._functions: dict[int, list[Function]] = defaultdict(list)
         for node in ast.walk(ast.parse("\n".join(lines))):
             if isinstance(node, Function):
@@ -46,18 +46,18 @@ class Source:
         return self._functions.get(line, [])[::-1]
 
     def line(self, node: ast.AST) -> SourceLine:
-        """Return the line on which a node starts."""
-        number = getattr(node, "lineno", 1)
-        if number not in self._at:
-            self._at[number] = SourceLine(self.file, number, self.lines[number - 1].strip())
-        return self._at[number]
+        """Return the line on which a node starts, and where in it."""
+        number, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        if (number, offset) not in self._at:
+            text = self.lines[number - 1]
+            before = len(text.encode()[:offset].decode())  # offsets count bytes
+            column = max(before - (len(text) - len(text.lstrip())), 0)
+            self._at[number, offset] = SourceLine(self.file, number, text.strip(), column=column)
+        return self._at[number, offset]
 
     def place(self, node: ast.AST) -> str:
         """Return file, line, source text and a caret below the node."""
-        line = self.line(node)
-        indent = len(self.lines[line.line - 1]) - len(self.lines[line.line - 1].lstrip())
-        caret = " " * max(getattr(node, "col_offset", 0) - indent, 0) + "^"
-        return f"  {line.file}:{line.line}\n    {line.text}\n    {caret}"
+        return self.line(node).pointed
 
     def unsupported(self, node: ast.AST, what: str, instead: str) -> CompileError:
         """Return the one error for all that the front end does not compile."""

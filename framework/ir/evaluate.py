@@ -159,7 +159,7 @@ def _check(binding: Binding, inputs: list[Value], _: Mapping[str, Func]) -> tupl
 def placed(binding: Binding) -> str:
     """Return where a binding comes from, as the end of a message."""
     source = binding.source
-    return "" if source is None else f"\n{source.users.place}"
+    return "" if source is None else f"\n{source.users.pointed}"
 
 
 _CONTROL: dict[str, Callable[[Binding, list[Value], Mapping[str, Func]], tuple[Value, ...]]] = {

@@ -28,9 +28,9 @@ def at_line(error: Error, source: SourceLine | None) -> Error:
     """Return an error with the user's line that it arose at, if it does not tell one already."""
     if source is not None and not getattr(error, "tells_line", False):
         error.tells_line = True  # type: ignore[attr-defined]
-        place = source.users.place
-        if place not in str(error):
-            error.args = (f"{error}\n{place}",)
+        line = source.users
+        if line.place not in str(error):
+            error.args = (f"{error}\n{line.pointed}",)
     return error
 
 

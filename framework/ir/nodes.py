@@ -27,7 +27,8 @@ CALL = "call"
 class SourceLine:
     """Where a value comes from in the user's Python source.
 
-    In a Func that has been inlined `func` is its name, and `caller` the line that it was called on.
+    In a Func that has been inlined `func` is its name, and `caller` the line that it was called on. `column`
+    is where in the text it begins, if that is known; lines that differ in it alone are equal.
     """
 
     file: str
@@ -35,6 +36,7 @@ class SourceLine:
     text: str
     caller: SourceLine | None = field(default=None, compare=False, repr=False)
     func: str = field(default="", compare=False, repr=False)
+    column: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_library(self) -> bool:
@@ -53,6 +55,11 @@ class SourceLine:
     def place(self) -> str:
         """Return file, number and text, for the end of a message."""
         return f"  {self.file}:{self.line}\n    {self.text}"
+
+    @property
+    def pointed(self) -> str:
+        """Return the same with a caret below the column, if that is known."""
+        return self.place if self.column is None else f"{self.place}\n    {' ' * self.column}^"
 
     def __str__(self) -> str:
         """Return file name and line, short enough for a comment."""

@@ -133,7 +133,7 @@ def test_a_gradient_needs_a_scalar():
     assert str(caught.value) == (
         "gradient of @f: its result is float32[2], it must be a float scalar; reduce it with "
         "ops.reduce_sum or ops.reduce_mean, or return other values after it with has_aux=True\n"
-        f"  {__file__}:{f.__code__.co_firstlineno + 1}\n    return x * x"
+        f"  {__file__}:{f.__code__.co_firstlineno + 1}\n    return x * x\n           ^"
     )
 
 

@@ -33,8 +33,10 @@ def refused(function, *args, kind=GradientError):
     return str(caught.value)
 
 
-def line(function, offset, text):
-    return f"  {__file__}:{function.__code__.co_firstlineno + offset}\n    {text}"
+def line(function, offset, text, at=None):
+    """Return how a line is told, with a caret below a part of it."""
+    caret = "" if at is None else f"\n    {' ' * text.index(at)}^"
+    return f"  {__file__}:{function.__code__.co_firstlineno + offset}\n    {text}{caret}"
 
 
 def ruled(back, ahead=lambda x: (x * 2.0, ())):
@@ -87,7 +89,7 @@ def test_a_wrong_rule_is_told_with_its_line_and_that_of_the_call(way, back, told
 
     assert refused(way(f)) == (
         f"gradient rule of double: {told}\n{line(back, 0, text)}\n"
-        f"{line(f, 1, 'return rule(x).sum()')}\n           ^"
+        f"{line(f, 1, 'return rule(x).sum()', 'rule')}"
     )
 
 
@@ -239,7 +241,7 @@ def test_a_wrong_rule_of_an_operator_is_told_with_the_line_of_its_call(operators
         return twice(x).sum()
 
     assert refused(way(f)) == (
-        f"gradient rule of operator twice: {told}\n{line(f, 1, 'return twice(x).sum()')}"
+        f"gradient rule of operator twice: {told}\n{line(f, 1, 'return twice(x).sum()', 'twice')}"
     )
 
 
@@ -255,7 +257,7 @@ def test_an_index_outside_of_its_axis_names_the_line_in_every_derivative(way):
     assert refused(way(f), kind=OutsideAxis) == (
         "index: position 3 is outside axis 0 of [3]\n  rule: from -3 to 2\n"
         "  next: ops.clip(i, 0, 2) keeps an index inside\n"
-        f"{line(f, 3, 'return (y[i] * x[i - 1]).sum()')}"
+        f"{line(f, 3, 'return (y[i] * x[i - 1]).sum()', 'y[i]')}"
     )
 
 
@@ -337,5 +339,5 @@ def test_a_demand_that_fails_in_a_loop_names_its_line_in_every_derivative(way):
             s = s * 2.0
         return s * s
 
-    told = line(f, 3, 'assert s < 50.0, f"s is {s}"')
+    told = line(f, 3, 'assert s < 50.0, f"s is {s}"', "assert")
     assert refused(way(f), kind=CheckFailed) == f"AssertionError: s is 64.0\n{told}"

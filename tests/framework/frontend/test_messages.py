@@ -23,8 +23,10 @@ def refused(function, *args):
     return str(caught.value)
 
 
-def place(function, offset, text):
-    return f"  {__file__}:{function.__code__.co_firstlineno + offset}\n    {text}"
+def place(function, offset, text, at=None):
+    """Return how a line is told, with a caret below a part of it."""
+    caret = "" if at is None else f"\n    {' ' * text.index(at)}^"
+    return f"  {__file__}:{function.__code__.co_firstlineno + offset}\n    {text}{caret}"
 
 
 def test_branches_of_different_types_are_told_with_both_lines():
@@ -102,7 +104,7 @@ def test_a_variable_that_only_other_paths_assign_stops_the_program():
     assert str(caught.value) == (
         "UnboundLocalError: cannot access local variable 'z' where it is not associated with a value\n"
         f"  it is assigned on another path\n{place(f, 2, 'z = x')}\n"
-        f"  and read here\n{place(f, 3, 'return z')}"
+        f"  and read here\n{place(f, 3, 'return z', 'z')}"
     )
     np.testing.assert_array_equal(jit(f)(X, 4).numpy(), X.numpy())
 
@@ -135,11 +137,11 @@ def test_assert_and_raise_stop_the_program_with_their_message():
 
     with pytest.raises(CheckFailed) as caught:
         jit(f)(X, 3)
-    line = place(f, 1, 'assert n > 3, f"n = {n} of {x[0]:.2f} and {{}}"')
+    line = place(f, 1, 'assert n > 3, f"n = {n} of {x[0]:.2f} and {{}}"', "assert")
     assert str(caught.value) == f"AssertionError: n = 3 of 1.00 and {{}}\n{line}"
     with pytest.raises(CheckFailed) as caught:
         jit(g)(X, 3)
-    line = place(g, 2, 'raise ValueError(f"bad {n}")')
+    line = place(g, 2, 'raise ValueError(f"bad {n}")', "raise")
     assert str(caught.value) == f"ValueError: bad 3\n{line}"
     np.testing.assert_array_equal(jit(g)(X, 5).numpy(), X.numpy())
 
@@ -473,7 +475,7 @@ def test_zip_may_demand_equal_lengths():
     )
     assert refused(f, X, 2) == (
         "ValueError: zip() argument 2 has 2 items, argument 1 has 3\n"
-        f"{place(f, 2, 'for a, b in zip(x, range(n), strict=True):')}"
+        f"{place(f, 2, 'for a, b in zip(x, range(n), strict=True):', 'zip')}"
     )
     assert float(jit(f)(X, 3)) == 5.0
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from framework import ops
+from framework import Tensor, grad, jit, ops
 from framework.dtypes import dtype
 from framework.host import EndlessRecursion, compile_host
 from framework.host.native import loop
@@ -125,3 +125,21 @@ def test_an_operator_that_refuses_its_values_names_the_users_line():
     with pytest.raises(OutsideAxis) as caught:
         compile_host(func)(arrays)
     assert str(caught.value) == f"{plain.value}\n  /home/me/model.py:7\n    y = x[n]"
+
+
+def test_a_caret_shows_where_in_the_line_a_program_stopped():
+    """Below the expression, also behind letters that take several bytes."""
+
+    def f(x, i):
+        return ("é", x[0])[1] + x[i]
+
+    for run in (jit(f), grad(f)):
+        with pytest.raises(OutsideAxis) as caught:
+            run(Tensor([1.0, 2.0]), Tensor(5))
+        *_, text, caret = str(caught.value).splitlines()
+        assert text == '    return ("é", x[0])[1] + x[i]'
+        assert caret == " " * text.index("x[i]") + "^"
+
+
+def test_a_line_whose_column_is_not_known_has_no_caret():
+    assert line(7, "y = x[n]").pointed == line(7, "y = x[n]").place
