@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from davinci_sim.platforms import platform
-from framework import Tensor, grad, ops
-from framework.graph_engine.data.graph import AICORE, VIEW
+from framework import Tensor, grad, ops, value_and_grad
+from framework.graph_engine.data.graph import AICORE, HOST, VIEW
 from framework.graph_engine.service.prepare import prepare
-from framework.graph_engine.service.split import split
+from framework.graph_engine.service.split import placement, split
 
 PLATFORM = platform("ascend910a")
 X = Tensor(np.ones((2, 16, 9, 9), np.float16))
@@ -43,9 +43,18 @@ def test_unequal_padding_runs_on_the_ai_cores(function, position):
     assert {node.engine for node in found} == {AICORE}
 
 
-def test_two_steps_are_refused_with_the_reason():
-    """One for rows and another for columns."""
-    (node,) = [each for each in nodes(lambda x, w: convolved(x, w, (2, 1)), 0) if "backward" in each.op]
-    assert (node.engine, node.reason) == (
-        "host", "convolution kernels take one stride for both axes, not (2, 1)",
-    )  # fmt: skip
+@pytest.mark.parametrize("given", [{"stride": (2, 1)}, {"dilation": (1, 2)}])
+def test_two_steps_are_refused_and_the_table_says_why(given):
+    """One for rows and another for columns: forward, and both gradients."""
+
+    def convolved(x, w):
+        return ops.reduce_sum(ops.cast(ops.conv2d(x, w, **given), "float32"))
+
+    ((name, pair),) = given.items()
+    reason = f"convolution kernels take one {name} for both axes, not {pair}"
+    func = value_and_grad(convolved, (0, 1)).compiled(X, W).func
+    placed = split(prepare(func), PLATFORM)
+    refused = [node for node in placed.nodes if "conv2d" in node.op]
+    assert [(node.engine, node.reason) for node in refused] == [(HOST, reason)] * 3
+    lines = placement(placed).splitlines()
+    assert sum(line.split(maxsplit=2)[1:] == [HOST, reason] for line in lines) == 3
