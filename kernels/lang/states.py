@@ -1,5 +1,7 @@
 """Emission states of platforms: what a kernel's function takes for a core."""
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +26,7 @@ class _States:
         return core
 
 
+@lru_cache(maxsize=64)
 def _limits(platform: Platform) -> tuple[int, ...]:
     """Return what an emission state knows of a platform: sizes of spaces, event ids, what it lacks."""
     return (*space_bytes(platform, 0), int(platform.event_ids_per_pipe_pair), lacking_bits(platform))
