@@ -337,19 +337,23 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     """Estimate cycles: the start, what fills the pipeline, the pipes of a core together, the last store."""
     parts, kinds = ceil_div(p.parts, t.group_cores), tiles_of_core(p, t)
     tiles = sum(count for count, _ in kinds)
-    columns, chunks, cut = (
-        ceil_div(ceil_div(p.results, t.channel_cores), t.n0),
-        ceil_div(p.groups, t.chunk),
-        p.cut(),
-    )
+    columns, chunks = ceil_div(ceil_div(p.results, t.channel_cores), t.n0), ceil_div(p.groups, t.chunk)
+    cut = p.cut()
     pieces = max((ceil_div(p.positions(phase, rows_of(p, t), t.images), t.m0) for phase in cut), default=1)
     path, passes = int(platform.gm_to_l1_bytes_per_cycle), pieces * len(cut)
     weights = _weight_loads(p, t, platform).cycles(path)
-    whole, chunked = (_map_loads(p, t, platform, count).cycles(path) for count in (1, chunks))
+    whole = chunked = _map_loads(p, t, platform, 1).cycles(path)
+    if chunks > 1:
+        chunked = _map_loads(p, t, platform, chunks).cycles(path)
     reads = tiles * (whole if t.map_groups >= p.groups else chunked * passes * columns)
     reads += weights * (1 if t.weight_slots == 1 else tiles * passes)
-    reads += p.joining * sum(count * _stores(p, each, platform).cycles(path) for count, each in kinds)
-    computing = parts * sum(count * together(_busy(p, each, platform)) for count, each in kinds)
+    moved = [(count, each, _stores(p, each, platform)) for count, each in kinds]
+    reads += p.joining * sum(count * stores.cycles(path) for count, _, stores in moved)
+    out = int(platform.ub_to_gm_bytes_per_cycle)
+    computing = parts * sum(
+        count * together((*_computing(p, each, platform), stores.cycles(out)))
+        for count, each, stores in moved
+    )
     working = loaded(computing, parts * reads, _memory_cycles(p, t, platform))
     hbm = int(platform.hbm_bytes_per_cycle)
     first = max(weights / columns + chunked, _distinct(p, t, columns) / hbm)
@@ -363,8 +367,7 @@ def estimate(p: Problem, t: ConvTiling, platform: Platform) -> float:
     if tiles == 1 or t.map_groups < p.groups:
         second = 0.0
     late = max(first - each / (pieces * columns), second) - filling
-    store = _stores(p, kinds[-1][1], platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
-    last = store / (columns * pieces if p.phases == 1 else columns)
+    last = moved[-1][2].cycles(out) / (columns * pieces if p.phases == 1 else columns)
     return t.cores * int(platform.block_start_cycles) + filling + max(0.0, late) + working + last
 
 
@@ -382,12 +385,6 @@ def slowdown(platform: Platform, *distances_bytes: int) -> float:
     if any(distance % int(platform.gm_fast_align_bytes) for distance in distances_bytes):
         return 100 / int(platform.gm_unaligned_percent)
     return 1.0
-
-
-def _busy(p: Problem, t: ConvTiling, platform: Platform) -> tuple[float, ...]:
-    """Return the cycles that a tile takes on M, MTE1, V and MTE3."""
-    store = _stores(p, t, platform).cycles(int(platform.ub_to_gm_bytes_per_cycle))
-    return (*_computing(p, t, platform), store)
 
 
 def _map_loads(p: Problem, t: ConvTiling, platform: Platform, chunks: int) -> Loads:
