@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from functools import cache
 
 import kernels
 from davinci_sim.errors import BadShape
 from davinci_sim.memory.dtypes import dtype as element_type
 from davinci_sim.platforms import Platform
-from framework.graph_engine.data.graph import Graph, Node
+from framework.graph_engine.data.graph import MEMCPY, PICK, PUSH, Graph, Node
 from framework.ir.types import TensorType
 from framework.ops.lowering import Launch, device_dtype
 from kernels.lang.kernel import Kernel, Operand
@@ -19,6 +19,10 @@ from kernels.tune.remembered import about, remembered
 
 ANY = "any"
 """The format of a flat kernel's tensors: any one, the same for all of them."""
+AS_IT_LIES = "as it lies"
+"""That of the only tensor of a flat kernel, which it reduces to something small."""
+COPIES = (MEMCPY, PUSH, PICK)
+"""Nodes that move the first value that they take to the one that they give."""
 
 CONVERSIONS = {
     ("ND", "NC1HWC0"): ("nchw_to_nc1hwc0", ("n", "c", "h", "w")),
@@ -142,20 +146,34 @@ def shares(node: Node, launch: Launch, value: str, target: Set[str]) -> bool:
 
 
 def formats(graph: Graph, node: Node) -> dict[str, str]:
-    """Return the format that a node wants each of its values in; ANY where its kernel is flat.
+    """Return the format that a node wants each of its values in; ANY where its kernel is flat, or it copies.
 
-    Nodes without a kernel (views, host) want ND.
+    Other nodes without a kernel (views, jumps, host) want ND.
     """
     wanted = dict.fromkeys((*node.inputs, *node.outputs), "ND")
+    if node.op in COPIES:
+        return wanted | {node.inputs[0]: ANY, node.outputs[0]: ANY}
+    asked: dict[str, list[str]] = {}
     for launch in node.launches:
-        declared = operands(launch)
-        full = max(map(_count, declared))
-        for reference, operand in zip(launch.operands, declared, strict=True):
+        declared = dict(zip(launch.operands, operands(launch), strict=True))
+        full = max(map(_count, declared.values()))
+        flat = [name for name, operand in declared.items() if launch.flat and _count(operand) == full]
+        for reference, operand in declared.items():
             if reference.startswith(("in", "out")):
-                is_any = launch.flat and _count(operand) == full
-                layout = ANY if is_any else operand.layout
-                wanted[node.value(reference)] = launch.formats.get(reference, layout)
-    return wanted
+                layout = _any(flat) if reference in flat else operand.layout
+                asked.setdefault(node.value(reference), []).append(launch.formats.get(reference, layout))
+    return wanted | {name: _strictest(each) for name, each in asked.items()}
+
+
+def _strictest(asked: Sequence[str]) -> str:
+    """Return what the last launch asks that asks for something."""
+    return next((each for each in reversed(asked) if each != AS_IT_LIES), AS_IT_LIES)
+
+
+def _any(flat: Sequence[str]) -> str:
+    """Return what a flat kernel asks of its full-sized tensors."""
+    (first, *others) = flat
+    return ANY if others or first.startswith("out") else AS_IT_LIES
 
 
 def _count(operand: Operand) -> int:

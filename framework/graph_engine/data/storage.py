@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -28,8 +29,14 @@ def element(type_: TensorType) -> DType:
 
 @lru_cache(maxsize=1 << 14)
 def stored_bytes(type_: TensorType, form: str) -> int:
-    """Return the bytes of a tensor in a format, its padding included."""
-    return int(LAYOUTS[form].bytes(type_.shape, element(type_)))
+    """Return the bytes of a tensor in a format, its padding included.
+
+    Of axes in front of those of the format each place takes its own bytes: rooms of loops hold images so.
+    """
+    layout = LAYOUTS[form]
+    axes = layout.axes.split()
+    first = 0 if "..." in axes else max(type_.ndim - len(axes), 0)
+    return math.prod(type_.shape[:first]) * int(layout.bytes(type_.shape[first:], element(type_)))
 
 
 def packed(type_: TensorType, form: str, array: Array) -> Array:

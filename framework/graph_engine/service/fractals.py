@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from framework.graph_engine.data.graph import AICORE, TRANS_DATA, Graph, Node
+from framework.graph_engine.data.graph import AICORE, FLOW, TRANS_DATA, Graph, Node
 from framework.graph_engine.data.operators import CONVERTIBLE
 from framework.ops.lowering import Launch, device_dtype
 
@@ -49,28 +49,32 @@ def transpose_fractals(graph: Graph) -> Graph:
     after   %y: NZ = transpose(%x: NZ)
     """
     makers = {name: node for node in graph.nodes for name in node.outputs}
-    nodes = tuple(_swapped(graph, node, makers) or node for node in graph.nodes)
+    renewed = {name for node in graph.nodes if node.op in FLOW for name in node.outputs}
+    nodes = tuple(_swapped(graph, node, makers, renewed) or node for node in graph.nodes)
     return swept(graph.with_nodes(nodes))
 
 
 def swept(graph: Graph) -> Graph:
-    """Leave out what computes what nobody reads."""
+    """Leave out what computes what nobody reads; the next turn of a loop may read what is copied."""
     needed = {*graph.outputs, *graph.updates}
     kept: list[Node] = []
     for node in reversed(graph.nodes):
-        if not node.outputs or needed.intersection(node.outputs):
+        if not node.outputs or node.op in FLOW or needed.intersection(node.outputs):
             kept.append(node)
             needed.update(node.inputs)
     return graph.with_nodes(tuple(reversed(kept)))
 
 
-def _swapped(graph: Graph, node: Node, makers: Mapping[str, Node]) -> Node | None:
-    """Return the node that gives what a conversion gives, straight from fractals; None if it cannot."""
+def _swapped(graph: Graph, node: Node, makers: Mapping[str, Node], renewed: Set[str]) -> Node | None:
+    """Return the node that gives what a conversion gives, straight from fractals; None if it cannot.
+
+    What copies renew may be another value by then.
+    """
     if not _converts(node, "ND", "NZ"):
         return None
     for ops, joins in (((TRANSPOSE, RESHAPE), False), ((RESHAPE, TRANSPOSE), True)):
         origin = makers.get(_made_by(makers, node.inputs[0], ops))
-        if origin is None or not _converts(origin, "NZ", "ND"):
+        if origin is None or origin.inputs[0] in renewed or not _converts(origin, "NZ", "ND"):
             continue
         heads = _heads(graph, origin.inputs[0], node.outputs[0], joins)
         type_ = graph.values[node.outputs[0]].type
