@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from framework.ir.types import TensorType
 from framework.ops.lowering.launch import Launch, Lowering, NotOnDevice, Types, device_dtype
 
 SUMS = 512
@@ -76,13 +77,16 @@ def _total(part: str, total: str) -> Lowering:
     """Lower what makes one number of many tensors: partial sums of each, side by side, and their total."""
 
     def lower(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
-        parts = [
-            Launch(part, {"n": each.size}, (f"in{index}", f"tmp0[{index}]"), device_dtype(each))
-            for index, each in enumerate(ins)
-        ]
+        parts = [_part(part, index, each) for index, each in enumerate(ins)]
         return [*parts, Launch(total, {"n": len(ins)}, ("tmp0", "out0"), "fp32")]
 
     return lower
+
+
+def _part(kernel: str, index: int, tensor: TensorType) -> Launch:
+    """Return what makes the partial sums of a tensor; zeros of padding change none, so any format will do."""
+    operands = (f"in{index}", f"tmp0[{index}]")
+    return Launch(kernel, {"n": tensor.size}, operands, device_dtype(tensor), flat=tensor.size > SUMS)
 
 
 float_status = _total("all_finite", "float_status")
