@@ -9,7 +9,7 @@ from experiments.claims.recipes import Case
 from experiments.claims.steps import Steps, Timed, host_us
 from framework.graph_engine import Options
 
-NOTHING = Options(fusion=False, formats=False, counters=False, reuse=False, streams=False)
+NOTHING = Options(fusion=False, formats=False, counters=False, reuse=False, streams=False, blocks=False)
 EVERYTHING = Options()
 
 
@@ -25,7 +25,7 @@ class Stage:
 _FORMATS = replace(NOTHING, formats=True, counters=True)
 _REAL = replace(_FORMATS, fusion=True, fusions="real")
 _ALL = replace(_REAL, fusions="all")
-_REUSE = replace(_ALL, reuse=True)
+_REUSE = replace(_ALL, reuse=True, blocks=True)
 ONE_BY_ONE = (
     Stage("op by op", NOTHING, is_dispatched=True),
     Stage("whole graph", NOTHING),
@@ -40,7 +40,7 @@ WITHOUT = (
     Stage("whole graph", replace(EVERYTHING, streams=False), is_dispatched=True),
     Stage("formats", replace(EVERYTHING, formats=False)),
     Stage("fusions", replace(EVERYTHING, fusion=False)),
-    Stage("memory reuse", replace(EVERYTHING, reuse=False)),
+    Stage("memory reuse", replace(EVERYTHING, reuse=False, blocks=False)),
     Stage("streams", _REUSE),
 )
 """Everything but one; tasks that the host sends one by one have no streams either."""

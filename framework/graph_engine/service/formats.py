@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from framework.graph_engine.data.graph import CONSTANT, INPUT, Graph, Value
 from framework.graph_engine.data.operators import conversion
+from framework.graph_engine.data.storage import stored_bytes
 from framework.graph_engine.service.adjacent import formats_of
 from framework.graph_engine.service.conversions import converted
 from framework.graph_engine.service.flow_blocks import Blocks, Need
