@@ -34,15 +34,16 @@ FUSED_BEHIND = frozenset(
 NONE: frozenset[str] = frozenset()
 ALL = frozenset((*PATTERNS, ELEMENTS))
 SINGLE_BEYOND = {"conv2d_folding", "conv2d_backward_input_add", "dropout_add"}
-BEYOND_2020 = frozenset(
-    name for name in PATTERNS if name.endswith(("_gelu", "_scale")) or name in SINGLE_BEYOND
+SCALES_OF_2020 = {"apply_momentum_scale", "apply_momentum_decay_scale"}
+BEYOND_2020 = (
+    SINGLE_BEYOND | {name for name in PATTERNS if name.endswith(("_gelu", "_scale"))} - SCALES_OF_2020
 )
 REAL = ALL - BEYOND_2020
 """What MindSpore 1.0 had on Ascend in 2020: convolution with the sums of batch normalisation; convolutions,
 their gradients, products and batch normalisation with element-wise neighbours; biases; chains of element-wise
-nodes; casts that are merged into operators. GELU within a product, the folding of constants, the sum of the
-gradients of a fork without relu behind it, dropout with its residual and updates that know the scale of the
-loss are not in its lists.
+nodes; casts that are merged into operators; momentum that knows the scale of the loss. GELU within a product,
+the folding of constants, the sum of the gradients of a fork without relu behind it, dropout with its residual
+and other updates that know the scale of the loss are not in its lists.
 
 Source: MindSpore r1.0.1, the passes of `backend/optimizer/ascend` (buffer fusion, ir_fusion, format_type).
 """
