@@ -39,7 +39,7 @@ from kernels.pieces.convolution_plan import (
     tile_fractals,
     weights_of,
 )
-from kernels.tiling.conv2d import JoinedTiling
+from kernels.tiling.conv2d_joined import JoinedTiling
 from kernels.tiling.conv2d_shape import AddedShape, JoinedShape, KeptShape
 
 Array = npt.NDArray[Any]

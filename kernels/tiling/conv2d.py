@@ -121,16 +121,6 @@ class BackwardInputTiling(ConvTiling):
 
 
 @dataclass(frozen=True)
-class JoinedTiling(ConvTiling):
-    """How a gradient to the input is cut that others join: like one that none do, in smaller pieces."""
-
-    @classmethod
-    def problem(cls, shape: Any) -> Problem:
-        """Return what the pipeline computes."""
-        return replace(Problem.backward_input(shape), adds=shape.ADDS, keeps=shape.KEEPS)
-
-
-@dataclass(frozen=True)
 class StatisticsTiling(ConvTiling):
     """How a convolution with sums by channel is cut: a core has whole splits, a tile is of one split."""
 
