@@ -26,9 +26,9 @@ MOST_LAYERS = 30
 
 def draw(path: Path, found: Findings) -> None:
     """Draw the main picture: steps beside published ones, and what shortens the largest ones."""
-    figure = _figure(15, 5.6)
+    figure = _figure(16, 5.6)
     shown = _largest(found.waterfalls)
-    axes = figure.subplots(1, 1 + len(shown), width_ratios=(1.1, *(1.3 for _ in shown)))
+    axes = figure.subplots(1, 1 + len(shown), width_ratios=(1.5, *(1.3 for _ in shown)))
     _draw_compared(axes[0], found)
     for each, wall in zip(axes[1:], shown, strict=True):
         _draw_waterfall(each, wall)
@@ -94,21 +94,21 @@ def draw_ledgers(path: Path, explained: Sequence[Explained]) -> None:
 
 
 def _draw_compared(axes: Any, found: Findings) -> None:
-    names, at = [], range(len(found.compared))
+    names = [f"{each.case.title}\n{each.published.software}" for each in found.compared]
     for place, each in enumerate(found.compared):
         bars = ((each.published.ms, REAL), (each.real.ms, OURS), (each.whole.ms, BEST))
         for side, (ms, colour) in enumerate(bars):
-            height = ms / each.published.ms
-            axes.bar(place + 0.27 * (side - 1), height, 0.25, color=colour)
-            axes.text(place + 0.27 * (side - 1), height + 0.01, f"{ms:.1f}", ha="center", fontsize=8)
-        names.append(f"{each.case.title}\n{each.published.software}".replace(", ", "\n"))
-    axes.axhspan(0.85, 1.15, color="#f2f2f2", zorder=0)
-    axes.set_xticks(list(at), names, fontsize=8)
-    axes.set_ylim(0, 1.35)
-    axes.set_ylabel("time over the published one (milliseconds on the bars)")
+            at, share = place + 0.27 * (side - 1), ms / each.published.ms
+            axes.barh(at, share, 0.25, color=colour)
+            axes.text(share + 0.01, at, f"{ms:.1f} ms", va="center", fontsize=8)
+    axes.axvspan(0.85, 1.15, color="#f2f2f2", zorder=0)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.3)
+    axes.set_xlabel("time over the published one")
     for name, colour in (("published", REAL), ("fusions of 2020", OURS), ("everything", BEST)):
-        axes.bar(0, 0, color=colour, label=name)
-    axes.legend(loc="upper right", fontsize=8, ncols=3)
+        axes.barh(0, 0, color=colour, label=name)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=8, ncols=3, frameon=False)
     axes.set_title("Beside a real 910A; grey: 15 %", fontsize=11)
 
 
