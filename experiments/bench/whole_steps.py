@@ -34,8 +34,8 @@ def measure(network: str, batch: int, way: str, times: str) -> dict[str, float]:
     step_us = session.step_us()
     ended = time.perf_counter()
     return {
-        "compile_s": compiled - start, "simulate_s": ended - compiled, "peak_gb": _most_gigabytes(), "step_us": step_us,
-        "simulated": float(session.chip.clockwork.simulated),
+        "compile_s": compiled - start, "simulate_s": ended - compiled, "peak_gb": _most_gigabytes(),
+        "step_us": step_us, "simulated": float(session.chip.clockwork.simulated),
     }  # fmt: skip
 
 

@@ -34,10 +34,9 @@ def chip():
 def test_the_device_gives_what_the_host_gives(op, sample, chip):
     """Whatever it takes there; what it does not take runs on the host."""
     dtype = "float16" if op.name in CUBE else "float32"
-    arrays = [
-        array.astype(dtype) if array.dtype.kind == "f" else array.astype("int32")
-        for array in sample.draw(np.random.default_rng(3))
-    ]
+    narrower = {"f": dtype, "i": "int32"}
+    drawn = sample.draw(np.random.default_rng(3))
+    arrays = [array.astype(narrower.get(array.dtype.kind, array.dtype)) for array in drawn]
     builder = Builder()
     params = [builder.param(TensorType.of(array)) for array in arrays]
     narrow = {key: "float16" if value == "float64" else value for key, value in sample.attrs.items()}
