@@ -130,7 +130,7 @@ class Writer:
         """Write a `while` of at most four turns."""
         name = self.fresh("w")
         body = f"{name} += 1\n{self.block(place.inside(in_loop=True))}"
-        also = self.draw(st.sampled_from(["", f" and {self.pick(CONDITIONS)}"]))
+        also = self.draw(st.sampled_from(["", f" and ({self.pick(CONDITIONS)})"]))
         test = f"{name} < 4{also}"
         return f"{name} = 0\nwhile {test}:\n{indented(body)}{self.otherwise()}"
 
