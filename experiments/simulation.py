@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from davinci_sim.chip import Chip
-from davinci_sim.errors import unknown
+from davinci_sim.errors import UnknownName, unknown
 from framework import models
 from framework.graph_engine import Options, Session
 from framework.graph_engine.control.profile import OpTime, Profile
@@ -19,6 +19,7 @@ from framework.graph_engine.control.sink import SinkLoop, transfer_cycles
 from framework.graph_engine.data.graph import AICPU, CONSTANT, FLOW, HOST, VARIABLE, Graph
 from framework.graph_engine.data.memory import ALIGN_BYTES
 from framework.graph_engine.options import OP_BY_OP, SWITCHES, op_by_op
+from framework.graph_engine.service.fusion import ALL, chosen
 
 MB = 1e6
 PHASES = ("trace", "compile", "simulate")
@@ -230,18 +231,23 @@ def options_of(
 ) -> Options:
     """Return options of the graph engine by name; op by op nothing is optimised unless it is asked for.
 
+    `without` names optimisations, or single fusions.
+
     Raises:
-        UnknownName: there is no such mode, precision, set of fusions or optimisation.
+        UnknownName: there is no such mode, precision, set of fusions, optimisation or fusion.
     """
     base = op_by_op() if mode == OP_BY_OP else Options()
     changes: dict[str, Any] = {"mode": mode, "precision": precision}
     changes |= {} if fusion is None else {"fusion": fusion}
     changes |= {"fusions": fusions} if fusions else {}
-    for name in without:
-        if name not in SWITCHES:
-            raise unknown("optimisation", name, SWITCHES)
-        changes[name] = False
-    return replace(base, **changes)
+    off = tuple(without)
+    for name in off:
+        if name not in (*SWITCHES, *ALL):
+            refusal = unknown("optimisation or fusion", name, (*SWITCHES, *ALL))
+            raise UnknownName(f"{refusal}: {', '.join(SWITCHES)} and those of docs/reference/fusions.md")
+    changes |= {name: False for name in off if name in SWITCHES}
+    options = replace(base, **changes)
+    return replace(options, fusions=chosen(options.fusions).difference(off)) if ALL & {*off} else options
 
 
 def peak_rss_mb() -> float:

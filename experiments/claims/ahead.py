@@ -1,4 +1,4 @@
-"""Steps that nobody has timed yet are timed ahead, several at a time, each in a process that others share.
+"""Steps that nobody has timed yet are timed ahead, several at a time, in processes of their own.
 
 The steps lie on disk then, and with them the times of their tasks; who stops early goes on from there.
 """

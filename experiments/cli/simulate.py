@@ -46,7 +46,10 @@ MOST_NAMED = 5  # nodes that a note on standard error names
 @click.option("--fusion/--no-fusion", default=None, help="Fuse operators [default: in mode graph].")
 @click.option("--fusions", default="", metavar="all|real|none", help="Which ones; real: those of 2020.")
 @click.option(
-    "--without", default="", metavar="NAME,...", help="Off: formats, reuse, blocks, streams, counters."
+    "--without",
+    default="",
+    metavar="NAME,...",
+    help="Off: formats, reuse, blocks, streams, counters, or fusions by name (docs/reference/fusions.md).",
 )
 @click.option(
     "--precision", default="keep", show_default=True, metavar="keep|mixed|force_fp16",

@@ -8,6 +8,8 @@ import pytest
 
 from davinci_sim.platforms import platform
 from experiments.cli.metrics import SIMULATE
+from framework.graph_engine.options import SWITCHES
+from framework.graph_engine.service.fusion import ALL
 
 LENET = ("simulate", "lenet5", "--batch", "2")
 SPREAD_MB = 2
@@ -90,6 +92,13 @@ def test_optimisations_can_be_switched_off_one_by_one(trained, answer):
     assert trained[0]["memory_mb"]["workspace"] < spread["memory_mb"]["workspace"]
 
 
+def test_a_fusion_can_be_left_out_by_name(trained, answer):
+    kept = {tuple(each["fused"]) for each in trained[0]["ops"]}
+    left = {tuple(each["fused"]) for each in answer(*LENET, "--without", "matmul_bias")["ops"]}
+    assert (("matmul", "bias_add") in kept, ("matmul", "bias_add") in left) == (True, False)
+    assert ("conv2d", "relu") in kept & left
+
+
 def test_a_configuration_can_be_changed(answer):
     found = answer("simulate", "bert", "--infer", "--config", "small", "--set", "layers=1", "--batch", "1")
     assert (found["config"]["layers"], found["config"]["hidden"], found["training"]) == (1, 64, False)
@@ -150,8 +159,9 @@ def test_help_tells_the_formula_of_every_metric(davinci):
         (("lenet5", "--fusions", "real2"),
          "unknown set of fusions 'real2': did you mean real? Known: all, none, real"),
         (("lenet5", "--without", "format"),
-         "unknown optimisation 'format': did you mean formats? Known: blocks, counters, formats, fusion, "
-         "reuse, streams"),
+         "unknown optimisation or fusion 'format': did you mean formats? Known: "
+         f"{len({*SWITCHES, *ALL})} names: fusion, formats, counters, reuse, blocks, streams and those of "
+         "docs/reference/fusions.md"),
     ],
 )  # fmt: skip
 def test_what_there_is_not_is_refused_before_the_work(refusal, arguments, message):

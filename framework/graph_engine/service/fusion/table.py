@@ -35,6 +35,7 @@ NONE: frozenset[str] = frozenset()
 ALL = frozenset((*PATTERNS, ELEMENTS))
 SINGLE_BEYOND = {"conv2d_folding", "conv2d_backward_input_add", "dropout_add"}
 SCALES_OF_2020 = {"apply_momentum_scale", "apply_momentum_decay_scale"}
+"""What came later, and what of its kind was there already (MindSpore's `MomentumLossscaleFusion`)."""
 BEYOND_2020 = (
     SINGLE_BEYOND | {name for name in PATTERNS if name.endswith(("_gelu", "_scale"))} - SCALES_OF_2020
 )
