@@ -85,7 +85,13 @@ class Simulation:
     def elsewhere(self) -> list[dict[str, str]]:
         """Return what does not run on the AI cores, where it runs, and why."""
         return [
-            {"name": node.name, "type": node.op, "engine": node.engine, "reason": node.reason}
+            {
+                "name": node.name,
+                "type": node.op,
+                "engine": node.engine,
+                "reason": node.reason,
+                "costs": node.costs,
+            }
             for node in self.graph.nodes
             if node.engine in (HOST, AICPU) and node.op not in FLOW
         ]

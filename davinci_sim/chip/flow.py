@@ -4,8 +4,8 @@ Words of the runtime (CANN): a label marks a place in a stream; a goto goes on t
 device memory and goes on at the label with that number. The host sends the stream once, whatever it does.
 
 Model: tasks of a stream follow each other; a task of the scheduler takes what the platform assumes for it
-(`label_cycles`, `label_goto_cycles`, `label_switch_cycles`), and one of the AI CPU `aicpu_start_cycles` and
-the time of its bytes.
+(`label_cycles`, `label_goto_cycles`, `label_switch_cycles`), one of the AI CPU `aicpu_start_cycles` and the
+time of its bytes, one of the host the way there and back with its bytes (`cpu_cycles`, `host_cycles`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from davinci_sim.errors import DavinciError
 if TYPE_CHECKING:
     from davinci_sim.chip.chip import Chip
     from davinci_sim.chip.task import Task
+    from davinci_sim.platforms import Platform
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "equal": operator.eq, "not_equal": operator.ne, "greater": operator.gt, "greater_equal": operator.ge,
@@ -32,6 +33,35 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 """What a stream switch compares by."""
 
 SPAN_DTYPE = np.dtype([("task", "i4"), ("stream", "i4"), ("start", "i8"), ("end", "i8")])
+
+
+def cpu_cycles(platform: Platform, nbytes: int) -> int:
+    """Return what a task of the AI CPU takes: its start, and the time of the bytes that it touches.
+
+    >>> from davinci_sim.platforms import platform
+    >>> cpu_cycles(platform("ascend910a"), 8000)
+    11000
+    """
+    return int(platform.aicpu_start_cycles) - (-nbytes // int(platform.aicpu_bytes_per_cycle))
+
+
+def host_cycles(platform: Platform, nbytes: int) -> int:
+    """Return what the way to the host and back takes: its bytes go over the link, and it sends what follows.
+
+    Model: the stream stops, a thread of the host hears of it, inputs go up and results come down one after
+    the other, and the host sends the next task. What it computes meanwhile takes no time.
+
+    >>> from davinci_sim.platforms import platform
+    >>> host_cycles(platform("ascend910a"), 8000)
+    30400
+    """
+    sent = int(platform.host_sync_cycles) + int(platform.host_launch_cycles)
+    return sent + link_cycles(platform, nbytes)
+
+
+def link_cycles(platform: Platform, nbytes: int) -> int:
+    """Return what the link between host and chip takes for some bytes."""
+    return -(-nbytes // int(platform.host_link_bytes_per_cycle))
 
 
 class StreamTask(Protocol):
@@ -104,16 +134,16 @@ class CpuTask:
 
     def cycles(self, chip: Chip) -> int:
         """Return the start of the task and the time of its bytes."""
-        figures = chip.platform
-        return int(figures.aicpu_start_cycles) - (-self.nbytes // int(figures.aicpu_bytes_per_cycle))
+        return cpu_cycles(chip.platform, self.nbytes)
 
 
 @dataclass(frozen=True)
 class HostTask:
-    """What only the host can do: the stream waits until it has been there and back."""
+    """What the host does: the stream waits until `nbytes` in all have been there and back."""
 
     name: str
     compute: Callable[[], None]
+    nbytes: int = 0
     kind: ClassVar[str] = "host"
 
     def run(self, chip: Chip) -> None:
@@ -122,7 +152,7 @@ class HostTask:
 
     def cycles(self, chip: Chip) -> int:
         """Return the time until the host has sent what follows; its own work is not simulated."""
-        return int(chip.platform.host_launch_cycles)
+        return host_cycles(chip.platform, self.nbytes)
 
 
 @dataclass(frozen=True)

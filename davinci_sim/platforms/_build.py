@@ -90,8 +90,8 @@ def taken_over(keys: Iterable[str]) -> dict[str, Figure]:
 
 
 TASK_TIMES = (
-    "task_start_cycles", "block_start_cycles", "host_launch_cycles", "label_cycles", "label_goto_cycles",
-    "label_switch_cycles", "aicpu_start_cycles",
+    "task_start_cycles", "block_start_cycles", "host_launch_cycles", "host_sync_cycles", "label_cycles",
+    "label_goto_cycles", "label_switch_cycles", "aicpu_start_cycles",
 )  # fmt: skip
 """What the host, the task scheduler and the AI CPU take for a task."""
 

@@ -38,6 +38,12 @@ _CHIP = {
     "host_launch_cycles": assumed(
         10000, "cycles", "10 us for the host to send one task; no figure is published for this chip"
     ),
+    "host_sync_cycles": assumed(
+        20000,
+        "cycles",
+        "20 us from the moment when a stream has come to a task of the host until a thread there that waits "
+        "for it runs: an interrupt over PCIe and a wake-up; no figure is published for this chip",
+    ),
     "host_link_bytes_per_cycle": published(
         20,
         "B/cycle",

@@ -17,7 +17,7 @@ CUBE_DTYPES = ("fp16", "bf16", "fp32", "int8", "uint8", "int4")
 
 BESIDE_THE_CORES = (
     "label_cycles", "label_goto_cycles", "label_switch_cycles", "aicpu_start_cycles", "aicpu_bytes_per_cycle",
-    "host_link_bytes_per_cycle",
+    "host_link_bytes_per_cycle", "host_sync_cycles",
 )  # fmt: skip
 """Figures of the task scheduler, the AI CPU and the way to the host: no kernel's time depends on them."""
 

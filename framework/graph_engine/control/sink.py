@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from davinci_sim.chip.flow import link_cycles
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import Graph
 
@@ -48,4 +49,4 @@ class SinkLoop:
 def transfer_cycles(graph: Graph, platform: Platform, names: Iterable[str] | None = None) -> int:
     """Return what the link takes for the inputs of a step."""
     nbytes = sum(graph.values[name].nbytes for name in (graph.inputs if names is None else names))
-    return -(-nbytes // int(platform.host_link_bytes_per_cycle))
+    return link_cycles(platform, nbytes)

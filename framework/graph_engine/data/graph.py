@@ -74,6 +74,9 @@ class Node:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     engine: str = ""
     reason: str = ""
+    """Why it is not for the AI cores,"""
+    costs: str = ""
+    """and what it would take on each of the engines that are left."""
     launches: tuple[Launch, ...] = ()
     source: SourceLine | None = None
     fused: tuple[str, ...] = ()
@@ -83,6 +86,11 @@ class Node:
     def operators(self) -> tuple[str, ...]:
         """The operators that it computes."""
         return self.fused or (self.op,)
+
+    @property
+    def why(self) -> str:
+        """Say why it is not on the AI cores, and what others take for it."""
+        return "; ".join(each for each in (self.reason, self.costs) if each)
 
     def value(self, reference: str) -> str:
         """Return the name of the value that `in0` or `out0` refers to."""
@@ -110,6 +118,11 @@ class Graph:
     def consumers(self, value: str) -> list[Node]:
         """Return the nodes that read a value, in order."""
         return [node for node in self.nodes if value in node.inputs]
+
+    def bytes_of(self, node: Node) -> int:
+        """Return the bytes of what a node reads and writes in device memory."""
+        names = (name for name in (*node.inputs, *node.outputs) if name in self.values)
+        return sum(self.values[name].nbytes for name in names)
 
     @property
     def is_straight(self) -> bool:
@@ -146,5 +159,5 @@ def _line(graph: Graph, node: Node) -> str:
     outputs = ", ".join(str(graph.values[name]) for name in node.outputs)
     inputs = ", ".join(f"%{name}" for name in node.inputs)
     kernels = "+".join(launch.kernel for launch in node.launches)
-    where = f"  [{node.engine}{': ' + kernels if kernels else ''}{': ' + node.reason if node.reason else ''}]"
+    where = f"  [{node.engine}{': ' + kernels if kernels else ''}{': ' + node.why if node.why else ''}]"
     return f"{outputs} = {node.op}({inputs}){where if node.engine else ''}"

@@ -145,10 +145,9 @@ def bound(spec: TaskSpec, handles: Mapping[str, int], loaded: LoadedGraph, task:
     assert node is not None
     if spec.kind == HOST_TASK:
         part = _host_part(loaded, node) if node.op == HOST_PART else _operator(loaded, node)
-        return HostTask(spec.name, part)
+        return HostTask(spec.name, part, loaded.graph.bytes_of(node))
     if spec.kind == CPU_TASK:
-        nbytes = sum(loaded.graph.values[name].nbytes for name in (*node.inputs, *node.outputs))
-        return CpuTask(spec.name, _operator(loaded, node), nbytes)
+        return CpuTask(spec.name, _operator(loaded, node), loaded.graph.bytes_of(node))
     return _of_the_scheduler(spec, node, handles, loaded)
 
 

@@ -115,7 +115,7 @@ def _with(nodes: list[Node], others: Mapping[int, list[Node]]) -> Iterator[Node]
 
 
 def _conversion(source: Value, target: Value) -> Node:
-    """Return the node that converts: a kernel where there is one, else the host, which is the last resort."""
+    """Return the node that converts: a kernel where there is one, else the host may lay the value out."""
     name = f"{TRANS_DATA}.{target.name}"
     formats = {"src_format": source.format, "dst_format": target.format}
     launch = conversion(source.type, source.format, target.format)

@@ -15,9 +15,9 @@ import numpy as np
 
 from framework.graph_engine.data.graph import AICORE, INPUT, INTERMEDIATE, VARIABLE, Graph, Node
 from framework.graph_engine.service.adjacent import JOIN, PART
+from framework.graph_engine.service.engines import VIEWS
 from framework.graph_engine.service.fusion.pattern import called
 from framework.graph_engine.service.fusion.table import FUSED_BEHIND
-from framework.graph_engine.service.split import VIEWS
 from kernels.tiling.expression import CODES
 
 MOVING = (JOIN, PART, "transpose")

@@ -17,6 +17,7 @@ from framework.graph_engine.service.formats import assign_formats
 from framework.graph_engine.service.fractals import transpose_fractals
 from framework.graph_engine.service.fusion import chosen, fuse
 from framework.graph_engine.service.narrow import narrow
+from framework.graph_engine.service.split import weighed_anew
 from framework.graph_engine.service.switches import fuse_switches
 from framework.graph_engine.service.validate import validated
 
@@ -49,7 +50,10 @@ def _passes(is_straight: bool, platform: Platform, options: Options) -> dict[str
         "narrow": (options.counters, lambda graph: narrow(graph, platform)),
     }
     last: dict[str, tuple[bool, Pass]] = {
-        "assign_formats": (True, lambda graph: assign_formats(graph, options.formats)),
+        "assign_formats": (
+            True,
+            lambda graph: weighed_anew(assign_formats(graph, options.formats), platform),
+        ),
         "transpose_fractals": (options.formats, transpose_fractals),
     }
     if not is_straight:

@@ -15,7 +15,8 @@ from davinci_sim.platforms import Platform
 from framework.dtypes import dtype
 from framework.graph_engine.data.graph import AICORE, CONSTANT, FLOW, Graph, Node, Value
 from framework.graph_engine.options import FORCE_FP16, KEEP
-from framework.graph_engine.service.split import OF_THE_CUBE, VIEWS, place
+from framework.graph_engine.service.engines import OF_THE_CUBE, VIEWS
+from framework.graph_engine.service.split import place
 from framework.graph_engine.service.validate import typed, validated
 from framework.ir.registry import OPERATORS
 from framework.ir.types import TensorType

@@ -29,8 +29,8 @@ from framework.graph_engine.data.graph import (
     Node,
     Value,
 )
+from framework.graph_engine.service.engines import VIEWS
 from framework.graph_engine.service.host_parts import with_host_parts
-from framework.graph_engine.service.split import VIEWS
 from framework.ir.control import ACCUMULATE, CHECK, CHOOSE, IF, NOTHING, SCAN, WHILE
 from framework.ir.nodes import CALL, Atom, Binding, Const, Func, SourceLine, Var
 from framework.ir.types import StackType, TensorType, Type, parse_type

@@ -117,12 +117,14 @@ def test_a_copy_takes_the_bytes_along():
     assert chip.words(dst, 16, np.uint8).tolist() == list(range(16))
 
 
-def test_a_task_of_the_host_costs_the_way_there_and_is_counted():
-    """The stream waits for what the host sends."""
+@given(nbytes=st.integers(0, 1 << 30))
+def test_a_task_of_the_host_costs_the_way_there_and_back_and_is_counted(nbytes):
+    """The host hears of it, its bytes go over the link, and it sends what follows."""
     chip, seen = Chip("ascend910a"), []
-    flow = Flow(chip, [HostTask("print", lambda: seen.append(1))])
-    timeline = flow.timeline(flow.run())
-    assert (seen, timeline.runs("host"), timeline.cycles) == ([1], 1, chip.platform.host_launch_cycles)
+    flow = Flow(chip, [HostTask("print", lambda: seen.append(1), nbytes)])
+    timeline, figures = flow.timeline(flow.run()), chip.platform
+    expected = figures.host_sync_cycles + figures.host_launch_cycles + -(-nbytes // 20)
+    assert (seen, timeline.runs("host"), timeline.cycles) == ([1], 1, expected)
 
 
 @given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 40))

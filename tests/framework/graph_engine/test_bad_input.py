@@ -308,7 +308,7 @@ def test_an_operator_without_a_kernel_runs_elsewhere_and_says_where():
     session = Session(run(trace(lambda x: ops.relu(ops.sin(x)), [Tensor(x)], {}).func), Chip(P))
     assert placement(session.placed).splitlines()[:2] == [
         "subgraph 0 on host: 1 nodes",
-        "  sin.0                            host    no kernel computes sin",
+        "  sin.0                            host    no kernel computes sin; aicpu 70.0 us, host 54.0 us",
     ]
     session.run({"x": x[None]})
     assert session.profile().host_round_trips == 1

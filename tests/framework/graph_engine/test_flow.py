@@ -281,7 +281,7 @@ def test_weights_and_the_first_state_are_converted_once_before_the_loop(chip):
 
 
 def test_what_has_no_kernel_runs_on_the_ai_cpu_in_a_loop(chip):
-    """However large, since a way to the host in each turn would be worse."""
+    """Of this size: in each turn a way to the host would take longer."""
 
     def waves(x, n):
         while n > 0:
@@ -289,7 +289,7 @@ def test_what_has_no_kernel_runs_on_the_ai_cpu_in_a_loop(chip):
             n -= 1
         return x
 
-    x = Tensor(np.linspace(0, 2, 1 << 16, dtype=np.float32))
+    x = Tensor(np.linspace(0, 2, 1 << 14, dtype=np.float32))
     profile = on_both(waves, chip, x, 2).profile()
     assert profile.host_round_trips == 0
     assert {each.bound for each in profile if each.op == "sin"} == {"aicpu"}
