@@ -102,8 +102,8 @@ def _of_a_step(
     """Return all tasks of a step, without those of views and copies of what is there already."""
     views = {node.name for node in graph.nodes if node.engine == VIEW}
     made = (task for task in kernel_tasks if task.node is None or task.node.name not in views)
-    kept = (task for task in (*made, *_updates(graph)) if not _is_onto_itself(task, homes))
-    return _in_order((*_gets(graph), *kept, *_puts(graph)))
+    whole = (*_gets(graph), *made, *_puts(graph), *_updates(graph))  # results may be of old variables
+    return _in_order(task for task in whole if not _is_onto_itself(task, homes))
 
 
 def _in_order(tasks: Iterable[TaskSpec]) -> tuple[TaskSpec, ...]:
