@@ -120,6 +120,7 @@ class _Blocks:
                 self.seen[node.outputs[0]] = self._looked_at(node.inputs[0])
             for name in node.outputs:
                 self.makers.setdefault(name, []).append(at)
+        self.renewing = {self._looked_at(name).whole for name in graph.updates}
 
     def _looked_at(self, name: str) -> Place:
         return self.seen.get(name, Place(name))
@@ -129,7 +130,8 @@ class _Blocks:
         if node.op != PART:
             return False
         first, whole = _first_byte(self.graph, node), self._looked_at(node.inputs[0])
-        if first is None or not self._lasts(whole.whole, node):
+        is_copied = node.outputs[0] in self.renewing  # to a variable, when others may be renewed already
+        if first is None or is_copied or not self._lasts(whole.whole, node):
             return False
         self._look(node.outputs[0], replace(whole, offset_bytes=whole.offset_bytes + first))
         return True
@@ -187,7 +189,7 @@ class _Blocks:
         Nothing else wants it elsewhere: another join, a variable that it renews, a copy that it is made for.
         """
         value = self.graph.values[name]
-        is_wanted = name in self.inside or name in self.graph.updates or name in self.copied
+        is_wanted = name in self.inside or name in self.renewing or name in self.copied
         is_free = value.kind == INTERMEDIATE and not value.whole and not is_wanted
         is_all = value.nbytes == self.graph.values[seen_as].nbytes
         return is_free and is_all and self._is_made_before(name, node)

@@ -53,6 +53,8 @@ class _Overwriting:
                 self.readers.setdefault(self.at(name), []).append(at)
             for name in node.outputs:
                 self.makers.setdefault(self.at(name), []).append(at)
+        for name in (*graph.outputs, *graph.updates):  # read when all nodes have run
+            self.readers.setdefault(self.at(name), []).append(len(graph.nodes))
 
     def at(self, name: str) -> str:
         """Return what a value looks at or is a part of, itself if it is neither."""
@@ -62,20 +64,23 @@ class _Overwriting:
         """Return the values that are only made to be copied, and where they are copied to."""
         found: dict[str, str] = {}
         for at, node in enumerate(self.graph.nodes):
-            value = node.inputs[0] if node.op == MEMCPY else ""
-            if value and value not in self.graph.updates and self._may_lie(value, node.outputs[0], at):
-                found[value] = node.outputs[0]
+            if node.op != MEMCPY:
+                continue
+            (value,), (target,) = node.inputs, node.outputs
+            if self._may_lie(value, target, at) and self._is_left(value, at):
+                found[value] = target
         return found
 
     def updates(self) -> dict[str, str]:
-        """Return the new values of variables that can be written over these."""
-        updates = self.graph.updates
-        end = len(self.graph.nodes)
-        return {value: variable for value, variable in updates.items() if self._may_lie(value, variable, end)}
+        """Return the new values of variables that can be written over these, which nobody reads any more."""
+        updates, behind = self.graph.updates, len(self.graph.nodes) + 1
+        return {
+            value: variable for value, variable in updates.items() if self._may_lie(value, variable, behind)
+        }
 
     def dying(self, replaced: Mapping[str, str]) -> dict[str, str]:
         """Return the values that are written over one that nothing needs any more, and which that is."""
-        taken = {*replaced, *replaced.values(), *self.graph.updates, *map(self.at, self.graph.outputs)}
+        taken = {*replaced, *replaced.values()}
         found: dict[str, str] = {}
         for at, node in enumerate(self.graph.nodes):
             for value in node.outputs if node.launches else ():
@@ -106,28 +111,26 @@ class _Overwriting:
     def _may_lie(self, value: str, target: str, end: int) -> bool:
         """Tell whether a value can be made in the memory of what it replaces at the position `end`.
 
-        Between its maker and there nothing else touches the target, and all that reads the value stands
-        before the target can change again.
+        It has one maker, and between that and there nothing else touches the target.
         """
         makers = self.makers.get(value, [])
         if len(makers) != 1 or not self._fits(value, target):
             return False
         (maker,) = makers
         touching = (*self.readers.get(target, ()), *self.makers.get(target, ()))
-        if any(maker < each < end for each in touching):
-            return False
-        if not self._by_element(maker, value, target):
-            return False
-        if end == len(self.graph.nodes):  # a result of the graph is made once, and nothing comes later
-            return True
+        is_free = not any(maker < each < end for each in touching)
+        return is_free and self._by_element(maker, value, target)
+
+    def _is_left(self, value: str, end: int) -> bool:
+        """Tell whether a value is read for the last time at a position, with no jump since it was made."""
+        (maker,) = self.makers[value]
         is_straight = self.breaks[maker] == self.breaks[end]
         return is_straight and maker < end and max(self.readers[value]) == end
 
     def _fits(self, value: str, target: str) -> bool:
         """Tell whether a value has the type and the format of what it replaces, and no place of its own."""
         own, other = self.graph.values[value], self.graph.values[target]
-        shown = {self.at(name) for name in self.graph.outputs}
-        has_place = value in shown or own.whole or target in self.root
+        has_place = own.whole or target in self.root
         is_fixed = other.kind in (CONSTANT, INPUT)
         return (own.type, own.format) == (other.type, other.format) and not has_place and not is_fixed
 

@@ -46,7 +46,7 @@ def prepare(func: Func, room: int = FIRST_ROOM, held: Container[str] = ()) -> Gr
         kind = VARIABLE if param.name in kept else INPUT
         writer.values[param.name] = Value(param.name, param.tensor, kind)
     results = [name for (name,) in writer.write(func)]
-    updates = {results[index]: name for index, name in func.updates.items() if results[index] != name}
+    updates = writer.renewals({name: results[index] for index, name in func.updates.items()})
     outputs = tuple(name for index, name in enumerate(results) if index not in func.updates)
     inputs = tuple(p.name for p in func.params if p.name not in kept)
     return typed(validated(Graph(func.name, writer.values, tuple(writer.nodes), inputs, outputs, updates)))

@@ -293,10 +293,31 @@ class Straightener:
         saved: dict[str, str] = {}
         for source, _ in pairs:
             if self._root.get(source, source) in written and source not in saved:
-                saved[source] = self.define(f"{source}.saved", self.values[source].type)
-                self.node(MEMCPY, (source,), (saved[source],))
+                saved[source] = self._saved(source)
         for source, target in pairs:
             self.node(MEMCPY, (saved.get(source, source),), (target,))
+
+    def renewals(self, renewed: Mapping[str, str]) -> dict[str, str]:
+        """Return which value becomes which variable, given the new value of each variable.
+
+        The old value of another variable that is renewed, too, is saved in a copy, and what becomes several
+        variables has one for each but the first.
+        """
+        changed = {
+            variable: value for variable, value in renewed.items() if self._root.get(value, value) != variable
+        }
+        found: dict[str, str] = {}
+        for variable, value in changed.items():
+            new = value
+            if value in found or self._root.get(value, value) in changed:
+                new = self._saved(value)
+            found[new] = variable
+        return found
+
+    def _saved(self, source: str) -> str:
+        saved = self.define(f"{source}.saved", self.values[source].type)
+        self.node(MEMCPY, (source,), (saved,))
+        return saved
 
     def _computed(self, op: str, a: str, b: str, dtype: str = COUNT.dtype.name) -> str:
         name = self.define(op, COUNT.with_dtype(dtype))
@@ -346,13 +367,14 @@ _CONTROL: dict[str, Any] = {
 def renewed_by_branches(func: Func) -> dict[str, str]:
     """Return the outputs of `if`s that are new values of parameters which nothing reads any more."""
     makers = {var: at for at, each in enumerate(func.bindings) if each.op == IF for var in each.outputs}
-    last = {
-        atom.name: at
-        for at, each in enumerate(func.bindings)
-        for atom in each.inputs
-        if isinstance(atom, Var)
-    }
-    shown = Counter(atom.name for atom in func.results if isinstance(atom, Var))
+    root: dict[str, str] = {}
+    last: dict[str, int] = {}
+    for at, each in enumerate(func.bindings):
+        read = [root.get(atom.name, atom.name) for atom in each.inputs if isinstance(atom, Var)]
+        last |= dict.fromkeys(read, at)
+        if each.op in VIEWS and read:
+            root[each.outputs[0].name] = read[0]
+    shown = Counter(root.get(atom.name, atom.name) for atom in func.results if isinstance(atom, Var))
     return {
         atom.name: name
         for atom, name in ((func.results[at], name) for at, name in func.updates.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from davinci_sim.chip import Chip
 from framework import ops
@@ -111,6 +112,57 @@ def test_a_view_of_a_variable_keeps_it_from_being_written_over():
         return [ops.reduce_sum(seen, 0), new], {1: "u"}
 
     check(renewing(write), copies=1)
+
+
+@pytest.mark.parametrize(
+    ("write", "copies"),
+    [
+        (lambda u, v: ([u, u + 1.0], {1: "u"}), 1),
+        (lambda u, v: ([ops.reshape(u, (8, 5)), u + 1.0], {1: "u"}), 1),
+        (lambda u, v: ([u[8:], u + 1.0], {1: "u"}), 1),
+        (lambda u, v: ([u, v], {0: "v", 1: "u"}), 4),
+        (lambda u, v: ([v, v + 1.0], {0: "u", 1: "v"}), 3),
+        (lambda u, v: ([v + 1.0, v], {0: "v", 1: "u"}), 3),
+        (lambda u, v: ([ops.reshape(ops.reshape(v, (8, 5)), (40,)), v + 1.0], {0: "u", 1: "v"}), 3),
+    ],
+    ids=["result", "view", "part", "exchange", "handed on", "handed on late", "handed on as a view"],
+)
+def test_an_old_value_that_is_read_at_the_end_is_not_written_over_before(write, copies):
+    """It may be a result of the step, or the new value of another variable."""
+    check(renewing(lambda builder, u, v, c: write(u, v)), copies)
+
+
+def test_one_value_may_renew_two_variables():
+    """It is made in the memory of neither, or of one."""
+
+    def write(builder, u, v, c):
+        new = u + v
+        return [new, new, new], {0: "u", 1: "v"}
+
+    check(renewing(write), copies=2)
+
+
+def test_a_branch_does_not_write_over_what_a_view_still_shows():
+    """The view was taken before the branch, and is read behind it."""
+
+    def write(builder, u, v, c):
+        seen = ops.reshape(u, (8, 5))
+        (found,) = chosen(builder, c, lambda o: (o(u) * 2.0,), lambda o: (o(u),))
+        return [ops.reduce_sum(seen, 0), found], {1: "u"}
+
+    check(renewing(write), copies=2)
+
+
+def test_a_part_that_renews_a_variable_is_copied_before_its_whole_is_renewed():
+    """As a view it would show the new values of the whole."""
+    builder = Builder()
+    u, v = builder.param(W, "u"), builder.param(parse_type("float32[8]"), "v")
+    func = builder.finish("f", [u[32:], u * 2.0, ops.reduce_sum(v)], {0: "v", 1: "u"})
+    state = {"u": np.arange(40, dtype=np.float32), "v": np.zeros(8, np.float32)}
+    session = Session(func, Chip("ascend910a"), state)
+    session.run({})
+    np.testing.assert_array_equal(session.variables()["v"], state["u"][32:])
+    np.testing.assert_array_equal(session.variables()["u"], 2 * state["u"])
 
 
 def test_moving_averages_are_renewed_in_place():
