@@ -199,6 +199,37 @@ def test_a_pattern_gives_fewer_kernels_the_same_numbers_and_less_time(name):
     assert together.step_us() < apart.step_us() or "conv2d_bias" in expected
 
 
+@pytest.mark.parametrize(
+    ("function", "arrays"),
+    [
+        (
+            lambda x, w, b: ops.relu(ops.matmul(x, w)) + b.astype("float16"),
+            (*MATRICES, numbers(48, dtype=FLOATS)),
+        ),
+        (lambda x, w, b: ops.bias_add(ops.relu(ops.conv2d(x, w, pad=1)), b, axis=1), (*IMAGES, CHANNELS[0])),
+        (
+            lambda x: ops.batch_norm_inference(
+                ops.relu(ops.conv2d(x, Tensor(IMAGES[1]), pad=1)), *map(Tensor, CHANNELS)
+            ),
+            IMAGES[:1],
+        ),
+    ],
+    ids=["bias of a product", "bias of a convolution", "normalisation"],
+)
+def test_what_follows_an_activation_stays_behind_it(function, arrays):
+    """A bias and a normalisation join a product where nothing is between them."""
+    func = func_of(function, *arrays)
+    (found,), (alone,) = (step(func, fusions, arrays)[1] for fusions in ("all", "none"))
+    np.testing.assert_allclose(found.astype(FLOATS), alone.astype(FLOATS), rtol=4e-3, atol=2e-2)
+
+
+def test_a_bias_may_be_either_side_of_the_sum():
+    """It is added to the product, or the product to it."""
+    arrays = (*MATRICES, numbers(48, dtype=FLOATS))
+    func = func_of(lambda x, w, b: b + ops.matmul(x, w, out_dtype="float32"), *arrays)
+    assert kernels_of(step(func, "all", arrays)[0]) == ["matmul_bias"]
+
+
 def placed(function, *arrays):
     """Return the graph of a function after splitting."""
     return split(prepare(func_of(function, *arrays)), P)

@@ -8,7 +8,7 @@ from davinci_sim.errors import BadShape
 from framework.graph_engine.data.graph import Node
 from framework.graph_engine.data.operators import shape_of
 from framework.graph_engine.service.fusion.draft import Change, Draft
-from framework.graph_engine.service.fusion.pattern import Pattern
+from framework.graph_engine.service.fusion.pattern import Pattern, called
 from framework.ops.lowering import Launch
 
 GRADIENT = "conv2d_backward_input"
@@ -47,7 +47,7 @@ def _joined(draft: Draft, nodes: tuple[Node, ...], others: tuple[str, ...]) -> C
         return None
     joining = (f"in{count + place}" for place in range(len(others)))
     operands = (*launch.operands[:-1], *joining, launch.operands[-1])
-    kernel = "_".join((launch.kernel, *(node.op for node in following)))
+    kernel = "_".join((launch.kernel, *map(called, following)))
     made = replace(launch, kernel=kernel, operands=operands)
     if not _takes(made):
         return None

@@ -140,6 +140,8 @@ def _folded(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     (launch,), (last,) = convolution.launches, norm.launches
     weight = draft.values[convolution.inputs[1]]
     numbers = [draft.values[name] for name in norm.inputs[1:]]
+    if launch.axes.get("relu", 0):
+        return None
     eps = last.operands[5].removeprefix("scalar:")
     known = [value.data for value in (weight, *numbers)]
     if any(value is None for value in known) or len(known) != 5 or eps == last.operands[5]:

@@ -21,25 +21,31 @@ RELU_LAST, GELU_TANH = 1, 2
 def _biased(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     """Return a product that starts from its bias instead of zero."""
     product, bias_add = nodes
+    (launch,), value = product.launches, product.outputs[0]
+    others = [name for name in bias_add.inputs if name != value]
     if product.op not in BIASED or len(product.inputs) > 2 or bias_add.op not in ("bias_add", "add"):
         return None
-    value, bias = product.outputs[0], _wide(draft, bias_add.inputs[-1])
+    if launch.axes.get("act", 0) or launch.axes.get("relu", 0) or len(others) != 1:
+        return None
+    bias = _wide(draft, others[0])
     type_, result = draft.values[bias].type, draft.values[value].type
     axis = bias_add.attrs.get("axis", -1) % result.ndim
     is_row = type_.shape == (result.shape[axis],) and type_.dtype.name == "float32"
-    fits = axis in {a % result.ndim for a in BIASED[product.op]} and bias_add.inputs[0] == value
+    fits = axis in {a % result.ndim for a in BIASED[product.op]}
     if not is_row or not fits or draft.values[bias_add.outputs[0]].type != result:
         return None
     joined = replace(product, inputs=(*product.inputs, bias), outputs=bias_add.outputs)
     graph = Graph("", draft.values, (), (), (), {})
-    placed = place(graph, joined, draft.platform, product.launches[0].axes.get("few", 0))
+    placed = place(graph, joined, draft.platform, launch.axes.get("few", 0))
     return Change(nodes, (placed,)) if placed.engine == AICORE else None
 
 
 def _wide(draft: Draft, bias: str) -> str:
     """Return the fp32 numbers that a bias was rounded from, if it was: sums take them as they are."""
     cast = draft.maker(bias)
-    return cast.inputs[0] if cast is not None and cast.op == "cast" else bias
+    if cast is None or cast.op != "cast" or draft.values[cast.inputs[0]].type.dtype.name != "float32":
+        return bias
+    return cast.inputs[0]
 
 
 def _with_axes(launch: Launch, changed: Mapping[str, int], **fields: Any) -> Launch:
