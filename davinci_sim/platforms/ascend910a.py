@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from davinci_sim.platforms.figure import Figure, assumed, fitted, published
+from davinci_sim.platforms.figure import Figure, assumed, fitted, measured, published
 from davinci_sim.platforms.instructions import from_configuration
 from davinci_sim.platforms.platform import Platform
 
@@ -50,6 +50,27 @@ _CHIP = {
         "20 GB/s for PCIe in the link constants of the vendor's profiler (CANN 8.1.RC1), at 1.0 GHz; "
         + _HOT_CHIPS
         + "PCIe 4.0 x16",
+    ),
+    "link_bytes_per_cycle": published(
+        18,
+        "B/cycle",
+        "18 GB/s of a link (HCCS) in the link constants of the vendor's profiler (CANN 8.1.RC1), at 1.0 GHz; "
+        "it is the slowest in a ring of 8, which crosses PCIe (20 GB/s there) between two groups of four",
+    ),
+    "link_planes": measured(
+        4,
+        "",
+        "an all-reduce of 8 ranks is made as rings on 4 planes in a published profile (MindInsight's test data, "
+        "hccl_0_2_5.json)",
+    ),
+    "link_step_cycles": fitted(
+        2058,
+        "cycles",
+        "three copies between two chips in published profiles of MindInsight (hccl_raw of cluster_propose): "
+        "2.2 us for 2,048 bytes, 2.4 for 6,100 and 3.05 for 18,400, less their bytes at 18 GB/s; the mean",
+    ),
+    "link_ranks": published(
+        8, "", "8 ranks in a server, limits of the collectives in the vendor's profiler (CANN 8.1.RC1)"
     ),
     "label_cycles": assumed(100, "cycles", "a label that the task scheduler passes; no figure is published"),
     "label_goto_cycles": assumed(

@@ -45,6 +45,21 @@ _CHIP = {
         _FIT + "GM to UB levels off at 45 for each of 48 vector cores, taken to run all at once: 4.0 TB/s; "
         "the vendor's data copy example names a peak of 5.2 TB/s",
     ),
+    "link_bytes_per_cycle": published(
+        15,
+        "B/cycle",
+        "28 GB/s of a link (HCCS) in the link constants of the vendor's profiler (chip v4.1.0), at 1.85 GHz",
+    ),
+    "link_planes": published(
+        7, "", "documentation of HCCL, Mesh: the 8 chips of a server are joined each with each"
+    ),
+    "link_step_cycles": fitted(
+        1667,
+        "cycles",
+        "one small copy over HCCS in a published profile of MSInsight (test_rank_0, communication.json): "
+        "1.496 us for 16,512 bytes, less these at the rate of the link",
+    ),
+    "link_ranks": published(8, "", "8 ranks in a server, limits of the collectives in the vendor's profiler"),
     **start_of_tasks(_CLOCK_HZ),
 }
 

@@ -28,6 +28,8 @@ MAY_BE_ZERO = (
     "dispatch_cycles",
     "_l0c_conflict",
 )
+LINK = "link_"
+"""How the figures of links between chips begin: a chip has all of them, or none."""
 POWERS_OF_TWO = ("gm_fast_align_bytes", "l2_line_bytes")
 PEAKS = {"peak_fp16_flops": "fp16", "peak_int8_ops": "int8"}
 PEAK_TOLERANCE = 0.03  # published peaks are rounded
@@ -75,7 +77,8 @@ def check(chip: Platform, where: str) -> None:
 
 def problems(chip: Platform) -> Iterator[Problem]:
     """Yield every mistake in the figures of a chip; the keys and their units are those of its base."""
-    missing = [key for key in ascend910a.figures if not _is_optional(key) and key not in chip.figures]
+    wanted = [key for key in ascend910a.figures if not _is_optional(key) or _has_links(chip, key)]
+    missing = [key for key in wanted if key not in chip.figures]
     for key in missing:
         yield Problem(
             key,
@@ -141,9 +144,14 @@ def _of_cube_key(key: str, dtype: str, keys: Collection[str]) -> Problem | None:
 
 def _is_optional(key: str) -> bool:
     return (
-        key.startswith(("vector_cycles.", "cube_k_", "cube_n_", "cube_cycles_"))
+        key.startswith(("vector_cycles.", "cube_k_", "cube_n_", "cube_cycles_", LINK))
         and key != "vector_cycles.default"
     )
+
+
+def _has_links(chip: Platform, key: str) -> bool:
+    """Tell whether a figure is one of links, of which the chip has some."""
+    return key.startswith(LINK) and any(each.startswith(LINK) for each in chip.figures)
 
 
 def _of_figure(chip: Platform, key: str, figure: Figure) -> Iterator[Problem]:

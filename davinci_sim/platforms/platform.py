@@ -17,9 +17,10 @@ CUBE_DTYPES = ("fp16", "bf16", "fp32", "int8", "uint8", "int4")
 
 BESIDE_THE_CORES = (
     "label_cycles", "label_goto_cycles", "label_switch_cycles", "aicpu_start_cycles", "aicpu_bytes_per_cycle",
-    "host_link_bytes_per_cycle", "host_sync_cycles",
+    "host_link_bytes_per_cycle", "host_sync_cycles", "link_bytes_per_cycle", "link_planes",
+    "link_step_cycles", "link_ranks",
 )  # fmt: skip
-"""Figures of the task scheduler, the AI CPU and the way to the host: no kernel's time depends on them."""
+"""Figures of the task scheduler, the AI CPU, the host and other chips: no kernel's time depends on them."""
 
 
 @dataclass(frozen=True)
