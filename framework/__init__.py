@@ -1,6 +1,6 @@
 """A deep-learning framework in MindSpore's style: Python source becomes a functional IR."""
 
-from framework import data, dtypes, ir, models, nn, ops, optim, train
+from framework import data, dtypes, ir, models, nn, ops, optim, parallel, train
 from framework.autodiff import (
     custom_vjp,
     grad,
@@ -37,6 +37,7 @@ __all__ = [
     "nn",
     "ops",
     "optim",
+    "parallel",
     "recompute",
     "train",
     "value_and_grad",

@@ -2,8 +2,8 @@
 
 Words of the vendor's library (HCCL): a rank is a chip that takes part. In a ring each rank sends a part of
 the data to the next one and takes one from the rank before, p - 1 times; an all-reduce is a reduce-scatter,
-after which each rank has a part of the sum, and an all-gather of these parts. With n bytes, p ranks, a latency
-of a step alpha and a time per byte beta that is 2 (p - 1) alpha + 2 (p - 1) / p n beta, each half of it half.
+after which each rank has a part of the sum, and an all-gather of these parts. With n bytes, p ranks, a step's
+latency alpha and a time per byte beta that is 2 (p - 1) alpha + 2 (p - 1) / p n beta, each half of it half.
 
 Model: as many rings side by side as a rank has links to others (planes), each with its part of the data; the
 slowest link of the chip in all of them. The reduction itself takes no time: the copy engine (SDMA) adds what

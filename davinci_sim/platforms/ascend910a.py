@@ -60,8 +60,8 @@ _CHIP = {
     "link_planes": measured(
         4,
         "",
-        "an all-reduce of 8 ranks is made as rings on 4 planes in a published profile (MindInsight's test data, "
-        "hccl_0_2_5.json)",
+        "an all-reduce of 8 ranks is made as rings on 4 planes in a published profile of MindInsight "
+        "(hccl_0_2_5.json)",
     ),
     "link_step_cycles": fitted(
         2058,

@@ -36,6 +36,11 @@ class Operator(Protocol):
         ...
 
     @property
+    def meets(self) -> bool:
+        """Tell whether the operator is computed together with other ranks."""
+        ...
+
+    @property
     def lowering(self) -> Any:
         """Return how the operator runs on the device, None when it does not."""
         ...

@@ -6,6 +6,7 @@ from framework.ops.assign import assign
 from framework.ops.attention import attention, attention_grad
 from framework.ops.batch_norm import batch_norm, batch_norm_grad, batch_norm_inference
 from framework.ops.bits import bitwise_and, bitwise_not, bitwise_or, bitwise_xor, left_shift, right_shift
+from framework.ops.collective import all_gather, all_reduce, reduce_scatter
 from framework.ops.composed import (
     clip,
     exp2,
@@ -128,6 +129,8 @@ __all__ = [
     "abs",
     "acos",
     "add",
+    "all_gather",
+    "all_reduce",
     "apply_adam",
     "apply_adamw",
     "apply_lamb",
@@ -241,6 +244,7 @@ __all__ = [
     "reduce_mean",
     "reduce_min",
     "reduce_prod",
+    "reduce_scatter",
     "reduce_sum",
     "relu",
     "relu_grad",

@@ -118,6 +118,7 @@ class Op:
     `vjp(call, *cotangents)` returns one cotangent, or None, per input; it may be wider. `batch` applies the
     operator to every item of batches at once; it returns None for inputs that it knows no way for.
     Inputs from the position `checked` on are looked at when the operator runs, and may be refused; 0 is not.
+    One that `meets` is computed together with other ranks: neither while compiling, nor more or less often.
     `axes` names the axes of inputs and outputs: equal letters are split alike, `...` broadcast, `*` is any.
     """
 
@@ -135,6 +136,7 @@ class Op:
     counts: bool = False
     batch: Batch | None = None
     checked: int | None = None
+    meets: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an operator without its rules, and enter it into the table."""

@@ -147,7 +147,7 @@ def _is_foldable(binding: Binding) -> bool:
     for atom in binding.inputs:
         if not isinstance(atom, Const):
             return False
-    if is_control(binding.op):
+    if is_control(binding.op) or operator(binding.op).meets:
         return False
     before = sum(atom.tensor.size_bytes for atom in binding.inputs)
     after = sum(var.tensor.size_bytes for var in binding.outputs)

@@ -84,7 +84,7 @@ def _may_fail(binding: Binding, facts: Facts) -> bool:
     if binding.op in MAY_FAIL:
         return True
     if binding.op not in WITH_PARTS:
-        return not is_control(binding.op) and _is_checked(binding)
+        return not is_control(binding.op) and (_is_checked(binding) or operator(binding.op).meets)
     if any(isinstance(each, Rec) for each in binding.attrs.values()):
         return True
     inside = parts(binding)

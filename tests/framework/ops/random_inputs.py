@@ -114,6 +114,11 @@ def _reduce(draw):
     return [shape], {"axes": draw(st.none() | axis_of(shape) | some), "keepdims": draw(st.booleans())}
 
 
+def _along_the_first(draw):
+    """A collective of one rank."""
+    return [draw(shapes(1))], {"ranks": 1}
+
+
 def _cumsum(draw):
     shape = draw(shapes(1, 3))
     return [shape], {"axis": draw(axis_of(shape)), "reverse": draw(st.booleans())}
@@ -314,7 +319,7 @@ def _float64(shape):
 
 DRAWN = {
     "reshape": _reshape, "transpose": _transpose, "broadcast_to": _broadcast_to, "concat": _concat,
-    "pad": _pad,
+    "pad": _pad, "all_gather": _along_the_first, "reduce_scatter": _along_the_first,
     "reduce_sum": _reduce, "reduce_mean": _reduce, "reduce_max": _reduce, "reduce_min": _reduce,
     "reduce_prod": _reduce, "cumsum": _cumsum, "softmax": _softmax, "matmul": _matmul, "bias_add": _bias_add,
     "bias_add_grad": _bias_add_grad, "conv2d": _conv2d, "conv2d_backward_input": _conv2d_backward_input,
