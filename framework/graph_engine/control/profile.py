@@ -16,14 +16,14 @@ from davinci_sim.chip.flow import SPAN_DTYPE, Timeline
 from davinci_sim.chip.group import Group
 from davinci_sim.errors import DavinciError
 from davinci_sim.trace.stream_trace import write_stream_trace
-from framework.graph_engine.data.tasks import CPU_TASK, HOST_TASK, KERNEL, order_within
+from framework.graph_engine.data.tasks import COLLECTIVE_TASK, CPU_TASK, HOST_TASK, KERNEL, order_within
 from framework.graph_engine.service.compile import shape_text
 from framework.graph_engine.service.load import BoundTask, LoadedGraph
 from framework.graph_engine.service.load import Path as TaskPath
 
 Cycles = npt.NDArray[np.float64]
 START, MEMORY = "start", "memory"
-OTHER_BOUNDS = {CPU_TASK: "aicpu"}
+OTHER_BOUNDS = {CPU_TASK: "aicpu", COLLECTIVE_TASK: "link"}
 PIPE_BOUNDS = {
     "M": "cube", "V": "vector", "MTE1": "L1 to L0", "MTE2": "GM read", "MTE3": "GM write",
 }  # fmt: skip
@@ -159,11 +159,13 @@ class _Took(NamedTuple):
 def _times(loaded: LoadedGraph, path: TaskPath) -> list[_Took]:
     """Return what the tasks of a path take; L2 is left as they leave it.
 
-    What runs beside the cores leaves L2 as it is, so that the groups of kernels follow each other there.
+    What runs beside the cores leaves L2 as it is, so that the groups of kernels follow each other there. A
+    collective waits for nothing in its group, and nothing there for it.
     """
     chip, tasks = loaded.chip, [loaded.tasks[number] for number in path]
     groups = [tuple(group) for _, group in groupby(tasks, key=lambda each: each.spec.group)]
-    times = chip.times([_on_chip(chip, group) for group in groups if group[0].task is not None])
+    kernels = (tuple(each for each in group if each.task is not None) for group in groups)
+    times = chip.times([_on_chip(chip, group) for group in kernels if group])
     found = (_on_cores(chip, *each) for time in times for each in zip(time.spans, time.times, strict=True))
     return [_elsewhere(chip, each) if each.task is None else next(found) for each in tasks]
 
@@ -210,7 +212,7 @@ def _timeline(loaded: LoadedGraph, path: TaskPath, took: Sequence[_Took], op_by_
 def _op_time(loaded: LoadedGraph, bound: BoundTask, took: _Took) -> OpTime:
     graph, chip, spec = loaded.graph, loaded.chip, bound.spec
     node = spec.node
-    if spec.kind not in (KERNEL, CPU_TASK) or node is None:
+    if spec.kind not in (KERNEL, *OTHER_BOUNDS) or node is None:
         return _scheduled(loaded, bound, took)
     values = [graph.values[name] for name in (*node.inputs, *node.outputs)]
     dtypes = "/".join(dict.fromkeys(value.type.dtype.name for value in values))

@@ -15,7 +15,8 @@ from framework.ops.lowering import Launch
 
 INPUT, VARIABLE, CONSTANT, INTERMEDIATE = "input", "variable", "constant", "intermediate"
 AICORE, HOST, VIEW, AICPU, RTS = "aicore", "host", "view", "aicpu", "rts"
-"""Where nodes run; rts is the runtime's task scheduler, which copies and jumps."""
+COLLECTIVE = "collective"
+"""Where nodes run; rts is the runtime's task scheduler, which copies and jumps, collective the links."""
 TRANS_DATA = "trans_data"
 """The operator that copies a value into another format; the engine inserts it."""
 
@@ -92,6 +93,14 @@ class Node:
         """Say why it is not on the AI cores, and what others take for it."""
         return "; ".join(each for each in (self.reason, self.costs) if each)
 
+    @property
+    def company(self) -> str:
+        """Say who takes part in a collective, and what becomes of their data."""
+        if self.engine != COLLECTIVE:
+            return ""
+        reduction = f"{self.attrs['op']} of " if "op" in self.attrs else ""
+        return f"{reduction}{self.attrs['ranks']} ranks"
+
     def value(self, reference: str) -> str:
         """Return the name of the value that `in0` or `out0` refers to."""
         if reference.startswith("in"):
@@ -158,6 +167,6 @@ class Graph:
 def _line(graph: Graph, node: Node) -> str:
     outputs = ", ".join(str(graph.values[name]) for name in node.outputs)
     inputs = ", ".join(f"%{name}" for name in node.inputs)
-    kernels = "+".join(launch.kernel for launch in node.launches)
+    kernels = "+".join(launch.kernel for launch in node.launches) or node.company
     where = f"  [{node.engine}{': ' + kernels if kernels else ''}{': ' + node.why if node.why else ''}]"
     return f"{outputs} = {node.op}({inputs}){where if node.engine else ''}"

@@ -24,6 +24,9 @@ AS_IT_LIES = "as it lies"
 COPIES = (MEMCPY, PUSH, PICK)
 """Nodes that move the first value that they take to the one that they give."""
 
+BY_ELEMENT = ("all_reduce",)
+"""Operators without a kernel that give each element for those at the same place, in whatever format."""
+
 CONVERSIONS = {
     ("ND", "NC1HWC0"): ("nchw_to_nc1hwc0", ("n", "c", "h", "w")),
     ("NC1HWC0", "ND"): ("nc1hwc0_to_nchw", ("n", "c", "h", "w")),
@@ -148,10 +151,10 @@ def shares(node: Node, launch: Launch, value: str, target: Set[str]) -> bool:
 def formats(graph: Graph, node: Node) -> dict[str, str]:
     """Return the format that a node wants each of its values in; ANY where its kernel is flat, or it copies.
 
-    Other nodes without a kernel (views, jumps, host) want ND.
+    So do collectives that go by element; other nodes without a kernel (views, jumps, host) want ND.
     """
     wanted = dict.fromkeys((*node.inputs, *node.outputs), "ND")
-    if node.op in COPIES:
+    if node.op in (*COPIES, *BY_ELEMENT):
         return wanted | {node.inputs[0]: ANY, node.outputs[0]: ANY}
     asked: dict[str, list[str]] = {}
     for launch in node.launches:

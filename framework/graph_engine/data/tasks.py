@@ -9,7 +9,7 @@ from framework.graph_engine.data.graph import Node
 from kernels.lang.shapes import Shape, Tiling
 
 GET, KERNEL, HOST_TASK, COPY, PUT = "get_next", "kernel", "host", "memcpy", "put_result"
-CPU_TASK, COMPARING = "aicpu", "stream_switch"
+CPU_TASK, COMPARING, COLLECTIVE_TASK = "aicpu", "stream_switch", "collective"
 """Kinds of tasks; those of the task scheduler are called as their nodes."""
 
 
@@ -49,7 +49,8 @@ class TaskSpec:
         labels = self.node.attrs.get("labels", ()) if self.node is not None else ()
         goals = " ".join(f"L{label}" for label in labels)
         compare = "" if self.node is None else str(self.node.attrs.get("compare", ""))
-        parts = (f"s{self.stream} {self.kind:<12} {self.name:<34}", what, compare, goals, named)
+        company = "" if self.node is None else self.node.company
+        parts = (f"s{self.stream} {self.kind:<12} {self.name:<34}", what, company, compare, goals, named)
         return " ".join(part for part in parts if part).rstrip()
 
 

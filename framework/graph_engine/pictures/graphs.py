@@ -6,7 +6,17 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from framework.graph_engine.data.graph import AICORE, AICPU, HOST, RTS, TRANS_DATA, VIEW, Graph, Node
+from framework.graph_engine.data.graph import (
+    AICORE,
+    AICPU,
+    COLLECTIVE,
+    HOST,
+    RTS,
+    TRANS_DATA,
+    VIEW,
+    Graph,
+    Node,
+)
 from framework.graph_engine.pictures.canvas import (
     BEFORE,
     COLOURS,
@@ -18,7 +28,10 @@ from framework.graph_engine.pictures.canvas import (
     strip,
 )
 
-ENGINES = {AICORE: "#4477aa", VIEW: "#aaaaaa", RTS: "#ccbb44", AICPU: "#ee7733", HOST: "#ee6677"}
+ENGINES = {
+    AICORE: "#4477aa", VIEW: "#aaaaaa", RTS: "#ccbb44", COLLECTIVE: "#228833", AICPU: "#ee7733",
+    HOST: "#ee6677",
+}  # fmt: skip
 """A colour for each place; what leaves the AI cores is warm."""
 STRIP_ROWS, MOST_OPERATORS, MOST_REASONS, REASON_WIDTH = 8, 20, 8, 100
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from davinci_sim.chip import Chip
+from davinci_sim.chip.collectives import CollectiveTask
 from davinci_sim.chip.flow import (
     Copy,
     CpuTask,
@@ -34,7 +35,7 @@ from framework.graph_engine.data.graph import (
     TURN,
     Node,
 )
-from framework.graph_engine.data.tasks import COPY, CPU_TASK, GET, HOST_TASK, PUT, TaskSpec
+from framework.graph_engine.data.tasks import COLLECTIVE_TASK, COPY, CPU_TASK, GET, HOST_TASK, PUT, TaskSpec
 from framework.host import compile_host
 from framework.ir.evaluate import CheckFailed, placed
 from framework.ir.nodes import Binding
@@ -148,7 +149,16 @@ def bound(spec: TaskSpec, handles: Mapping[str, int], loaded: LoadedGraph, task:
         return HostTask(spec.name, part, loaded.graph.bytes_of(node))
     if spec.kind == CPU_TASK:
         return CpuTask(spec.name, _operator(loaded, node), loaded.graph.bytes_of(node))
+    if spec.kind == COLLECTIVE_TASK:
+        return _collective(spec, node, loaded)
     return _of_the_scheduler(spec, node, handles, loaded)
+
+
+def _collective(spec: TaskSpec, node: Node, loaded: LoadedGraph) -> CollectiveTask:
+    """Return what meets the other ranks; what moves is the larger of what it takes and gives."""
+    nbytes = max(loaded.graph.values[name].nbytes for name in (*node.inputs, *node.outputs))
+    ranks: Any = node.attrs["ranks"]
+    return CollectiveTask(spec.name, _operator(loaded, node), node.op, nbytes, ranks)
 
 
 def _of_the_scheduler(

@@ -11,6 +11,7 @@ from davinci_sim.platforms import Platform
 from framework.dtypes import dtype as framework_dtype
 from framework.graph_engine.data.graph import (
     AICPU,
+    COLLECTIVE,
     CONSTANT,
     HOST,
     MEMCPY,
@@ -23,7 +24,17 @@ from framework.graph_engine.data.graph import (
 )
 from framework.graph_engine.data.memory import ALIGN_BYTES, MemoryPlan, alive_bytes, plan
 from framework.graph_engine.data.operators import kernel, operands, shape_of
-from framework.graph_engine.data.tasks import COMPARING, COPY, CPU_TASK, GET, HOST_TASK, KERNEL, PUT, TaskSpec
+from framework.graph_engine.data.tasks import (
+    COLLECTIVE_TASK,
+    COMPARING,
+    COPY,
+    CPU_TASK,
+    GET,
+    HOST_TASK,
+    KERNEL,
+    PUT,
+    TaskSpec,
+)
 from framework.graph_engine.service.adjacent import JOIN, PART
 from framework.graph_engine.service.blocks import counts, with_blocks
 from framework.graph_engine.service.clean import with_clean_memory
@@ -35,6 +46,9 @@ from framework.graph_engine.service.streams import with_streams
 from framework.graph_engine.service.validate import check_room, validated
 from framework.ir.types import TensorType
 from kernels.lang.kernel import Operand
+
+BY_ENGINE = {HOST: HOST_TASK, AICPU: CPU_TASK, COLLECTIVE: COLLECTIVE_TASK}
+"""The kind of task that a node is where no kernel runs."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +133,11 @@ def _kernel_tasks(graph: Graph, platform: Platform) -> tuple[Graph, tuple[TaskSp
         if node.op == MEMCPY:
             named = {"src": node.inputs[0], "dst": node.outputs[0]}
             tasks.append(TaskSpec(COPY, node.name, node, named))
-        elif node.engine in (HOST, AICPU, RTS):
+        elif node.engine in (*BY_ENGINE, RTS):
             named = {f"in{i}": name for i, name in enumerate(node.inputs) if name in values}
             named |= {f"out{i}": name for i, name in enumerate(node.outputs) if name in values}
             own = COMPARING if "compare" in node.attrs else node.op
-            kind = {HOST: HOST_TASK, AICPU: CPU_TASK}.get(node.engine, own)
+            kind = BY_ENGINE.get(node.engine, own)
             tasks.append(TaskSpec(kind, node.name, node, named))
         elif node.engine != VIEW:
             tasks += _launches(node, values, platform)

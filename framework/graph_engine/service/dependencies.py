@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from framework.graph_engine.data.graph import Graph
 from framework.graph_engine.data.operators import kernel
-from framework.graph_engine.data.tasks import COPY, CPU_TASK, GET, KERNEL, PUT, TaskSpec
+from framework.graph_engine.data.tasks import COLLECTIVE_TASK, COPY, CPU_TASK, GET, KERNEL, PUT, TaskSpec
 
 ORDER = "order"
 """What every task reads and a jump, a label or a task of the host writes: nothing passes these."""
-MOVABLE = (COPY, CPU_TASK, GET, KERNEL, PUT)
+MOVABLE = (COLLECTIVE_TASK, COPY, CPU_TASK, GET, KERNEL, PUT)
+LINKS = "links"
+"""What every collective writes: they use the same links, and meet those of other ranks in one order."""
 READS = ("src", "in")
 """What the operands are called that a task reads which is no kernel; it writes the others."""
 Depends = tuple[frozenset[int], ...]
@@ -36,6 +38,8 @@ def accesses(task: TaskSpec, graph: Graph, homes: Mapping[str, str]) -> tuple[Ac
     """Return what a task touches; views and new values of variables lie in the memory of others."""
     written = _written(task)
     found = [Access(ORDER, 0, 1, task.kind not in MOVABLE)]
+    if task.kind == COLLECTIVE_TASK:
+        found.append(Access(LINKS, 0, 1, writes=True))
     for operand, name in task.operands.items():
         value = graph.values[name]
         begin = value.offset_bytes if value.whole else 0

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from davinci_sim.chip.collectives import collective_cycles
 from davinci_sim.chip.flow import cpu_cycles, host_cycles
 from davinci_sim.errors import BadShape
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import (
     AICORE,
     AICPU,
+    COLLECTIVE,
     FLOW,
     HOST,
     HOST_PART,
@@ -74,6 +76,27 @@ def _only(ops: Sequence[str], what: str) -> Callable[[Question], Launches]:
         return ()
 
     return launches
+
+
+def _over_links(question: Question) -> Launches:
+    """Take what is computed together with other chips; nobody else can.
+
+    Raises:
+        NotOnDevice: the operator computes by itself.
+        NoLinks: the chip does not reach so many others.
+    """
+    graph, node, platform, _ = question
+    known = OPERATORS.get(node.op)
+    if known is None or not known.meets:
+        raise NotOnDevice(f"{node.op} meets no other rank")
+    collective_cycles(platform, node.op, graph.bytes_of(node), _ranks(node))
+    return ()
+
+
+def _ranks(node: Node) -> int:
+    ranks = node.attrs["ranks"]
+    assert isinstance(ranks, int)
+    return ranks
 
 
 def _on_cores(question: Question) -> Launches:
@@ -137,6 +160,7 @@ ENGINES = (
         _only([op for op in FLOW if op != HOST_PART], "jump"),
     ),
     Engine(VIEW, "another look at the same bytes: nothing runs", _only(VIEWS, "view")),
+    Engine(COLLECTIVE, "what several chips compute together, over their links", _over_links),
     Engine(AICORE, "what a kernel computes", _on_cores),
     Engine(
         AICPU,

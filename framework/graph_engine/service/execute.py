@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from davinci_sim.errors import DavinciError
 from framework.feeds import fed
 from framework.graph_engine.data.graph import Value
 from framework.graph_engine.data.tasks import HOST_TASK
@@ -36,9 +38,14 @@ def execute(loaded: LoadedGraph, feeds: Mapping[str, Array], retries: int = 0) -
     into another, which is read at the end. `retries` says how often the host had to begin anew before.
 
     Raises:
-        DavinciError: an input is missing, or their numbers of steps differ.
+        DavinciError: an input is missing, their numbers of steps differ, or a rank is amid a step here.
         ShapeMismatch: an input is not `[steps, *shape]` of its type.
     """
+    with _alone(loaded):
+        return _steps(loaded, feeds, retries)
+
+
+def _steps(loaded: LoadedGraph, feeds: Mapping[str, Array], retries: int) -> SinkResult:
     feeds = fed(loaded.graph.name, _types(loaded, feeds), feeds)
     steps = max(map(len, feeds.values()), default=1)
     _reserve(loaded, steps)
@@ -53,6 +60,22 @@ def execute(loaded: LoadedGraph, feeds: Mapping[str, Array], retries: int = 0) -
         trips += host_round_trips(loaded) - retries
     outputs = {name: _collected(loaded, loaded.graph.values[name], steps) for name in loaded.graph.outputs}
     return SinkResult(outputs, steps, host_calls=1 + trips)
+
+
+@contextmanager
+def _alone(loaded: LoadedGraph) -> Iterator[None]:
+    """Refuse a second run amid another one, as ranks that share what is compiled would begin it."""
+    if loaded.is_running:
+        raise DavinciError(
+            f"{loaded.graph.name} is amid a step on {loaded.chip.platform.name}\n"
+            "  rule: its values lie in the memory of one chip, once\n"
+            "  next: compile it for each rank by itself, [jit(f, device=Chip(...)) for _ in range(ranks)]"
+        )
+    loaded.is_running = True
+    try:
+        yield
+    finally:
+        loaded.is_running = False
 
 
 def counts_fit(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> bool:

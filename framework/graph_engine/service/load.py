@@ -64,6 +64,8 @@ class LoadedGraph:
     """How often the host had to begin the newest run anew, because a loop had too many turns for its room."""
     workspace: int = 0
     """Where the workspace begins."""
+    is_running: bool = False
+    """Whether somebody is amid a step: another rank would write over its values."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What parts of the host leave to others and has no place in device memory."""
 

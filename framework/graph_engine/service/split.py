@@ -14,7 +14,10 @@ from framework.graph_engine.service.engines import Question, placed, weighed
 def split(graph: Graph, platform: Platform) -> Graph:
     """Give every node its engine: the AI cores where a kernel takes it, else the AI CPU or the host, and why.
 
-    Labels, jumps and copies are the task scheduler's.
+    Labels, jumps and copies are the task scheduler's, collectives go over the links.
+
+    Raises:
+        NoLinks: the chip has no links for a collective, which nobody else can compute.
     """
     return graph.with_nodes(tuple(place(graph, node, platform) for node in graph.nodes))
 
@@ -59,4 +62,4 @@ def placement(graph: Graph) -> str:
 
 
 def _why(node: Node) -> str:
-    return node.why or "+".join(launch.kernel for launch in node.launches)
+    return node.why or node.company or "+".join(launch.kernel for launch in node.launches)

@@ -19,7 +19,7 @@ from davinci_sim.platforms import Platform
 from framework.graph_engine.data.decisions import decided
 from framework.graph_engine.data.graph import VARIABLE, Graph
 from framework.graph_engine.data.operators import kernel
-from framework.graph_engine.data.tasks import KERNEL, TaskSpec
+from framework.graph_engine.data.tasks import COLLECTIVE_TASK, KERNEL, TaskSpec
 from framework.graph_engine.service.dependencies import Access, Depends, accesses, dependencies
 from kernels.lang.kernel import ALIGN_BYTES, Operand
 from kernels.lang.shapes import Shape, Tiling
@@ -155,12 +155,28 @@ class Trials:
     def pays(self, group: Sequence[int], more: int) -> bool:
         """Tell whether a kernel among others takes less than behind them."""
         tasks = [self.tasks[number] for number in (*group, more)]
+        if any(task.kind == COLLECTIVE_TASK for task in tasks):
+            return self._pays_beside_links(group, more)
         if not all(task.kind == KERNEL for task in tasks) or not self._has_company(group, more):
             return False
         *sizes, own = map(self._bytes, tasks)
         if min(sum(sizes), own) > LARGE_BYTES or sum(sizes) + own > int(self.platform.gm_bytes) // 2:
             return False
         return _is_faster(self.platform, Together(self._called(tasks), self._order([*group, more])))
+
+    def _pays_beside_links(self, group: Sequence[int], more: int) -> bool:
+        """Tell whether a collective runs beside kernels, of which none waits for it, nor it for them.
+
+        Kernels that follow each other anyway are as fast beside it; others have to pay among themselves.
+        """
+        link, *others = [n for n in (*group, more) if self.tasks[n].kind == COLLECTIVE_TASK]
+        kernels = [number for number in group if number != link]
+        waits = any(link in self.depends[n] or n in self.depends[link] for n in (*kernels, more))
+        if others or waits or any(self.tasks[n].kind != KERNEL for n in (*kernels, more) if n != link):
+            return False
+        if more == link or not kernels:
+            return True
+        return not self._has_company(kernels, more) or self.pays(kernels, more)
 
     def _has_company(self, group: Sequence[int], more: int) -> bool:
         """Tell whether a group holds something that a task does not have to wait for."""

@@ -13,6 +13,7 @@ from framework import Tensor, jit, ops
 from framework.frontend.trace import trace
 from framework.graph_engine.control.session import Session
 from framework.graph_engine.data.graph import AICORE, AICPU, HOST, VIEW
+from framework.graph_engine.pictures import graphs
 from framework.graph_engine.service.engines import ENGINES
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import placement, split
@@ -40,6 +41,11 @@ def test_ai_cores_views_and_the_scheduler_go_before_all_that_cost():
     x = np.ones((4, 4), np.float32)
     assert node_of(ops.relu, x).engine == AICORE
     assert node_of(lambda x: ops.reshape(x, (16,)), x).engine == VIEW
+
+
+def test_every_engine_has_a_colour_in_the_pictures():
+    """And no colour is left over."""
+    assert set(graphs.ENGINES) == {engine.name for engine in ENGINES}
 
 
 @given(count=st.integers(1, 1 << 22))
