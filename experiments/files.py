@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from davinci_sim.errors import cannot_write
+from davinci_sim.trace.files import refuse_what_is_no_file
 
 
 def writable_folder(folder: Path) -> Path:
@@ -27,11 +28,10 @@ def writable_file(path: Path) -> Path:
     """Make sure that a file can be written at `path`, and return the path.
 
     Raises:
-        CannotWrite: its folder cannot be written, or a folder stands in its place.
+        CannotWrite: its folder cannot be written, or a folder or a device stands in its place.
     """
-    if path.is_dir():
-        raise cannot_write(path, "Is a directory")
     try:
+        refuse_what_is_no_file(path)
         _try_to_write_in(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from None
