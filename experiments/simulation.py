@@ -129,7 +129,7 @@ class Simulation:
 
     def _memory(self) -> dict[str, float]:
         """Return what the device must have room for; a chip that only tells time may leave gaps."""
-        plan = self.session.compiled.memory.dense()
+        plan = self.session.compiled.memory.dense
         planned = {
             "variables": self._held(VARIABLE), "constants": self._held(CONSTANT),
             "workspace": plan.peak_bytes, "alive": plan.live_bytes, "without_reuse": plan.unshared_bytes,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from davinci_sim.errors import unknown
+from davinci_sim.errors import cannot_write, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,11 +67,21 @@ def console(stderr: bool = False) -> Console:
 
 
 def report(as_json: bool, result: Mapping[str, Any], show: Show) -> None:
-    """Print a result: as JSON, or by `show` on a console."""
-    if as_json:
-        click.echo(json.dumps(plain(result), allow_nan=False))
-    else:
-        show(console())
+    """Print a result: as JSON, or by `show` on a console.
+
+    Raises:
+        CannotWrite: standard output takes no more, as on a full disk.
+    """
+    text = json.dumps(plain(result), allow_nan=False) if as_json else ""
+    try:
+        if as_json:
+            click.echo(text)
+        else:
+            show(console())
+    except BrokenPipeError:  # its reader has left, which is no mistake
+        raise
+    except OSError as error:
+        raise cannot_write("standard output", error) from None
 
 
 def plain(value: Any) -> Any:

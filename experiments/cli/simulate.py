@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from experiments.cli.metrics import SIMULATE, Explained
 from experiments.cli.output import console, examples, json_option, note, plain, platform_option, report
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from experiments.simulation import Plan, Simulation
 
 FILE = click.Path(path_type=Path)
+DUMPED = (
+    "model", "platform", "training", "mode", "batch", "step_ms", "samples_per_s", "cycles", "tasks",
+    "instructions", "simulated_tasks", "host_round_trips", "wall_s", "phases_s", "peak_rss_mb",
+    "device_memory_mb", "memory_mb", "sink_loop", "classes", "ops",
+)  # fmt: skip
+"""What a result must have to be told from a dump."""
 MOST_NAMED = 5  # nodes that a note on standard error names
 
 
@@ -77,6 +84,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter per option
     if [model is not None, lists, source is not None].count(True) != 1:
         raise click.UsageError("give one of: MODEL, --list, --from DIR")
     if model is None:
+        _refuse_others()
         _tell(source, as_json)
         return
     _check_places(trace, dump)
@@ -92,6 +100,19 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter per option
     report(as_json, result, lambda screen: show(screen, result))
     for line in _warnings(found):
         note(line)
+
+
+def _refuse_others() -> None:
+    """Refuse options that say how to simulate where nothing is simulated.
+
+    Raises:
+        UsageError: one was given.
+    """
+    context = click.get_current_context()
+    for each in context.command.params:
+        is_given = context.get_parameter_source(each.name or "") is ParameterSource.COMMANDLINE
+        if is_given and each.name not in {"lists", "source", "as_json"}:
+            raise click.UsageError(f"{each.opts[0]} is for a MODEL, not for --list or --from")
 
 
 def _check_places(trace: Path | None, dump: Path | None) -> None:
@@ -122,7 +143,7 @@ def _tell(source: Path | None, as_json: bool) -> None:
     from experiments.cli.simulated import show
     from framework.graph_engine.control.dump import read_dump
 
-    result = read_dump(source)
+    result = read_dump(source, DUMPED)
     report(as_json, result, lambda screen: show(screen, result))
 
 

@@ -75,12 +75,18 @@ class Profile(list[OpTime]):
         write_stream_trace(self.timeline, path)
 
     def text(self) -> str:
-        """Print a table: how often each task ran, and how long all its runs took."""
+        """Print a table: how often each task ran, and how long all its runs took, from starts to ends."""
         lines = [f"{'runs':>7} {'us':>12}  {'bound':<10} task"]
         lines += [f"{each.runs:>7} {each.us:>12.3f}  {each.bound:<10} {each.name}" for each in self]
         on_host = self.timeline.runs_by_name(HOST_TASK)
         lines += [f"{runs:>7} {'':>12}  {HOST_TASK:<10} {name}" for name, runs in on_host.items()]
         return "\n".join([*lines, f"host_round_trips {self.host_round_trips}"]) + "\n"
+
+    def whole_text(self) -> str:
+        """Print the step, its tasks, and when each of them started and ended."""
+        step = f"{len(self)} tasks, {self.us / 1e3:,.3f} ms a step, {self.timeline.cycles:,} cycles"
+        head = f"{'start':>12} {'end, cycles':>12}  stream, what, task"
+        return f"{step}\n\n{self.text()}\n{head}\n{self.timeline.text()}"
 
 
 def profile(loaded: LoadedGraph, op_by_op: bool = False) -> Profile:

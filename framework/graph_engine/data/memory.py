@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,16 +50,20 @@ class MemoryPlan:
     reuse: bool = True
     """and whether blocks share memory."""
 
+    @cached_property
     def dense(self) -> MemoryPlan:
-        """Return the plan of the same blocks that wastes least: they begin where the allocator lets them."""
+        """The plan of the same blocks that wastes least: they begin where the allocator lets them."""
         return plan(self.blocks, self.reuse)
 
     def text(self) -> str:
-        """Print the three sizes."""
-        return (
-            f"workspace {self.peak_bytes:,} bytes; alive at most {self.live_bytes:,}; "
+        """Print the three sizes, of the plan that wastes least; blocks that lie further apart leave gaps."""
+        needed = self.dense.peak_bytes
+        sizes = (
+            f"workspace {needed:,} bytes; alive at most {self.live_bytes:,}; "
             f"without reuse {self.unshared_bytes:,}"
         )
+        apart = self.peak_bytes - needed
+        return f"{sizes}; {apart:,} more between blocks that are spread" if apart > 0 else sizes
 
 
 def plan(blocks: Sequence[Lifetime], reuse: bool = True, align_bytes: int = ALIGN_BYTES) -> MemoryPlan:

@@ -12,6 +12,7 @@ COLOURS = (
 )  # fmt: skip
 """For names in the order of their weight; all others are grey."""
 MB = 1e6
+DARK = 110  # of 255: below it black letters are hard to read
 
 
 def new_figure(width: float, height: float, title: str) -> Any:
@@ -31,6 +32,27 @@ def colours_of(weights: Mapping[str, float]) -> dict[str, str]:
     """
     order = sorted(weights, key=lambda name: (-weights[name], name))
     return {name: COLOURS[place] if place < len(COLOURS) else OTHER for place, name in enumerate(order)}
+
+
+def shades(names: Sequence[str]) -> dict[str, str]:
+    """Return a grey for each name, from light to dark, which no operator has.
+
+    >>> shades(["s0", "s1"])
+    {'s0': '#e6e6e6', 's1': '#262626'}
+    """
+    steps = max(1, len(names) - 1)
+    levels = (round(0xE6 - (0xE6 - 0x26) * place / steps) for place in range(len(names)))
+    return {name: f"#{level:02x}{level:02x}{level:02x}" for name, level in zip(names, levels, strict=True)}
+
+
+def ink_on(colour: str) -> str:
+    """Return what can be read on a colour.
+
+    >>> ink_on("#332288"), ink_on("#ccbb44")
+    ('white', 'black')
+    """
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "white" if 299 * red + 587 * green + 114 * blue < DARK * 1000 else "black"
 
 
 def heaviest(weights: Mapping[str, float], most: int) -> dict[str, float]:

@@ -110,7 +110,7 @@ def _draw_change(axes: Any, before: Counter[str], after: Counter[str]) -> None:
         axes.barh([place + shift for place in places], heights, 0.4, color=colour, label=label)
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.set_title("nodes by operator", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
 

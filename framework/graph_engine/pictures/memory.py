@@ -20,6 +20,7 @@ from framework.graph_engine.pictures.canvas import (
     heaviest,
     legend,
     new_figure,
+    shades,
     strip,
     tidy,
 )
@@ -33,7 +34,7 @@ MAP_ROWS, MAP_CELLS, MOST_TENSORS, STRIP_ROWS = 16, 2048, 16, 4
 
 def draw_compile(compiled: CompiledGraph) -> Any:
     """Draw the blocks of the workspace over time, and the tasks by operator and stream."""
-    plan, tasks = compiled.memory.dense(), compiled.tasks
+    plan, tasks = compiled.memory.dense, compiled.tasks
     figure = new_figure(14, 8, f"4 compile  {compiled.graph.name}: {len(tasks)} tasks, {plan.text()}")
     top, middle, bottom = figure.subplots(3, 1, height_ratios=(5, 1, 1))
     makers = _makers(tasks)
@@ -46,11 +47,15 @@ def draw_compile(compiled: CompiledGraph) -> Any:
     top.set_ylim(0, max(1, plan.peak_bytes) / MB)
     named = [_called(task) for task in tasks]
     strip(middle, named, {name: colours.get(name, OTHER) for name in named}, "tasks in order", STRIP_ROWS)
-    streams = [f"stream {task.stream}" for task in tasks]
-    of_streams = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(sorted(set(streams)))}
-    strip(bottom, streams, of_streams, f"their {len(of_streams)} streams", STRIP_ROWS)
+    streams = [f"s{task.stream}" for task in tasks]
+    of_streams = shades([f"s{stream}" for stream in sorted({task.stream for task in tasks})])
+    strip(bottom, streams, of_streams, _about_streams(list(of_streams)), STRIP_ROWS)
     legend(bottom, colours)
     return figure
+
+
+def _about_streams(names: list[str]) -> str:
+    return f"their streams, from {names[0]} (light) to {names[-1]} (dark)" if names[1:] else "one stream"
 
 
 def _called(task: TaskSpec) -> str:

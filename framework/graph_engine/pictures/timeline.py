@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from framework.graph_engine.control.profile import Profile
-from framework.graph_engine.pictures.canvas import OTHER, colours_of, legend, new_figure, tidy
+from framework.graph_engine.pictures.canvas import OTHER, colours_of, ink_on, legend, new_figure, tidy
 
 LINES, WAITING = 6, "waiting"
-LETTER = 0.0047
+LETTER = 0.0053
 """The part of the picture's width that a letter of a share takes."""
 
 
@@ -55,10 +55,13 @@ def _draw_shares(axes: Any, step_us: float, shares: dict[str, float], colours: d
     at = 0.0
     longest_first = sorted(shares.items(), key=lambda each: -each[1])
     for name, us in (*longest_first, (WAITING, waiting)):
-        axes.barh(0, us, left=at, color=colours.get(name, "#eeeeee"), edgecolor="white", linewidth=0.5)
+        colour = colours.get(name, "#eeeeee")
+        axes.barh(0, us, left=at, color=colour, edgecolor="white", linewidth=0.5)
         if us > LETTER * len(name) * step_us:
             text = f"{name}\n{100 * us / step_us:.1f} %"
-            axes.text(at + us / 2, 0, text, ha="center", va="center", fontsize=7, clip_on=True)
+            axes.text(
+                at + us / 2, 0, text, ha="center", va="center", fontsize=7, color=ink_on(colour), clip_on=True
+            )
         at += us
     axes.set(xlim=(0, max(step_us, 1e-3)), yticks=[])
     axes.set_title("shares of the step; where tasks run side by side they share the time", fontsize=10)

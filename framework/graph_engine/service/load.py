@@ -95,8 +95,14 @@ class LoadedGraph:
         for name, offset in sorted(self.compiled.memory.offsets.items(), key=lambda each: each[1]):
             value = self.graph.values[name]
             lines.append(f"{self.workspace + offset:>14,} {value.nbytes:>14,}  in it     {value}")
-        head = f"{self.graph.name} on {self.chip.platform.name}: {len(self.tasks)} tasks bound"
-        return "\n".join([head, *lines]) + "\n"
+        head = [f"{self.graph.name} on {self.chip.platform.name}: {len(self.tasks)} tasks bound"]
+        if (apart := self.compiled.align_bytes) > ALIGN_BYTES:
+            head.append(
+                f"each begins at a multiple of {apart:,} bytes, where layers that are alike meet L2 alike: a "
+                "chip without data holds no gaps"
+            )
+        head.append(f"{'address':>14} {'bytes':>14}")
+        return "\n".join([*head, *lines]) + "\n"
 
     def write(self, name: str, array: Array) -> None:
         """Upload an array in the format that its value has on the device."""

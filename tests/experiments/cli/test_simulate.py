@@ -206,6 +206,21 @@ def test_a_dump_is_written_and_told_again(davinci, answer, refusal, tmp_path):
     assert "result.json is damaged: its SHA-256 is " in refusal("simulate", "--from", folder)
 
 
+def test_options_of_a_simulation_are_refused_where_there_is_none(davinci, tmp_path):
+    for asked in (("--list",), ("--from", tmp_path)):
+        result = davinci("simulate", *asked, "--batch", "3")
+        assert result.exit_code == 2
+        assert "Error: --batch is for a MODEL, not for --list or --from" in result.stderr
+
+
+def test_a_full_standard_output_is_told(refusal, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("experiments.cli.simulated.show_models", full)
+    assert refusal("simulate", "--list").startswith("cannot write standard output: No space left on device; ")
+
+
 @pytest.mark.parametrize("option", ["--trace", "--dump"])
 def test_a_place_that_cannot_be_written_is_found_out_before_the_work(refusal, tmp_path, option):
     below_a_file = tmp_path / "file" / "out"

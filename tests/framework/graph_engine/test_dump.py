@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ from davinci_sim.chip import Chip
 from davinci_sim.errors import CannotWrite
 from framework import models
 from framework.graph_engine import Session
+from framework.graph_engine.control import dump as dump_module
 from framework.graph_engine.control.dump import MANIFEST, BadDump, read_dump, write_dump
 from framework.graph_engine.pictures import PICTURES
 from framework.graph_engine.pictures.graphs import draw_prepare, draw_split
@@ -137,14 +139,70 @@ def test_a_manifest_must_name_the_result(dump):
         read_dump(dump)
 
 
-def test_what_stops_the_writing_leaves_no_dump(session, dump, monkeypatch):
-    """A manifest comes last, and an old one goes first."""
+@pytest.fixture
+def stopped(session, monkeypatch):
+    """Return a function that writes a dump on a disk that is full at the end."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(PICTURES, "3 optimize", full)
-    with pytest.raises(CannotWrite):
-        write_dump(dump, session, session.profile(), RESULT)
-    with pytest.raises(BadDump, match="holds no whole dump"):
+    def write(folder):
+        monkeypatch.setattr(dump_module.os, "fsync", full)
+        with pytest.raises(CannotWrite) as refused:
+            write_dump(folder, session, session.profile(), {**RESULT, "step_ms": 0.5})
+        return str(refused.value)
+
+    return write
+
+
+def test_what_stops_the_writing_leaves_nothing_half_written(stopped, tmp_path):
+    folder = tmp_path / "new"
+    assert stopped(folder) == (
+        f"cannot write {folder}: No space left on device; choose another folder or change its permissions"
+    )
+    assert list(folder.iterdir()) == []
+
+
+def test_what_stops_the_writing_leaves_an_older_dump_as_it_was(stopped, dump):
+    names = sorted(path.name for path in dump.iterdir())
+    stopped(dump)
+    assert sorted(path.name for path in dump.iterdir()) == names
+    assert read_dump(dump) == RESULT
+
+
+def vouched(dump, text):
+    """Replace the result of a dump, and its digest with it."""
+    (dump / "result.json").write_text(text)
+    manifest = json.loads((dump / MANIFEST).read_text())
+    manifest["sha256"]["result.json"] = hashlib.sha256(text.encode()).hexdigest()
+    (dump / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_result_without_what_is_needed_is_refused(dump):
+    """A dump of another version may be whole, and tell something else."""
+    vouched(dump, '{"model": "lenet5"}')
+    with pytest.raises(BadDump) as refused:
+        read_dump(dump, ("ops", "model", "classes"))
+    assert str(refused.value) == (
+        f"{dump / 'result.json'} lacks classes, ops\n"
+        "  rule: it is what davinci simulate --json prints\n  next: write the dump anew"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_a_result_that_is_no_table_is_refused(dump, text):
+    vouched(dump, text)
+    with pytest.raises(BadDump, match=r"result\.json (cannot be read: |lacks everything)"):
         read_dump(dump)
+
+
+def test_the_text_of_loading_says_why_tensors_lie_far_apart(dump):
+    second = (dump / "5_load.txt").read_text().splitlines()[1]
+    assert second.startswith("each begins at a multiple of 2,097,152 bytes, where layers that are alike meet")
+
+
+def test_the_plan_is_told_by_what_it_needs(session, dump):
+    """Not by the addresses of a chip that spreads its tensors: picture and text agree."""
+    last = (dump / "4_compile.txt").read_text().splitlines()[-1]
+    needed = session.compiled.memory.dense
+    assert last.startswith(f"workspace {needed.peak_bytes:,} bytes; alive at most {needed.live_bytes:,}; ")

@@ -47,5 +47,13 @@ def test_a_plan_with_gaps_can_be_made_dense():
     blocks = [Lifetime("a", 512, 0, 2), Lifetime("b", 1024, 1, 3)]
     apart = plan(blocks, align_bytes=1 << 20)
     assert apart.offsets == {"b": 0, "a": 1 << 20}
-    assert apart.dense() == plan(blocks)
-    assert apart.dense().peak_bytes == 1536
+    assert apart.dense == plan(blocks)
+    assert apart.dense.peak_bytes == 1536
+
+
+def test_the_text_of_a_plan_tells_what_is_needed_and_what_lies_between():
+    """A plan whose blocks are spread does not look as if its values needed so much."""
+    blocks = [Lifetime("a", 700, 0, 1), Lifetime("b", 100, 1, 2)]
+    needed = "workspace 1,536 bytes; alive at most 1,536; without reuse 1,536"
+    assert plan(blocks).text() == needed
+    assert plan(blocks, align_bytes=4096).text() == f"{needed}; 3,072 more between blocks that are spread"
