@@ -66,5 +66,7 @@ def _replaced(draft: Draft, image: str) -> Iterator[tuple[Node, Node]]:
 def _total(gains: list[Gain]) -> Gain:
     """Return what some changes spare together; without the time of one, there is none."""
     is_timed = all(gain.before for gain in gains)
-    before, after = sum(gain.before for gain in gains), sum(gain.after for gain in gains)
-    return Gain(sum(gain.nbytes for gain in gains), *((before, after) if is_timed else ()))
+    nbytes, launches = sum(gain.nbytes for gain in gains), sum(gain.launches for gain in gains)
+    if not is_timed:
+        return Gain(nbytes, launches=launches)
+    return Gain(nbytes, sum(gain.before for gain in gains), sum(gain.after for gain in gains), launches)

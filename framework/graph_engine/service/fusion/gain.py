@@ -33,8 +33,10 @@ class Gain:
     """What a change spares: bytes to and from memory with its launches, and cycles before and after."""
 
     nbytes: int
+    """Those of the tensors, and for each launch what it is worth."""
     before: int = 0
     after: int = 0
+    launches: int = 0
 
     @property
     def pays(self) -> bool:
@@ -45,11 +47,17 @@ class Gain:
         """Print the decision with its numbers."""
         if self.nbytes > ELSEWHERE_BYTES // 2:
             return "comes to the cores"
-        spared = f"{self.nbytes / 1024:.0f} KiB spared"
+        spared = self._spared()
         if not self.before:
             return spared if self.pays else f"{spared}, not made"
         sign = "" if self.pays else ", not made"
         return f"{self.before} -> {self.after} cycles, {spared}{sign}"
+
+    def _spared(self) -> str:
+        """Print launches and the bytes of tensors; either may be more, where the other is worth it."""
+        kib = (self.nbytes - self.launches * LAUNCH_BYTES) / 1024
+        launches = f"{self.launches} launch{'es' * (self.launches != 1)}"
+        return f"{launches} and {kib:.0f} KiB spared" if self.launches else f"{kib:.0f} KiB spared"
 
 
 def estimate(change: Change) -> int:
@@ -127,12 +135,13 @@ def _found(question: Question) -> Gain:
     """Work out what a change spares."""
     before, after = question.before.settled(), question.after.settled()
     nbytes = _moved_bytes(before) - _moved_bytes(after)
+    launches = _launches(before) - _launches(after)
     nodes = (*before, *after)
     is_timed = all(node.engine in (AICORE, VIEW) for node in nodes)
     if nbytes <= 0 or not is_timed or _moved_bytes(nodes) > int(question.platform.gm_bytes):
-        return Gain(nbytes)
-    cycles = [_cycles(question.platform, _numbered(nodes)) for nodes in (before, after)]
-    return Gain(nbytes, *cycles)
+        return Gain(nbytes, launches=launches)
+    earlier, later = (_cycles(question.platform, _numbered(nodes)) for nodes in (before, after))
+    return Gain(nbytes, earlier, later, launches)
 
 
 def _surroundings(draft: Draft, change: Change, nodes: Sequence[Node]) -> Surroundings:
@@ -169,6 +178,10 @@ def _moved_bytes(nodes: Sequence[Node]) -> int:
     elsewhere = sum(node.engine not in (AICORE, VIEW) for node in nodes)
     moved = sum(LAUNCH_BYTES + sum(each.nbytes for each in operands(launch)) for launch in launches)
     return moved + elsewhere * ELSEWHERE_BYTES
+
+
+def _launches(nodes: Sequence[Node]) -> int:
+    return sum(len(node.launches) for node in nodes)
 
 
 def _numbered(nodes: Sequence[Node]) -> tuple[Called, ...]:
