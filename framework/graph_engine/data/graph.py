@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,12 @@ class Node:
     """The operators that it stands for, if they are more than its own."""
 
     @property
+    def labels(self) -> tuple[int, ...]:
+        """The numbers of a label, or of those that a jump goes to."""
+        found: tuple[int, ...] = self.attrs.get("labels", ())
+        return found
+
+    @property
     def operators(self) -> tuple[str, ...]:
         """The operators that it computes."""
         return self.fused or (self.op,)
@@ -124,10 +131,6 @@ class Graph:
     notes: tuple[str, ...] = ()
     """What the passes have to tell about their decisions."""
 
-    def consumers(self, value: str) -> list[Node]:
-        """Return the nodes that read a value, in order."""
-        return [node for node in self.nodes if value in node.inputs]
-
     def bytes_of(self, node: Node) -> int:
         """Return the bytes of what a node reads and writes in device memory."""
         names = (name for name in (*node.inputs, *node.outputs) if name in self.values)
@@ -137,6 +140,18 @@ class Graph:
     def is_straight(self) -> bool:
         """Tell whether every node runs once, in order."""
         return not any(node.op in FLOW for node in self.nodes)
+
+    @cached_property
+    def rooms(self) -> frozenset[str]:
+        """The rooms in which loops keep values, wherever they are copied."""
+        found = {name for node in self.nodes if node.op == PUSH for name in node.outputs}
+        found |= {node.inputs[0] for node in self.nodes if node.op == PICK}
+        copies = [{*node.inputs, *node.outputs} for node in self.nodes if node.op == MEMCPY] if found else []
+        count = -1
+        while count < len(found):
+            count = len(found)
+            found |= {name for names in copies if names & found for name in names}
+        return frozenset(found)
 
     def of_kind(self, kind: str) -> Iterator[Value]:
         """Yield the values of a kind."""
@@ -162,6 +177,19 @@ class Graph:
         lines += [f"  update    %{variable} <- %{value}" for value, variable in self.updates.items()]
         lines += [f"  return {', '.join(f'%{name}' for name in self.outputs)}"]
         return "\n".join([*lines, *(f"  note      {note}" for note in self.notes)]) + "\n"
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """Return a name that is not taken: the wanted one, or that with a number.
+
+    >>> free_name("x", {"x", "x.1"})
+    'x.2'
+    """
+    name, count = wanted, 0
+    while name in taken:
+        count += 1
+        name = f"{wanted}.{count}"
+    return name
 
 
 def _line(graph: Graph, node: Node) -> str:

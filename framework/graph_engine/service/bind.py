@@ -165,12 +165,11 @@ def _of_the_scheduler(
     spec: TaskSpec, node: Node, handles: Mapping[str, int], loaded: LoadedGraph
 ) -> StreamTask:
     """Return a label, a jump, a copy to a place of a turn, or an assertion."""
-    labels: Any = node.attrs.get("labels", ())
     values = loaded.graph.values
     if node.op == LABEL:
-        return Label(f"{spec.name} {node.attrs['place']}", *labels)
+        return Label(f"{spec.name} {node.attrs['place']}", *node.labels)
     if node.op == GOTO:
-        return LabelGoto(spec.name, *labels)
+        return LabelGoto(spec.name, *node.labels)
     if node.op == SWITCH:
         return _switch(spec, node, handles, loaded)
     if node.op == PUSH:
@@ -184,12 +183,11 @@ def _of_the_scheduler(
 
 
 def _switch(spec: TaskSpec, node: Node, handles: Mapping[str, int], loaded: LoadedGraph) -> StreamTask:
-    labels: Any = node.attrs["labels"]
     if "compare" not in node.attrs:
-        return LabelSwitch(spec.name, handles["in0"], labels)
+        return LabelSwitch(spec.name, handles["in0"], node.labels)
     dtype = loaded.graph.values[node.inputs[0]].type.dtype.name
     words = (handles["in0"], handles["in1"])
-    return StreamSwitch(spec.name, words, dtype, str(node.attrs["compare"]), labels)
+    return StreamSwitch(spec.name, words, dtype, str(node.attrs["compare"]), node.labels)
 
 
 def _fail(loaded: LoadedGraph, node: Node) -> None:

@@ -15,12 +15,14 @@ from framework.graph_engine.data.graph import (
     Graph,
     Node,
     Value,
+    free_name,
 )
 from framework.graph_engine.data.operators import conversion
+from framework.graph_engine.data.storage import PLAIN
 from framework.graph_engine.service.adjacent import as_stored
 from framework.graph_engine.service.flow_blocks import NOTHING, Blocks, Need
 from framework.graph_engine.service.format_choice import Choice
-from framework.graph_engine.service.wishes import PLAIN, Wishes
+from framework.graph_engine.service.wishes import Wishes
 
 
 class _Wanted(NamedTuple):
@@ -48,7 +50,7 @@ class _Copies:
         need = NOTHING if value.kind == CONSTANT else self.blocks.need(name, position)
         wanted = _Wanted(name, need, target)
         if wanted not in self.names:
-            self.names[wanted] = copy = self._free(f"{name}.{target}")
+            self.names[wanted] = copy = free_name(f"{name}.{target}", self.values)
             kind = CONSTANT if value.kind == CONSTANT else INTERMEDIATE
             self.values[copy] = replace(value, name=copy, format=target, kind=kind)
         self.readers.setdefault(wanted, []).append(position)
@@ -67,13 +69,6 @@ class _Copies:
         readers = {position: self.blocks.at(position) for position in positions}
         block = self.blocks.place(wanted.need.origin, readers.values())
         return min((at for at, each in readers.items() if each == block), default=self.blocks.end(block))
-
-    def _free(self, wanted: str) -> str:
-        name, count = wanted, 0
-        while name in self.values:
-            count += 1
-            name = f"{wanted}.{count}"
-        return name
 
 
 def converted(wishes: Wishes, blocks: Blocks, choice: Choice) -> Graph:

@@ -63,12 +63,12 @@ class Blocks:
         labels = {
             label: self.at(position)
             for position, node in enumerate(self.nodes)
-            for label in (_labels(node) if node.op == LABEL else ())
+            for label in (node.labels if node.op == LABEL else ())
         }
         found: list[list[int]] = [[] for _ in self.begins]
         for block in range(len(self.begins)):
             last = self.nodes[self._behind(block) - 1] if self.nodes else None
-            targets = [labels[each] for each in _labels(last)] if last and last.op in _JUMPS else [block + 1]
+            targets = [labels[each] for each in last.labels] if last and last.op in _JUMPS else [block + 1]
             for target in targets:
                 if target < len(found):
                     found[target].append(block)
@@ -162,11 +162,6 @@ def _begins(nodes: Iterable[Node]) -> Iterator[int]:
         if position and (node.op == LABEL or is_behind_jump):
             yield position
         is_behind_jump = node.op in _JUMPS
-
-
-def _labels(node: Node) -> Iterable[int]:
-    found: Iterable[int] = node.attrs["labels"]
-    return found
 
 
 def _joint(above: list[int], a: int, b: int) -> int:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-PLAIN = "ND"
+from framework.graph_engine.data.storage import PLAIN
+
 UNIT_BYTES = 4096
 """Costs are counted in these, so that the sums of a large network fit into the 32 bits of a flow."""
 NEVER = 1 << 28

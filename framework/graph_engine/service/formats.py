@@ -14,12 +14,12 @@ from functools import lru_cache
 
 from framework.graph_engine.data.graph import CONSTANT, INPUT, Graph, Value
 from framework.graph_engine.data.operators import conversion
-from framework.graph_engine.data.storage import stored_bytes
+from framework.graph_engine.data.storage import PLAIN, stored_bytes
 from framework.graph_engine.service.adjacent import formats_of
 from framework.graph_engine.service.conversions import converted
 from framework.graph_engine.service.flow_blocks import Blocks, Need
 from framework.graph_engine.service.format_choice import Demand, Problem, choose
-from framework.graph_engine.service.wishes import PLAIN, Wishes, wishes_of
+from framework.graph_engine.service.wishes import Wishes, wishes_of
 from framework.ir.types import TensorType
 
 LAUNCH_BYTES = 1 << 20

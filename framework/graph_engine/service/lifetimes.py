@@ -29,7 +29,7 @@ def _loops(tasks: Sequence[TaskSpec]) -> list[tuple[int, int]]:
     """Return from where to where the stream may run again, inner loops first: jumps back."""
     places, found = dict[Any, int](), []
     for task in tasks:
-        for label in () if task.node is None else task.node.attrs.get("labels", ()):
+        for label in () if task.node is None else task.node.labels:
             if task.kind == LABEL:
                 places[label] = task.group
             elif label in places:

@@ -99,13 +99,13 @@ class _Walk:
             label: number
             for number, node in enumerate(graph.nodes)
             if node.op == LABEL
-            for label in _labels(node)
+            for label in node.labels
         }
         self.heads = {
             label
             for number, node in enumerate(graph.nodes)
             if node.op == GOTO
-            for label in _labels(node)
+            for label in node.labels
             if self.places[label] < number
         }
         """Labels that a loop comes back to."""
@@ -131,10 +131,10 @@ class _Walk:
         """Go on from a node to the next jump."""
         for node in self.graph.nodes[number:]:
             if node.op in (LABEL, GOTO):
-                self._arrive(_labels(node)[0], known)
+                self._arrive(node.labels[0], known)
                 return
             if node.op == SWITCH:
-                for truth, label in enumerate(_labels(node)):
+                for truth, label in enumerate(node.labels):
                     refined = _refined(node, bool(truth), known)
                     if refined is not None:
                         self._arrive(label, refined)
@@ -174,11 +174,6 @@ class _Walk:
             self.at_label[label] = joined
         if label not in self.waiting:
             self.waiting.append(label)
-
-
-def _labels(node: Node) -> tuple[int, ...]:
-    labels: tuple[int, ...] = node.attrs["labels"]
-    return labels
 
 
 def _widened(before: Interval, found: Interval) -> Interval:

@@ -12,9 +12,9 @@ from functools import cached_property
 
 from framework.graph_engine.data.graph import INPUT, MEMCPY, PICK, PUSH, VARIABLE, Graph, Node, Value
 from framework.graph_engine.data.operators import ANY, AS_IT_LIES, formats
+from framework.graph_engine.data.storage import PLAIN
 from framework.graph_engine.service.adjacent import formats_of
 
-PLAIN = "ND"
 FREE = (VARIABLE, INPUT)
 """Values whose format is chosen by itself, beside those that copies write."""
 
@@ -49,7 +49,7 @@ class Wishes:
 
     def free(self) -> Iterator[tuple[str, Value]]:
         """Yield groups with the values whose format they choose, as those of a kernel or by themselves."""
-        rooms = rooms_of(self.graph)
+        rooms = self.graph.rooms
         for node in self.graph.nodes:
             for name, wanted in self.wanted[node.name].items():
                 if wanted == ANY and name not in rooms:
@@ -65,7 +65,7 @@ def wishes_of(graph: Graph) -> Wishes:
     flat = [node.name for node in graph.nodes if ANY in wanted[node.name].values()]
     free = [value.name for value in graph.values.values() if value.kind in FREE]
     written = [name for node in graph.nodes if node.op == MEMCPY for name in node.outputs]
-    names = dict.fromkeys([*flat, *free, *written, *rooms_of(graph)])
+    names = dict.fromkeys([*flat, *free, *written, *sorted(graph.rooms)])
     return Wishes(graph, wanted, _joined(names, _pairs(graph)))
 
 
@@ -76,15 +76,9 @@ def _wanted(graph: Graph, node: Node) -> Mapping[str, str]:
     return formats(graph, node)
 
 
-def rooms_of(graph: Graph) -> set[str]:
-    """Return the rooms in which loops keep values."""
-    pushed = {name for node in graph.nodes if node.op == PUSH for name in node.outputs}
-    return pushed | {node.inputs[0] for node in graph.nodes if node.op == PICK}
-
-
 def _pairs(graph: Graph) -> Iterator[tuple[str, str]]:
     """Yield what has to lie in one format: nodes and values."""
-    rooms = rooms_of(graph)
+    rooms = graph.rooms
     producer = {output: node.name for node in graph.nodes for output in node.outputs}
     for value, variable in graph.updates.items():  # an update in place
         yield producer.get(value, ""), variable

@@ -61,4 +61,4 @@ def _differences_of(loaded: LoadedGraph, node: Node, given: list) -> Iterator[Di
 
 
 def _is_read(graph: Graph, name: str) -> bool:
-    return bool(graph.consumers(name)) or name in (*graph.outputs, *graph.updates)
+    return any(name in node.inputs for node in graph.nodes) or name in (*graph.outputs, *graph.updates)
