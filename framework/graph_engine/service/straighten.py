@@ -28,6 +28,7 @@ from framework.graph_engine.data.graph import (
     TURN,
     Node,
     Value,
+    free_name,
 )
 from framework.graph_engine.service.engines import VIEWS
 from framework.graph_engine.service.host_parts import with_host_parts
@@ -69,6 +70,8 @@ class Straightener:
         self._constants: dict[Const, str] = {}
         self._labels = 0
         self._root: dict[str, str] = {}
+        self._empty: set[str] = set()
+        """Rooms without turns, of which nothing has to be copied."""
 
     def write(self, func: Func) -> list[Names]:
         """Write a whole Func over its parameters; return where its results lie.
@@ -108,10 +111,7 @@ class Straightener:
 
     def define(self, wanted: str, type_: TensorType) -> str:
         """Enter a value under a name that is free."""
-        name, count = wanted, 0
-        while name in self.values:
-            count += 1
-            name = f"{wanted}.{count}"
+        name = free_name(wanted, self.values)
         self.values[name] = Value(name, type_)
         return name
 
@@ -229,7 +229,9 @@ class Straightener:
         type_ = parse_type(str(binding.attrs["type"]))
         if isinstance(type_, TensorType):
             return [(self.constant(Const.of(np.zeros(type_.shape, type_.dtype.numpy))),)]
-        return [(self.number(0), *self.defined(binding.outputs[0])[1:])]
+        rooms = self.defined(binding.outputs[0])[1:]
+        self._empty.update(rooms)
+        return [(self.number(0), *rooms)]
 
     def accumulate(self, binding: Binding, inputs: list[Names]) -> list[Names]:
         """Write the sum of two cotangents."""
@@ -287,7 +289,7 @@ class Straightener:
             (source, target)
             for many, others in zip(sources, targets, strict=True)
             for source, target in zip(many, others, strict=True)
-            if self._root.get(source, source) != target
+            if self._root.get(source, source) != target and source not in self._empty
         ]
         written = {target for _, target in pairs}
         saved: dict[str, str] = {}
@@ -342,7 +344,8 @@ class Straightener:
     def _push(self, values: Sequence[Names], stacks: Sequence[Names], turn: str) -> None:
         for names, (_, *rooms) in zip(values, stacks, strict=True):
             for name, room in zip(names, rooms, strict=True):
-                self.node(PUSH, (name, turn), (room,), {"room": self.room})
+                if name not in self._empty:
+                    self.node(PUSH, (name, turn), (room,), {"room": self.room})
 
     def _pick(self, stack: Names, type_: Type, turn: str) -> Names:
         height, *rooms = stack

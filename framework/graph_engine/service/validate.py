@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from davinci_sim.errors import DavinciError
-from framework.graph_engine.data.graph import FLOW, INTERMEDIATE, PICK, VARIABLE, Graph, Node, Value
+from framework.graph_engine.data.graph import FLOW, INTERMEDIATE, VARIABLE, Graph, Node, Value
 from framework.ir.registry import OPERATORS, operator
 from kernels.lang.kernel import Operand
 
@@ -91,9 +91,9 @@ def _check_makers(graph: Graph) -> None:
 
 def _check_order(graph: Graph) -> None:
     """Refuse nodes that read what comes later, or never; a room that nothing was put into is empty."""
-    made = {value.name for value in graph.values.values() if value.kind != INTERMEDIATE}
+    made = {value.name for value in graph.values.values() if value.kind != INTERMEDIATE} | graph.rooms
     for node in graph.nodes:
-        for name in node.inputs if node.op != PICK else node.inputs[1:]:
+        for name in node.inputs:
             if name not in made:
                 raise IllFormedGraph(_too_early(graph, node, name))
         made.update(node.outputs)

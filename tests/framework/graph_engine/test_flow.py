@@ -15,6 +15,7 @@ from framework import Tensor, grad, jit, ops
 from framework.autodiff import vmap
 from framework.autodiff.reverse import differentiate
 from framework.graph_engine import Options, Session, compile_for_device
+from framework.graph_engine.data.graph import MEMCPY
 from framework.graph_engine.service.prepare import first_room, prepare
 from framework.ir import Builder, TensorType, evaluate
 from framework.ir.control import WHILE
@@ -173,6 +174,25 @@ def test_values_that_exchange_their_places_are_saved_first(chip):
 def test_the_gradient_of_a_loop_runs_on_the_device(chip, turns):
     """The loop ahead keeps what it needs in a room of the device, the one back reads it."""
     assert on_both(grad(power), chip, X, turns).profile().host_round_trips == 0
+
+
+@pytest.mark.parametrize("turns", [0, 3])
+def test_the_gradient_of_a_loop_in_a_branch_runs_on_the_device(chip, turns):
+    """The branch without the loop keeps nothing, and nothing is copied for it."""
+
+    def guarded(x, n):
+        y = x * 0.5
+        if n > 1:
+            while n > 0:
+                y = y * y + 0.1 * x
+                n -= 1
+        return ops.reduce_sum(y)
+
+    device = on_both(grad(guarded), chip, X, turns)
+    assert device.profile().host_round_trips == 0
+    graph = device._on_device.session.optimized
+    rooms = graph.rooms & {name for node in graph.nodes if node.op == MEMCPY for name in node.inputs}
+    assert not {name for name in rooms if all(name not in node.outputs for node in graph.nodes)}
 
 
 def test_the_gradient_of_the_gradient_of_a_loop_runs_on_the_device(chip):
