@@ -13,7 +13,7 @@ from dataclasses import replace
 from davinci_sim.errors import DavinciError
 from davinci_sim.platforms import Platform
 from framework.dtypes import dtype
-from framework.graph_engine.data.graph import AICORE, CONSTANT, FLOW, Graph, Node, Value
+from framework.graph_engine.data.graph import AICORE, CONSTANT, FLOW, Graph, Node, Value, free_name
 from framework.graph_engine.options import FORCE_FP16, KEEP
 from framework.graph_engine.service.engines import OF_THE_CUBE, VIEWS
 from framework.graph_engine.service.split import place
@@ -51,12 +51,23 @@ class _Writer:
     def write(self) -> Graph:
         """Return the graph with its casts; those that nobody reads are left out."""
         for node in self.graph.nodes:
+            if node.op in FLOW:
+                self._pass(node)
             narrow = None if node.op in FLOW else self._narrow(node)
             self.nodes += [node] if narrow is None else narrow
         read = {name for node in self.nodes for name in node.inputs}
         read |= {*self.graph.outputs, *self.graph.updates}
         kept = tuple(n for n in self.nodes if not n.name.startswith(_NAME) or n.outputs[0] in read)
         return self.graph.with_nodes(kept, self.values)
+
+    def _pass(self, node: Node) -> None:
+        """Forget what may not be there behind a jump, and what is renewed."""
+        jumps = not node.outputs
+        self.halves = {
+            name: half
+            for name, half in self.halves.items()
+            if self.values[name].kind == CONSTANT or not (jumps or name in node.outputs)
+        }
 
     def _narrow(self, node: Node) -> list[Node] | None:
         """Return the nodes that compute this one in float16, None where it stays as it is."""
@@ -109,7 +120,7 @@ class _Writer:
         return self.halves[name]
 
     def _narrow_value(self, name: str, type_: TensorType) -> str:
-        half = f"{name}.half"
+        half = free_name(f"{name}.half", self.values)
         self.values[half] = Value(half, type_)
         return half
 

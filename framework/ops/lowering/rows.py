@@ -42,6 +42,8 @@ def layer_norm(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) ->
 
 def layer_norm_grad(ins: Types, outs: Types, attrs: Mapping[str, Any], cores: int) -> list[Launch]:
     """Lower the gradients: to the rows with parts of the sums, a part a core, then these added."""
+    if ins[2].dtype.name != "float32":
+        raise NotOnDevice(f"layer_norm_grad: means are float32 on the device, not {ins[2]}; cast them")
     axes = _matrix(ins[1])
     parts = min(cores, -(-axes["m"] // ROWS_AT_ONCE))
     operands = ("in0", "in1", "in2", "in3", "in4", "out0", "tmp0")
