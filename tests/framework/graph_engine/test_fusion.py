@@ -223,6 +223,24 @@ def test_what_follows_an_activation_stays_behind_it(function, arrays):
     np.testing.assert_allclose(found.astype(FLOATS), alone.astype(FLOATS), rtol=4e-3, atol=2e-2)
 
 
+def test_a_pattern_leaves_alone_what_is_not_on_the_cores():
+    """A convolution in float32 goes to the host; its activation cannot join it."""
+    images = [each.astype(FLOATS) for each in IMAGES]
+    function = CASES["conv2d_relu"][0]
+    func = func_of(function, *images)
+    session, (found,) = step(func, "all", images)
+    assert {"aicpu", "host"} & {node.engine for node in session.optimized.nodes if node.op == "conv2d"}
+    np.testing.assert_allclose(found, function(*map(Tensor, images)).numpy(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["batch_norm_relu", "batch_norm_add"])
+def test_a_pattern_alone_leaves_a_normalisation_in_training_as_it_is(name):
+    """It is two kernels, until another pattern has split it."""
+    arrays = (*IMAGES, numbers(2, 32, 8, 8), *CHANNELS)
+    session, _ = step(func_of(block, *arrays), {name}, arrays)
+    assert kernels_of(session)[:3] == ["conv2d", "batch_norm_reduce", "batch_norm_update"]
+
+
 def test_a_bias_may_be_either_side_of_the_sum():
     """It is added to the product, or the product to it."""
     arrays = (*MATRICES, numbers(48, dtype=FLOATS))

@@ -12,7 +12,7 @@ from framework.dtypes import float32
 from framework.graph_engine.data.graph import CONSTANT, Node, Value
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.service.fusion.draft import Change, Draft
-from framework.graph_engine.service.fusion.pattern import Pattern
+from framework.graph_engine.service.fusion.pattern import OPERATOR, Pattern
 from framework.ir.types import TensorType
 from framework.ops.lowering import Launch
 
@@ -174,7 +174,7 @@ SPLITTING = (
         "batch_norm_split", "the sums and what uses them become nodes of their own, to be fused each",
         "%y, %stats = batch_norm(%x, %gamma, %beta, %moving)",
         "%sums = batch_norm_reduce(%x); %y, %stats = batch_norm_update(%x, %sums, %gamma, %beta, %moving)",
-        ("batch_norm",), _split,
+        (f"{OPERATOR}batch_norm",), _split,
     ),
 )  # fmt: skip
 NORMALISATION = (

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from framework.graph_engine.data.graph import AICORE, Node
 from framework.graph_engine.service.fusion.draft import Change, Draft
 
+OPERATOR = "operator "
+"""Begins what nodes are called that are not one launch on the cores."""
 Maker = Callable[[Draft, tuple[Node, ...]], Change | None]
 """Returns what becomes of matched nodes, or None where a condition does not hold."""
 
@@ -16,8 +18,9 @@ Maker = Callable[[Draft, tuple[Node, ...]], Change | None]
 class Pattern:
     """A chain of nodes that may become one, each reading the first result of the one before.
 
-    A node is called by its kernel if it has one launch, else by its operator; a link of the chain may name
-    several, with bars between them. With `private` nobody else may read what passes between them.
+    A node is called by its kernel if one launch on the cores is all that it is, else by its operator, after a
+    word that says so. A link of the chain may name several, with bars between them. With `private` nobody
+    else may read what passes between them.
     """
 
     name: str
@@ -59,4 +62,4 @@ def called(node: Node) -> str:
     """Return the name by which patterns call a node."""
     if node.engine == AICORE and len(node.launches) == 1:
         return node.launches[0].kernel
-    return node.op
+    return f"{OPERATOR}{node.op}"

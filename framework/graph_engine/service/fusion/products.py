@@ -8,7 +8,7 @@ from typing import Any
 
 from framework.graph_engine.data.graph import AICORE, Graph, Node
 from framework.graph_engine.service.fusion.draft import Change, Draft
-from framework.graph_engine.service.fusion.pattern import Pattern
+from framework.graph_engine.service.fusion.pattern import OPERATOR, Pattern
 from framework.graph_engine.service.split import place
 from framework.ops.lowering import Launch
 
@@ -84,12 +84,12 @@ PRODUCTS = (
     Pattern(
         "matmul_bias", "the cube starts from the bias instead of zero",
         "%y = matmul(%a, %b); %z = bias_add(%y, %bias)", "%z = matmul(%a, %b, %bias)",
-        ("matmul", "add|bias_add"), _biased,
+        ("matmul", f"add|{OPERATOR}bias_add"), _biased,
     ),
     Pattern(
         "conv2d_bias", "the cube starts from the bias instead of zero",
         "%y = conv2d(%x, %w); %z = bias_add(%y, %bias)", "%z = conv2d(%x, %w, %bias)",
-        ("conv2d", "bias_add"), _biased,
+        ("conv2d", f"{OPERATOR}bias_add"), _biased,
     ),
     *(
         Pattern(
