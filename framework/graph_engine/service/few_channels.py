@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import AICORE, Graph, Node
+from framework.graph_engine.service.formats import MOST_CHANNELS
 from framework.graph_engine.service.fusion.draft import Change, Draft
 from framework.graph_engine.service.fusion.gain import Gain, measured
 from framework.graph_engine.service.split import place
 
-MOST_CHANNELS = 4
 IMAGE = {"conv2d": 0, "conv2d_backward_filter": 1}
 """Operator -> which of its inputs is the image."""
 TO_INPUT = "conv2d_backward_input"

@@ -40,6 +40,8 @@ class _Overwriting:
         """Look at every node once."""
         self.graph = graph
         self.root = {name: value.whole for name, value in graph.values.items() if value.whole}
+        self.inside: dict[str, set[str]] = {}
+        """What is looked at -> what lies in it."""
         self.makers: dict[str, list[int]] = {}
         self.readers: dict[str, list[int]] = {}
         self.breaks = [0]
@@ -55,6 +57,8 @@ class _Overwriting:
                 self.makers.setdefault(self.at(name), []).append(at)
         for name in (*graph.outputs, *graph.updates):  # read when all nodes have run
             self.readers.setdefault(self.at(name), []).append(len(graph.nodes))
+        for name, root in self.root.items():
+            self.inside.setdefault(root, set()).add(name)
 
     def at(self, name: str) -> str:
         """Return what a value looks at or is a part of, itself if it is neither."""
@@ -142,7 +146,7 @@ class _Overwriting:
 
     def _names_of(self, target: str) -> Set[str]:
         """Return the values that lie where the target does, itself among them."""
-        return {target, *(name for name, root in self.root.items() if root == target)}
+        return {target} | self.inside.get(target, set())
 
 
 def _by_element(node: Node, value: str, target: Set[str]) -> bool:

@@ -208,16 +208,20 @@ def test_a_pattern_gives_fewer_kernels_the_same_numbers_and_less_time(name):
         ),
         (lambda x, w, b: ops.bias_add(ops.relu(ops.conv2d(x, w, pad=1)), b, axis=1), (*IMAGES, CHANNELS[0])),
         (
+            lambda x, w, b: ops.bias_add(ops.matmul(x, w, out_dtype="float32"), b, axis=1),
+            (numbers(2, 32, 16), numbers(2, 16, 32), numbers(32, dtype=FLOATS)),
+        ),
+        (
             lambda x: ops.batch_norm_inference(
                 ops.relu(ops.conv2d(x, Tensor(IMAGES[1]), pad=1)), *map(Tensor, CHANNELS)
             ),
             IMAGES[:1],
         ),
     ],
-    ids=["bias of a product", "bias of a convolution", "normalisation"],
+    ids=["bias of a product", "bias of a convolution", "bias of rows", "normalisation"],
 )
-def test_what_follows_an_activation_stays_behind_it(function, arrays):
-    """A bias and a normalisation join a product where nothing is between them."""
+def test_what_a_product_cannot_take_in_stays_behind_it(function, arrays):
+    """A bias of columns and a normalisation join it where no activation is between them."""
     func = func_of(function, *arrays)
     (found,), (alone,) = (step(func, fusions, arrays)[1] for fusions in ("all", "none"))
     np.testing.assert_allclose(found.astype(FLOATS), alone.astype(FLOATS), rtol=4e-3, atol=2e-2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from framework.graph_engine.data.graph import CONSTANT, Node, Value
 from framework.graph_engine.data.operators import kernel, operands, shape_of
 from framework.graph_engine.service.fusion.draft import Change, Draft
 from framework.graph_engine.service.fusion.pattern import OPERATOR, Pattern
+from framework.graph_engine.service.fusion.residual import added
 from framework.ir.types import TensorType
 from framework.ops.lowering import Launch
 
@@ -118,22 +120,6 @@ def _relu(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     return Change(nodes, (replace(update, outputs=outputs, launches=(made,)),))
 
 
-def _residual(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
-    """Return an update that adds a residual to its result."""
-    update, add = nodes
-    (launch,), y = update.launches, update.outputs[0]
-    others = [name for name in add.inputs if name != y]
-    types = {draft.values[name].type for name in (*add.inputs, add.outputs[0])}
-    if launch.axes.get("relu", 0) or len(others) != 1 or len(types) != 1:
-        return None
-    residual = f"in{len(update.inputs)}"
-    references = (launch.operands[0], residual, *launch.operands[1:])
-    made = replace(launch, kernel="batch_norm_update_add", operands=references)
-    outputs = (add.outputs[0], *update.outputs[1:])
-    inputs = (*update.inputs, others[0])
-    return Change(nodes, (replace(update, inputs=inputs, outputs=outputs, launches=(made,)),))
-
-
 def _folded(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     """Return a convolution whose constant weights and bias do what the normalisation did."""
     convolution, norm = nodes
@@ -188,7 +174,7 @@ NORMALISATION = (
         "batch_norm_add", "the normalisation adds the residual before it rounds",
         "%y = batch_norm_update(%x, %sums); %z = add(%y, %r)",
         "%z = batch_norm_update_add(%x, %r, %sums)",
-        ("batch_norm_update", "add"), _residual,
+        ("batch_norm_update", "add"), partial(added, place=1),
     ),
     *(
         Pattern(

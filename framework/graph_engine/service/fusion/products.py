@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from framework.graph_engine.data.graph import AICORE, Graph, Node
 from framework.graph_engine.service.fusion.draft import Change, Draft
 from framework.graph_engine.service.fusion.pattern import OPERATOR, Pattern
+from framework.graph_engine.service.fusion.residual import added
 from framework.graph_engine.service.split import place
-from framework.ops.lowering import Launch
 
-BIASED = {"matmul": (-1, 1), "conv2d": (1,)}
-"""Operators whose kernels add a bias on the way out, and the axes on which."""
+BIASED = {"matmul": -1, "conv2d": 1}
+"""Operators whose kernels add a bias on the way out, and the axis on which."""
 RELU_LAST, GELU_TANH = 1, 2
 """Activations as the kernels of products number them; the exact GELU comes behind that by tanh."""
 
@@ -29,9 +28,9 @@ def _biased(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
         return None
     bias = _wide(draft, others[0])
     type_, result = draft.values[bias].type, draft.values[value].type
-    axis = bias_add.attrs.get("axis", -1) % result.ndim
+    axis = BIASED[product.op] % result.ndim
     is_row = type_.shape == (result.shape[axis],) and type_.dtype.name == "float32"
-    fits = axis in {a % result.ndim for a in BIASED[product.op]}
+    fits = bias_add.attrs.get("axis", -1) % result.ndim == axis
     if not is_row or not fits or draft.values[bias_add.outputs[0]].type != result:
         return None
     joined = replace(product, inputs=(*product.inputs, bias), outputs=bias_add.outputs)
@@ -48,10 +47,6 @@ def _wide(draft: Draft, bias: str) -> str:
     return cast.inputs[0]
 
 
-def _with_axes(launch: Launch, changed: Mapping[str, int], **fields: Any) -> Launch:
-    return replace(launch, axes={**launch.axes, **changed}, **fields)
-
-
 def _activated(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     """Return a product that applies the activation to its sums."""
     product, activation = nodes
@@ -59,25 +54,10 @@ def _activated(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     if launch.axes.get("act", 0):
         return None
     act = RELU_LAST if last.kernel == "relu" else GELU_TANH + last.axes.get("erf", 0)
-    made = replace(product, outputs=activation.outputs, launches=(_with_axes(launch, {"act": act}),))
+    made = replace(
+        product, outputs=activation.outputs, launches=(replace(launch, axes={**launch.axes, "act": act}),)
+    )
     return Change(nodes, (made,))
-
-
-def _residual(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
-    """Return a product to which another array is added before it is rounded."""
-    product, add = nodes
-    (launch,), value = product.launches, product.outputs[0]
-    others = [name for name in add.inputs if name != value]
-    if launch.axes.get("act", 0) or len(others) != 1:
-        return None
-    types = {draft.values[name].type for name in (value, others[0], add.outputs[0])}
-    if len(types) != 1:
-        return None
-    more = f"in{len(product.inputs)}"
-    operands = (*launch.operands[:-1], more, launch.operands[-1])
-    made = _with_axes(launch, {}, kernel=f"{launch.kernel}_add", operands=operands)
-    inputs = (*product.inputs, others[0])
-    return Change(nodes, (replace(product, inputs=inputs, outputs=add.outputs, launches=(made,)),))
 
 
 PRODUCTS = (
@@ -104,7 +84,7 @@ PRODUCTS = (
         Pattern(
             f"{kernel}_add", "a residual is added to the sums before they are rounded",
             f"%y = {kernel}(%a, %b); %z = add(%y, %r)", f"%z = {kernel}_add(%a, %b, %r)",
-            (kernel, "add"), _residual,
+            (kernel, "add"), partial(added, place=-1),
         )
         for kernel in ("matmul", "matmul_bias")
     ),
