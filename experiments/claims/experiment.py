@@ -104,7 +104,7 @@ def _below_bounds(each: Explained) -> int:
 def _table(found: Findings) -> Table:
     table = Table(title=f"Training steps on {found.platform.name}, milliseconds")
     table.add_column("step")
-    for name in ("published", "as in 2020", "ratio", "everything", "op by op", "saved"):
+    for name in ("published", "as in 2020", "ratio", found.best_name, "op by op", "saved"):
         table.add_column(name, justify="right")
     walls = {(wall.case.network, wall.case.batch): wall for wall in found.waterfalls}
     for each in found.compared:

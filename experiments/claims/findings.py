@@ -69,3 +69,13 @@ class Findings:
     records: Ratios
     """Simulated over published time of single operators, by class."""
     what_ifs: tuple[WhatIf, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether steps were taken apart stage by stage, as the quick form does not."""
+        return any(wall.without for wall in self.waterfalls)
+
+    @property
+    def best_name(self) -> str:
+        """Name what the steps have that are compiled best: the quick form has one stream."""
+        return "everything" if self.is_whole else self.waterfalls[0].whole.stage.name

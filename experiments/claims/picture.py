@@ -106,7 +106,7 @@ def _draw_compared(axes: Any, found: Findings) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.3)
     axes.set_xlabel("time over the published one")
-    for name, colour in (("published", REAL), ("fusions of 2020", OURS), ("everything", BEST)):
+    for name, colour in (("published", REAL), ("fusions of 2020", OURS), (found.best_name, BEST)):
         axes.barh(0, 0, color=colour, label=name)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=8, ncols=3, frameon=False)
     axes.set_title("Beside a real 910A; grey: 15 %", fontsize=11)
@@ -121,7 +121,7 @@ def _draw_waterfall(axes: Any, wall: Waterfall) -> None:
         low, high = (0.0, bar.ms) if is_end else sorted((before, bar.ms))
         colour = OURS if is_end else LESS if bar.ms <= before else MORE
         axes.bar(place, high - low, 0.8, bottom=low, color=colour)
-        text = f"{bar.ms:.1f}" if is_end else f"{bar.ms - before:+z.1f}"
+        text = f"{bar.ms:.1f}" if is_end else change_text(bar.ms - before)
         axes.text(place, high, text, ha="center", va="bottom", fontsize=8)
         before = bar.ms
         names.append(bar.stage.name)
@@ -131,6 +131,15 @@ def _draw_waterfall(axes: Any, wall: Waterfall) -> None:
     axes.set_ylabel("ms")
     axes.set_title(f"{wall.case.title}: {wall.saved:.0%} less", fontsize=11)
     axes.margins(y=0.1)
+
+
+def change_text(ms: float) -> str:
+    """Print a difference with its sign; what rounds to nothing has none.
+
+    >>> change_text(-51.53), change_text(-0.01), change_text(0.82)
+    ('-51.5', '0.0', '+0.8')
+    """
+    return f"{ms:+.1f}" if round(ms, 1) else "0.0"
 
 
 def _draw_ledger(axes: Any, each: Explained) -> None:
@@ -145,7 +154,7 @@ def _draw_ledger(axes: Any, each: Explained) -> None:
     axes.set_xlim(0, 1.05 * max(left))
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel("ms")
-    axes.set_title(f"{each.case.title}: {each.timed.ms:.1f} ms", fontsize=11)
+    axes.set_title(f"{each.case.title}, one stream: {each.timed.ms:.1f} ms", fontsize=11)
 
 
 def _merged(each: Explained) -> dict[str, dict[str, int]]:

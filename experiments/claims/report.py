@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def write(context: Context, found: Findings) -> None:
     """Write everything into the folder of the results."""
     picture.draw(context.artifact("claims.png"), found)
-    if any(wall.without for wall in found.waterfalls):
+    if found.is_whole:
         picture.draw_waterfalls(context.artifact("waterfalls.png"), found.waterfalls)
         picture.draw_without(context.artifact("without.png"), found.waterfalls)
         picture.draw_dispatch(context.artifact("dispatch.png"), found.waterfalls, host_us(found.platform))

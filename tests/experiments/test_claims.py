@@ -282,10 +282,10 @@ def test_everything_that_was_found_is_reported(tmp_path):
     rows = tuple(Row(f"x{n}", "conv2d", "conv2d", f"layer {n}, attention", 2, 5000, 40) for n in range(40))
     walls = tuple(made_up(Case(*case), n + 1) for n, case in enumerate((("resnet50", 32), ("bert", 96))))
     timed = replace(walls[0].whole.timed, rows=rows, cycles=200_000)
-    published = read_published()["steps"][0]
+    published, other = read_published()["steps"][:2]
     found = Findings(
         P,
-        (Compared(walls[0].case, published, timed, timed),),
+        tuple(Compared(walls[0].case, each, timed, timed) for each in (published, other)),
         tuple(ratios(lambda *_: 20.0)),
         walls,
         (Explained(walls[1].case, timed, ledger(rows, P)),),
@@ -300,6 +300,14 @@ def test_everything_that_was_found_is_reported(tmp_path):
     assert {path.name for path in context.artifacts} == {path.name for path in tmp_path.iterdir()}
     assert found.explained[0].difference == 0
     assert "ResNet-50, batch 32, op by op" in text
+    assert "What the host takes to send a task, 10 us, is assumed: " in text
+    assert "one stream, milliseconds" in text
+    assert text.count("by class of operators") == 1, "a step that was published twice is told once"
+    assert all(
+        f"- {name}: " in text
+        for name in json.loads(ratios_module.SOURCE.read_text())["_meta"]
+        if name != "what"
+    )
     assert json.loads((tmp_path / "claims.json").read_text())["what_ifs"][0]["times_as_fast"] == 1
     assert len(json.loads((tmp_path / "trace_bert_96.json").read_text())["traceEvents"]) == 40
 
