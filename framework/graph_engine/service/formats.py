@@ -88,7 +88,7 @@ def _candidates(wishes: Wishes) -> dict[str, list[str]]:
     legal |= {group: set.intersection(*(_legal(e, few) for e in each)) for group, each in tensors.items()}
     for node in wishes.graph.nodes:
         if in_a_row := formats_of(wishes.graph, node):
-            legal[wishes.group[node.name]] &= {PLAIN, *in_a_row}
+            legal[wishes.choice_of(node)] &= {PLAIN, *in_a_row}
     return {group: sorted(each) for group, each in legal.items()}
 
 

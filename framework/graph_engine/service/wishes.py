@@ -27,7 +27,7 @@ class Wishes:
     wanted: Mapping[str, Mapping[str, str]]
     """Node -> value -> format, ANY, or AS_IT_LIES."""
     group: Mapping[str, str]
-    """Flat node, input, variable, or what copies write -> its group."""
+    """Input, variable, what copies write, or a flat node, as it is called here -> its group."""
 
     @cached_property
     def producer(self) -> Mapping[str, Node]:
@@ -45,7 +45,11 @@ class Wishes:
         wanted = self.wanted[node.name][name]
         if wanted == AS_IT_LIES:
             return self.home(name)
-        return self.group[node.name] if wanted == ANY else wanted
+        return self.choice_of(node) if wanted == ANY else wanted
+
+    def choice_of(self, node: Node) -> str:
+        """Return the group of a flat node."""
+        return self.group[_called(node)]
 
     def free(self) -> Iterator[tuple[str, Value]]:
         """Yield groups with the values whose format they choose, as those of a kernel or by themselves."""
@@ -53,7 +57,7 @@ class Wishes:
         for node in self.graph.nodes:
             for name, wanted in self.wanted[node.name].items():
                 if wanted == ANY and name not in rooms:
-                    yield self.group[node.name], self.graph.values[name]
+                    yield self.choice_of(node), self.graph.values[name]
         for name, value in self.graph.values.items():
             if name in self.group and name not in rooms:
                 yield self.group[name], value
@@ -62,11 +66,16 @@ class Wishes:
 def wishes_of(graph: Graph) -> Wishes:
     """Return what the nodes of a graph ask."""
     wanted = {node.name: _wanted(graph, node) for node in graph.nodes}
-    flat = [node.name for node in graph.nodes if ANY in wanted[node.name].values()]
+    flat = [_called(node) for node in graph.nodes if ANY in wanted[node.name].values()]
     free = [value.name for value in graph.values.values() if value.kind in FREE]
     written = [name for node in graph.nodes if node.op == MEMCPY for name in node.outputs]
     names = dict.fromkeys([*flat, *free, *written, *sorted(graph.rooms)])
     return Wishes(graph, wanted, _joined(names, _pairs(graph)))
+
+
+def _called(node: Node) -> str:
+    """Return a name for a node that no value has."""
+    return f"node {node.name}"
 
 
 def _wanted(graph: Graph, node: Node) -> Mapping[str, str]:
@@ -79,17 +88,17 @@ def _wanted(graph: Graph, node: Node) -> Mapping[str, str]:
 def _pairs(graph: Graph) -> Iterator[tuple[str, str]]:
     """Yield what has to lie in one format: nodes and values."""
     rooms = graph.rooms
-    producer = {output: node.name for node in graph.nodes for output in node.outputs}
+    producer = {output: _called(node) for node in graph.nodes for output in node.outputs}
     for value, variable in graph.updates.items():  # an update in place
         yield producer.get(value, ""), variable
     for node in graph.nodes:
         source, target = node.inputs[:1], node.outputs[:1]
         if node.op in (MEMCPY, PUSH):
-            yield node.name, target[0]
+            yield _called(node), target[0]
         if node.op == MEMCPY and graph.values[target[0]].kind == VARIABLE:  # in place, where it can be
             yield producer.get(source[0], ""), target[0]
         if node.op == PICK:
-            yield node.name, source[0]
+            yield _called(node), source[0]
         if node.op in (MEMCPY, PUSH, PICK) and {*source, *target} <= rooms:
             yield source[0], target[0]
 

@@ -313,3 +313,21 @@ def test_formats_change_no_number_of_a_random_program(chip, func, n):
         np.testing.assert_allclose(
             array.astype(np.float32), expected.astype(np.float32), rtol=0.02, atol=0.02
         )
+
+
+def test_a_value_that_is_called_as_a_node_does_not_tie_its_format(chip):
+    """The second number that counts turns is `add.1`, and so may be a sum of two matrices."""
+
+    def network(x, w, n):
+        y = ops.matmul(ops.matmul(x, w) + x, w)
+        for _ in range(2):
+            k = n
+            while k > 0:
+                y = ops.tanh(y)
+                k -= 1
+        return ops.reduce_sum(y)
+
+    graph = optimized(flat(grad(network), Tensor(X), Tensor(W), 3), chip)
+    (sum_,) = (node for node in graph.nodes if node.name == "add.1")
+    assert "add.1" in graph.values
+    assert graph.values[sum_.outputs[0]].format == "NZ"
