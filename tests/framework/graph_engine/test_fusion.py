@@ -245,6 +245,27 @@ def test_a_pattern_alone_leaves_a_normalisation_in_training_as_it_is(name):
     assert kernels_of(session)[:3] == ["conv2d", "batch_norm_reduce", "batch_norm_update"]
 
 
+def masked_by_itself(dy, w, r):
+    """Return the positive part of a sum of gradients, as a mask of relu makes it."""
+    total = gradient_to_input(dy, w) + r
+    return ops.relu_grad(total, total)
+
+
+@pytest.mark.parametrize(
+    ("function", "arrays"),
+    [
+        (lambda x, w: ops.apply_sgd(x.astype("float32"), x.astype("float32"), 0.5), MATRICES),
+        (masked_by_itself, BACKWARD[:3]),
+    ],
+    ids=["update", "mask"],
+)
+def test_what_is_read_twice_stays_where_it_is(function, arrays):
+    """A pattern leaves out what passes between its nodes; here it would be missed."""
+    func = func_of(function, *arrays)
+    (found,), (alone,) = (step(func, fusions, arrays)[1] for fusions in ("all", "none"))
+    np.testing.assert_allclose(found.astype(FLOATS), alone.astype(FLOATS), rtol=4e-3, atol=4e-2)
+
+
 def test_a_bias_may_be_either_side_of_the_sum():
     """It is added to the product, or the product to it."""
     arrays = (*MATRICES, numbers(48, dtype=FLOATS))

@@ -19,8 +19,8 @@ class Pattern:
     """A chain of nodes that may become one, each reading the first result of the one before.
 
     A node is called by its kernel if one launch on the cores is all that it is, else by its operator, after a
-    word that says so. A link of the chain may name several, with bars between them. With `private` nobody
-    else may read what passes between them.
+    word that says so. A link of the chain may name several, with bars between them. With `private` what
+    passes between them is read nowhere else, and only once.
     """
 
     name: str
@@ -47,7 +47,8 @@ class Pattern:
         if self.private and not draft.is_private(passed):
             return None
         for reader in draft.readers(passed):
-            if called(reader) in self.chain[len(nodes)].split("|"):
+            is_once = reader.inputs.count(passed) == 1 or not self.private
+            if is_once and called(reader) in self.chain[len(nodes)].split("|"):
                 found = self._matched(draft, (*nodes, reader))
                 if found is not None:
                     return found
