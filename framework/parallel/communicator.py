@@ -8,7 +8,7 @@ to which somebody will never come is found at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from threading import Semaphore
 from typing import Any, NamedTuple
 
@@ -51,21 +51,18 @@ class Communicator:
         self._turns[0].release()
 
     def take_part(self, rank: int, program: Callable[[], None]) -> None:
-        """Run a rank, in a thread of its own: from its first turn to its end."""
+        """Run a rank, in a thread and a context of its own: from its first turn to its end."""
+        _HERE.set((self, rank))
         self._turns[rank].acquire()
         try:
             if self.failure is None:
-                copy_context().run(self._as_rank, rank, program)
+                program()
         except Left:
             pass
         except BaseException as failure:  # whatever it is, it ends all, and goes to who started them
             failure.add_note(f"on rank {rank} of {self.ranks}")
             self.failure = self.failure or failure
         self._end(rank)
-
-    def _as_rank(self, rank: int, program: Callable[[], None]) -> None:
-        _HERE.set((self, rank))
-        program()
 
     def exchange(self, rank: int, what: str, array: Array) -> tuple[Array, ...]:
         """Return what all ranks have brought to this meeting, in their order.

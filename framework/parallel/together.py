@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -16,7 +17,7 @@ def together(
 ) -> list[Any]:
     """Run a function on several ranks, and return the result of each, in their order.
 
-    Rank r gets the item r of every argument. With one function per rank each can have a chip of its own:
+    Rank r gets the item r of every argument, and the context of who calls. With one function per rank each can have a chip of its own:
     `together([jit(f, device=Chip("ascend910a")) for _ in range(2)], 2, [x, y])`. Results are the same bits at
     every call, since ranks take turns and sums are made in their order.
 
@@ -46,7 +47,7 @@ def together(
 
     company = Communicator(ranks)
     threads = [
-        Thread(target=company.take_part, args=(rank, partial(program, rank)), daemon=True)
+        Thread(target=copy_context().run, args=(company.take_part, rank, partial(program, rank)), daemon=True)
         for rank in range(ranks)
     ]
     for thread in threads:

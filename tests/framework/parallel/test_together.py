@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,6 +127,21 @@ def test_ranks_know_their_number_also_inside_of_each_other():
 
     assert together(outer, 2, [0, 0]) == [(number, [(0, 3), (1, 3)]) for number in range(2)]
     assert rank() == 0
+
+
+def test_ranks_have_the_context_of_who_calls():
+    """What a caller has set for its part of the program holds for theirs, and theirs is their own."""
+    setting = ContextVar("setting", default=0)
+    setting.set(1)
+
+    def program(own):
+        before = setting.get()
+        setting.set(own)
+        ops.all_reduce(Tensor(1), 2)
+        return before, setting.get()
+
+    assert together(program, 2, [5, 6]) == [(1, 5), (1, 6)]
+    assert setting.get() == 1
 
 
 def test_of_one_rank_a_collective_is_what_it_was_given():
