@@ -17,7 +17,8 @@ def together(
 ) -> list[Any]:
     """Run a function on several ranks, and return the result of each, in their order.
 
-    Rank r gets the item r of every argument, and the context of who calls. With one function per rank each can have a chip of its own:
+    Rank r gets the item r of every argument, and the context of who calls. With one function per rank each
+    can have a chip of its own:
     `together([jit(f, device=Chip("ascend910a")) for _ in range(2)], 2, [x, y])`. Results are the same bits at
     every call, since ranks take turns and sums are made in their order.
 
