@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path as File
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from davinci_sim.chip import Chip, TaskTime
 from davinci_sim.chip.flow import SPAN_DTYPE, Timeline
-from davinci_sim.chip.group import Group
+from davinci_sim.chip.group import Group, GroupTime
 from davinci_sim.errors import DavinciError
 from davinci_sim.trace.stream_trace import write_stream_trace
 from framework.graph_engine.data.tasks import COLLECTIVE_TASK, CPU_TASK, HOST_TASK, KERNEL, order_within
@@ -22,7 +22,9 @@ from framework.graph_engine.service.load import BoundTask, LoadedGraph
 from framework.graph_engine.service.load import Path as TaskPath
 
 Cycles = npt.NDArray[np.float64]
-START, MEMORY = "start", "memory"
+START, MEMORY, CORES = "start", "memory", "cores"
+WORKING = 0.25
+"""Where there are more blocks side by side than cores: a task whose pipes all work less of its time waits."""
 OTHER_BOUNDS = {CPU_TASK: "aicpu", COLLECTIVE_TASK: "link"}
 PIPE_BOUNDS = {
     "M": "cube", "V": "vector", "MTE1": "L1 to L0", "MTE2": "GM read", "MTE3": "GM write",
@@ -170,9 +172,9 @@ def _times(loaded: LoadedGraph, path: TaskPath) -> list[_Took]:
     """
     chip, tasks = loaded.chip, [loaded.tasks[number] for number in path]
     groups = [tuple(group) for _, group in groupby(tasks, key=lambda each: each.spec.group)]
-    kernels = (tuple(each for each in group if each.task is not None) for group in groups)
-    times = chip.times([_on_chip(chip, group) for group in kernels if group])
-    found = (_on_cores(chip, *each) for time in times for each in zip(time.spans, time.times, strict=True))
+    kernels = [tuple(each for each in group if each.task is not None) for group in groups]
+    times = iter(chip.times([_on_chip(chip, group) for group in kernels if group]))
+    found = (took for group in kernels if group for took in _on_cores(chip, group, next(times)))
     return [_elsewhere(chip, each) if each.task is None else next(found) for each in tasks]
 
 
@@ -183,12 +185,17 @@ def _on_chip(chip: Chip, group: Sequence[BoundTask]) -> Group:
     )
 
 
-def _on_cores(chip: Chip, span: tuple[int, int], time: TaskTime) -> _Took:
-    """Return what a kernel takes, its start included."""
-    start = span[0] - chip.start_cycles
-    return _Took(
-        span[1] - start, bound_of(time, chip.start_cycles), instructions=time.instructions, start=start
-    )
+def _on_cores(chip: Chip, group: Sequence[BoundTask], times: GroupTime) -> Iterator[_Took]:
+    """Yield what kernels that run side by side take, their starts included."""
+    ai_cores = int(chip.platform.ai_cores)
+    is_full = sum(each.spec.blocks for each in group) > ai_cores and len(group) > 1
+    for each, (begin, end), time in zip(group, times.spans, times.times, strict=True):
+        bound = bound_of(time, chip.start_cycles)
+        works = max(time.busy_cycles.values(), default=0) / max(1, min(each.spec.blocks, ai_cores))
+        if is_full and bound != START and works < WORKING * time.cycles:
+            bound = CORES
+        start = begin - chip.start_cycles
+        yield _Took(end - start, bound, instructions=time.instructions, start=start)
 
 
 def _elsewhere(chip: Chip, bound: BoundTask) -> _Took:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from davinci_sim.chip import Chip
+from davinci_sim.chip import Chip, TaskTime
+from davinci_sim.chip.group import GroupTime
 from framework import models
 from framework.graph_engine import Options, Session
+from framework.graph_engine.control import profile as profile_module
 from framework.graph_engine.data.graph import Node
 from framework.graph_engine.service.fusion.draft import Change, with_operators
 
@@ -64,3 +68,24 @@ def test_op_by_op_the_host_sends_task_after_task(session):
     assert alone.profile().us >= len(alone.compiled.tasks) * session.chip.microseconds(
         int(session.chip.platform.host_launch_cycles)
     )
+
+
+def beside(blocks: int) -> list[str]:
+    """Return what bounds a long product and a short sum that run side by side, each with so many blocks."""
+    chip = Chip("ascend910a", data=False)
+    cores = min(blocks, 32)
+    group = [SimpleNamespace(spec=SimpleNamespace(blocks=blocks)) for _ in range(2)]
+    busy = {"M": 90_000 * cores, "MTE2": 8_000 * cores}, {"V": 3_000 * cores, "MTE2": 5_000 * cores}
+    times = GroupTime(
+        ((0, 100_000), (6_000, 98_000)), (TaskTime(100_000, busy[0]), TaskTime(92_000, busy[1]))
+    )
+    return [took.bound for took in profile_module._on_cores(chip, group, times)]
+
+
+def test_a_task_that_waits_for_the_cores_of_others_is_bound_by_them():
+    """A sum that works for 5 us is not bound by its reads where it ends after 92 us."""
+    assert beside(blocks=32) == ["cube", "cores"]
+
+
+def test_where_there_is_a_core_for_each_block_nobody_waits_for_one():
+    assert beside(blocks=16) == ["cube", "GM read"]
