@@ -74,8 +74,8 @@ MIRRORED = {
 
 
 def is_followed(graph: Graph, name: str) -> bool:
-    """Tell whether a value is of integers of 64 bits; it may be the room of a loop."""
-    return graph.values[name].type.dtype.name == "int64"
+    """Tell whether a value is of integers of 64 bits; it may be the room of a loop, and is not the host's."""
+    return name in graph.values and graph.values[name].type.dtype.name == "int64"
 
 
 def ranges(graph: Graph) -> dict[str, Interval]:

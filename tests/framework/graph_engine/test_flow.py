@@ -12,7 +12,7 @@ from davinci_sim import Chip
 from davinci_sim.errors import DavinciError
 from davinci_sim.platforms import platform_names
 from framework import Tensor, grad, jit, ops
-from framework.autodiff import vmap
+from framework.autodiff import vjp, vmap
 from framework.autodiff.reverse import differentiate
 from framework.graph_engine import Options, Session, compile_for_device
 from framework.graph_engine.data.graph import MEMCPY
@@ -236,6 +236,31 @@ def test_a_loop_with_more_turns_than_room_begins_anew_with_more(chip):
     assert device.profile().host_round_trips == 0
     expected = grad(lambda x, n: power(x * 0.1, n))(X, 70).numpy()
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+def test_a_room_that_is_the_state_of_a_loop_lives_from_turn_to_turn(chip, turns):
+    """Gradients of gradients that are pulled back in a loop add up what they ask of the values kept."""
+
+    def total(x, n, factor):
+        y, back = vjp(lambda x: halved(x * x, 0.2)[0], x)
+        for _ in range(n):
+            if factor > 0.5:
+                x = x + back(x * factor)[0]
+        return ops.reduce_sum(x * y)
+
+    for factor in (0.3, 0.7):
+        assert on_both(grad(total), chip, X, turns, factor).profile().host_round_trips == 0
+
+
+def test_functions_that_parts_of_the_host_leave_to_others_are_no_integers(chip):
+    """They have no value on the device whose numbers could be followed."""
+
+    def total(x, n):
+        found = factorial(x, n)
+        return ops.reduce_sum(found * found)
+
+    assert on_both(grad(total), chip, X, 3).profile().host_round_trips == 2
 
 
 def test_large_values_find_room_for_fewer_turns():
