@@ -4,6 +4,7 @@
 is needed.
 """
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -155,6 +156,18 @@ def _collecting() -> Iterator[None]:
         _callers.pop()
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Compile without the collector of garbage: it would go over all that Numba keeps every few functions."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class Compiled(CPUDispatcher):  # type: ignore[misc]
     """A function compiled on first use for the types that it is called with."""
 
@@ -173,7 +186,7 @@ class Compiled(CPUDispatcher):  # type: ignore[misc]
                 return known.entry_point
         if not isinstance(self._cache, DiskCache):  # not before: all that the function calls is known now
             self._cache = DiskCache(self.py_func, isinstance(self, Apart))
-        with global_compiler_lock, _collecting():
+        with global_compiler_lock, _undisturbed(), _collecting():
             return super().compile(signature)
 
     def add_overload(self, result: Any) -> None:
