@@ -121,8 +121,7 @@ def _write_row(code: Expressions, words: Value, row: Value, values: Value) -> Va
 
 def _write_values(code: Expressions, array: Value, first: Value, values: Value) -> Value:
     start = code.op(f"getelementptr i64, ptr {array.address}, i64 {code.integer(first)}")
-    for index, part in enumerate(values.parts):
-        code.body.append(f"store i64 {part}, ptr {code.op(f'getelementptr i64, ptr {start}, i64 {index}')}")
+    code.write(start, values.parts)
     return Value(NONE, ())
 
 

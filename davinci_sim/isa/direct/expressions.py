@@ -30,7 +30,7 @@ WRITERS: dict[Any, Callable[..., Value]] = {}
 """Functions that are written into the code that calls them: (expressions, arguments) -> value."""
 Call = Callable[[Any, tuple[Any, ...]], tuple[str, Any, bool]]
 """Returns a function's symbol for arguments of these types, its signature, and whether it is translated."""
-_BUILTINS: dict[str, Any] = {"min": min, "max": max, "abs": abs, "int": int, "bool": bool}
+_BUILTINS: dict[str, Any] = {"min": min, "max": max, "abs": abs, "int": int, "bool": bool, "float": float}
 
 
 class Expressions(Numbers):
@@ -118,15 +118,34 @@ class Expressions(Numbers):
     def _of_subscript(self, node: ast.Subscript) -> Value:
         owner = self.value(node.value)
         if isinstance(owner.kind, types.BaseTuple):
-            index = self.integer(self.value(node.slice))
-            items = self.items(owner)
-            if not is_number(index) or not -len(items) <= int(index) < len(items):
-                raise Untranslated("an index into a tuple")
-            return items[int(index)]
+            return self.item(owner, self.integer(self.value(node.slice)))
         return Value(INT, (self.op(f"load i64, ptr {self.element(node)}"),))
 
+    def item(self, owner: Value, index: str) -> Value:
+        """Return an item of a tuple; integers may be chosen by an index that is known when the code runs."""
+        items = self.items(owner)
+        if is_number(index):
+            if not -len(items) <= int(index) < len(items):
+                raise Untranslated("an index outside of a tuple")
+            return items[int(index)]
+        if any(each.kind is not INT for each in items):
+            raise Untranslated("an index into a tuple of other things than integers")
+        self.count += 1
+        row = f"%t{self.count}"
+        self.allocas.append(f"  {row} = alloca [{len(items)} x i64]")
+        self.write(row, owner.parts)
+        place = self.op(f"getelementptr i64, ptr {row}, i64 {self.from_start(index, str(len(items)))}")
+        return Value(INT, (self.op(f"load i64, ptr {place}"),))
+
+    def from_start(self, index: str, size: str) -> str:
+        """Return an index as it counts from the start: a negative one counts from the end."""
+        if is_number(index) and int(index) >= 0:
+            return index
+        is_negative = self.op(f"icmp slt i64 {index}, 0")
+        return self.op(f"select i1 {is_negative}, i64 {self.op(f'add i64 {index}, {size}')}, i64 {index}")
+
     def element(self, node: ast.Subscript) -> str:
-        """Return the address of an element of an array; a negative index counts from the end."""
+        """Return the address of an element of an array."""
         array = self.value(node.value)
         if not isinstance(array.kind, types.Array):
             raise Untranslated("an index")
@@ -135,12 +154,7 @@ class Expressions(Numbers):
             raise Untranslated("a slice")
         offset = ""
         for place, size in zip(places, array.parts[ARRAY_PARTS:], strict=False):
-            index = self.integer(self.value(place))
-            if not (is_number(index) and int(index) >= 0):
-                is_negative = self.op(f"icmp slt i64 {index}, 0")
-                index = self.op(
-                    f"select i1 {is_negative}, i64 {self.op(f'add i64 {index}, {size}')}, i64 {index}"
-                )
+            index = self.from_start(self.integer(self.value(place)), size)
             offset = self.op(f"add i64 {self.op(f'mul i64 {offset}, {size}')}, {index}") if offset else index
         return self.op(f"getelementptr i64, ptr {array.address}, i64 {offset}")
 
@@ -214,6 +228,8 @@ class Expressions(Numbers):
         """Call what Python itself has for integers; nothing for something else."""
         if target in (int, np.int64) and len(given) == 1:
             return Value(INT, (self.integer(given[0]),))
+        if target is float and len(given) == 1:
+            return Value(FLOAT, (self.real(given[0]),))
         if target is bool and len(given) == 1:
             return Value(
                 INT, (self.op(f"zext i1 {self.op(f'icmp ne i64 {self.integer(given[0])}, 0')} to i64"),)
@@ -237,16 +253,21 @@ class Expressions(Numbers):
         return Value(types.NamedTuple(kinds, cls), joined(fields))
 
     def bits_of(self, node: ast.Call) -> Value:
-        """Translate `np.float32(number).view(np.int32)`."""
+        """Translate `np.float32(number).view(np.int32)`, and `np.uint32(bits).view(np.float32)`."""
         assert isinstance(node.func, ast.Attribute)
         inner, wanted = node.func.value, [self.expression(each) for each in node.args]
-        if not isinstance(inner, ast.Call) or self.expression(inner.func) != Held(np.float32):
+        if not isinstance(inner, ast.Call) or len(inner.args) != 1:
             raise Untranslated("a view")
-        if wanted != [Held(np.int32)]:
-            raise Untranslated("a view")
-        real = self.real(self.value(inner.args[0]))
-        bits = self.op(f"bitcast float {self.op(f'fptrunc double {real} to float')} to i32")
-        return Value(INT, (self.op(f"sext i32 {bits} to i64"),))
+        given = self.expression(inner.func)
+        if given == Held(np.float32) and wanted == [Held(np.int32)]:
+            real = self.real(self.value(inner.args[0]))
+            bits = self.op(f"bitcast float {self.op(f'fptrunc double {real} to float')} to i32")
+            return Value(INT, (self.op(f"sext i32 {bits} to i64"),))
+        if given == Held(np.uint32) and wanted == [Held(np.float32)]:
+            bits = self.op(f"trunc i64 {self.integer(self.value(inner.args[0]))} to i32")
+            real = self.op(f"bitcast i32 {bits} to float")
+            return Value(FLOAT, (self.op(f"fpext float {real} to double"),))
+        raise Untranslated("a view")
 
     def function(self, target: Any, given: list[Value]) -> Value:
         """Call a function that stands for itself: compiled code of its own."""

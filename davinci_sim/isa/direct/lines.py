@@ -59,6 +59,13 @@ class Lines:
         for slot, llvm, part in zip(slots, part_types(kind), value.parts, strict=True):
             self.body.append(f"store {llvm} {part}, ptr {slot}")
 
+    def write(self, start: str, parts: tuple[str, ...]) -> None:
+        """Store integers one behind the other."""
+        for index, part in enumerate(parts):
+            self.body.append(
+                f"store i64 {part}, ptr {self.op(f'getelementptr i64, ptr {start}, i64 {index}')}"
+            )
+
     def load(self, name: str) -> Value:
         """Return what a variable holds."""
         kind, slots = self.names[name]

@@ -77,7 +77,19 @@ def floats(a, b):
     return (half > b) + 2 * (half == b) + 4 * (1.0 * a / 4 < -0.25)
 
 
-@pytest.mark.parametrize("function", [quotients, bits, comparisons, extremes, loops, returns, floats])
+def choices(a, b):
+    row = (a, b, a + b, 7)
+    return row[a & 3], row[-1 - (b & 3)], float(a) * 0.5 < float(b), int((a, b)[a > b])
+
+
+def patterns(a, b):
+    wide = np.uint32((a * 65537 + b) & 0x7F7FFFFF).view(np.float32)
+    return wide < float(b), wide > 1.5 * a, float(wide) == 0.0
+
+
+@pytest.mark.parametrize(
+    "function", [quotients, bits, comparisons, extremes, loops, returns, floats, choices, patterns]
+)
 def test_integers_are_computed_as_in_python(function):
     """For every pair of numbers, of either sign; and the function is one that is translated."""
     Translator(function, (types.int64, types.int64), None).text("f")
