@@ -117,21 +117,21 @@ def _touched(words: Words, record: int) -> Touched:
     found: tuple[set[int], set[int], set[int]] = (set(), set(), set())
     for row in rows[:count].tolist():
         how = row[1]
-        found[0 if how == READ else 2 if how == WRITTEN else 1].update(_handles(row))
+        found[0 if how == READ else 2 if how == WRITTEN else 1].update(*_runs_of(row))
     return frozenset(found[0]), frozenset(found[1]), frozenset(found[2])
 
 
-def _handles(row: list[int]) -> Iterator[int]:
+def _runs_of(row: list[int]) -> Iterator[range]:
     _, _, handle, run, inner, inner_stride, outer, outer_stride = row
     for i in range(outer):
         for j in range(inner):
             start = handle + i * outer_stride + j * inner_stride
-            yield from range(start // ELEMENT, -(-(start + run) // ELEMENT))
+            yield range(start // ELEMENT, -(-(start + run) // ELEMENT))
 
 
 def _conflict(early: Touched, late: Touched, same_pipe: bool) -> bool:
     """Tell whether two records need an order; within a pipe only a read after a write does."""
     if same_pipe:
         return not early[2].isdisjoint(late[0])
-    reads, writes = late[0] | late[1], early[2]
-    return not (writes.isdisjoint(reads | late[2]) and (early[0] | early[1]).isdisjoint(late[2]))
+    is_written_before = any(not early[2].isdisjoint(each) for each in late)
+    return is_written_before or any(not late[2].isdisjoint(each) for each in early[:2])
