@@ -67,6 +67,7 @@ class OneHotShape(Shape):
     """m numbers; rows of n places hold the number `on` at the place of each and `off` elsewhere."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("on", "off")
+    APART: ClassVar[tuple[str, ...]] = OPTIONS
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"m": 37, "n": 10}, {"m": 200, "n": 64, "dtype": FP32}, {"m": 5, "n": 1001, "on": 3, "off": -1},
         {"m": 2, "n": 9000, "dtype": INT32},

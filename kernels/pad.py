@@ -21,6 +21,7 @@ class PadShape(RowsShape):
     """x[m, n, d]; `before` and `after` places of the axis n hold the number `value`."""
 
     OPTIONS: ClassVar[tuple[str, ...]] = ("before", "after", "value")
+    APART: ClassVar[tuple[str, ...]] = ("before", "value")  # numbers before and behind are written alike
     SAMPLES: ClassVar[tuple[Mapping[str, int], ...]] = (
         {"m": 37, "n": 9, "before": 2, "after": 1},
         {"m": 50, "n": 48, "before": 16, "value": 7, "dtype": FP32},
