@@ -180,10 +180,12 @@ def _activation(function: Callable[..., Array], shape: type[FlatShape] = Activat
 
 
 def _gradient(
-    slope: Callable[..., Array], shape: type[FlatShape] = ActivationGradShape, at: str = "x"
+    slope: Callable[..., Array],
+    shape: type[FlatShape] = ActivationGradShape,
+    values: tuple[float, float] | None = None,
 ) -> Any:
-    """Declare dx = dy * slope(x), or of the value y, drawn from that curve's range."""
-    between = (0.0, 1.0) if at == "y" else None
+    """Declare dx = dy * slope(x), or of the curve's value y, drawn from its range `values`."""
+    at = "x" if values is None else "y"
 
     def reference(shape: Any, dy: Array, x: Array) -> tuple[Array]:
         with np.errstate(all="ignore"):
@@ -191,7 +193,7 @@ def _gradient(
 
     def operands(shape: FlatShape) -> tuple[Operand, ...]:
         n, dtype = (shape.n,), shape.dtype
-        return Operand("dy", n, dtype), Operand(at, n, dtype, between=between), output("dx", n, dtype)
+        return Operand("dy", n, dtype), Operand(at, n, dtype, between=values), output("dx", n, dtype)
 
     return kernel(shape, ActivationTiling, operands, reference)
 
@@ -293,13 +295,13 @@ def softplus(core: Any, x: int, y: int, shape: Any, tiling: Any) -> None:
     activate(core, Curve(SOFTPLUS, 0.0, 0.0, 0.0), 1, x, x, y, shape, tiling)
 
 
-@_gradient(lambda shape, y: y * (1 - y), at="y")
+@_gradient(lambda shape, y: y * (1 - y), values=(0.0, 1.0))
 def sigmoid_grad(core: Any, dy: int, y: int, dx: int, shape: Any, tiling: Any) -> None:
     """dx[n] = dy[n] * y[n] * (1 - y[n]) where y = sigmoid(x)."""
     activate(core, Curve(SIGMOID_SLOPE, 0.0, 0.0, 0.0), 2, dy, y, dx, shape, tiling)
 
 
-@_gradient(lambda shape, y: 1 - y * y, at="y")
+@_gradient(lambda shape, y: 1 - y * y, values=(-1.0, 1.0))
 def tanh_grad(core: Any, dy: int, y: int, dx: int, shape: Any, tiling: Any) -> None:
     """dx[n] = dy[n] * (1 - y[n] ** 2) where y = tanh(x)."""
     activate(core, Curve(TANH_SLOPE, 0.0, 0.0, 0.0), 2, dy, y, dx, shape, tiling)
@@ -338,7 +340,7 @@ def hswish_grad(core: Any, dy: int, x: int, dx: int, shape: Any, tiling: Any) ->
     activate(core, Curve(HSWISH_SLOPE, -3.0, 3.0, 0.0), 2, dy, x, dx, shape, tiling)
 
 
-@_gradient(lambda shape, y: np.minimum(y + 1, 1), at="y")
+@_gradient(lambda shape, y: np.minimum(y + 1, 1), values=(-1.0, 2.0))
 def elu_grad(core: Any, dy: int, y: int, dx: int, shape: Any, tiling: Any) -> None:
     """dx[n] = dy[n] where y[n] is positive, else dy[n] * (y[n] + 1), where y = elu(x)."""
     activate(core, Curve(ELU_SLOPE, 0.0, 1.0, 0.0), 2, dy, y, dx, shape, tiling)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import kernels
 from davinci_sim.chip import Chip
 from davinci_sim.errors import BadShape
-from kernels.run import references, run
+from kernels.run import random_inputs, references, run
 from tests.kernels.equality import differences, memory_share, shape_of
 
 NAMES = [name for name, each in kernels.load().items() if each.module == "kernels.activation"]
@@ -39,6 +39,15 @@ def test_curves_and_gradients_equal_the_reference(name, n, dtype, option, pick, 
     kernel = kernels.find(name)
     shape = shape_of(kernel, dtype, n=n, **axes_of(name, option))
     assert set(differences(kernel, shape, pick, seed).values()) == {0}
+
+
+@pytest.mark.parametrize(("name", "low"), [("sigmoid", 0.0), ("tanh", -1.0), ("elu", -1.0)])
+def test_gradients_of_values_are_drawn_from_the_whole_range_of_their_curve(name, low):
+    """Where a curve has negative values, what the checks run on has them, too."""
+    kernel = kernels.find(f"{name}_grad")
+    drawn = random_inputs(kernel, shape_of(kernel, n=5000), 0)["y"]
+    assert low <= drawn.min() < low + 0.01
+    assert drawn.max() >= 0.99
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "fp32"])
