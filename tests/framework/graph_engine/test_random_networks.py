@@ -16,6 +16,7 @@ from framework.graph_engine.service.compile import CompiledGraph, compile_graph
 from framework.graph_engine.service.dependencies import accesses
 from framework.graph_engine.service.events import at_addresses, races
 from framework.graph_engine.service.execute import execute
+from framework.graph_engine.service.least import alive_together, held
 from framework.graph_engine.service.load import LoadedGraph, load
 from framework.ir import evaluate
 from tests.framework.graph_engine.random_networks import Example, networks
@@ -71,7 +72,7 @@ def check_races(compiled: CompiledGraph) -> None:
 
 
 def check(example: Example, chosen: Options, schedule: tuple[bool, bool, bool]) -> None:
-    """Demand the host's numbers, and the same bits run again, and in another schedule."""
+    """Demand the host's numbers, the same bits in each schedule, and no less memory than foretold."""
     func = example.func
     with np.errstate(all="ignore"):
         found = evaluate(func, [example.arrays[param.name] for param in func.params])
@@ -79,6 +80,8 @@ def check(example: Example, chosen: Options, schedule: tuple[bool, bool, bool]) 
     expected += [found[at] for at in func.updates]
     session = Session(func, Chip("ascend910a"), state_of(example), chosen)
     check_races(session.compiled)
+    least = held(session.placed).total + alive_together(session.placed).total
+    assert least <= session.compiled.held_bytes + session.compiled.memory.peak_bytes
     first, again = (results_of(example, session.loaded) for _ in range(2))
     assert [each.tobytes() for each in first] == [each.tobytes() for each in again]
     for ours, theirs in zip(first, expected, strict=True):
