@@ -2,13 +2,16 @@
 
 keep         element types stay as they are
 mixed        what the cube multiplies is float16; its sums, and all else, stay float32
-force_fp16   each operator whose kernels take float16 computes in it; inputs, variables, results stay float32
+force_fp16   each operator whose kernels take float16 computes in it, but with constants that it has not;
+             inputs, variables, results stay float32
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from davinci_sim.errors import DavinciError
 from davinci_sim.platforms import Platform
@@ -23,6 +26,7 @@ from framework.ir.types import TensorType
 
 WIDE, HALF = "float32", "float16"
 CAST = "cast"
+MOST = float(np.finfo(np.float16).max)
 _NAME = "precision."
 """Begins the names of casts that were put in."""
 
@@ -74,6 +78,8 @@ class _Writer:
         wide = [name for name in node.inputs if self._is_wide(name)]
         if not wide or node.op == CAST or not (self.everything or node.op in OF_THE_CUBE):
             return None
+        if any(self._is_beyond(name) for name in wide):
+            return None
         casts: list[Node] = []
         inputs = tuple(self._half(name, casts) if name in wide else name for name in node.inputs)
         types = self._types(node, inputs)
@@ -105,6 +111,11 @@ class _Writer:
 
     def _is_wide(self, name: str) -> bool:
         return self.values[name].type.dtype.name == WIDE
+
+    def _is_beyond(self, name: str) -> bool:
+        """Tell whether a value is known to have numbers that float16 has not, as the -1e9 of a mask."""
+        data = self.values[name].data
+        return data is not None and bool(np.any(np.isfinite(data) & (np.abs(data) > MOST)))
 
     def _half(self, name: str, casts: list[Node]) -> str:
         """Return the value in float16; a cast is made where there is none."""

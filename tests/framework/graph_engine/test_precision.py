@@ -98,6 +98,21 @@ def test_force_fp16_leaves_the_means_of_a_normalisation_as_the_kernel_takes_them
     np.testing.assert_allclose(result, evaluate(found, arrays)[0], rtol=2e-2, atol=2e-2)
 
 
+def test_force_fp16_keeps_constants_that_are_beyond_it():
+    """A mask of zeros times -1e9 is zero, and not a number if that were infinite."""
+
+    def masked(x: Any, mask: Any) -> Any:
+        return ops.softmax(x + (1.0 - mask) * -1e9)
+
+    mask = np.tri(16, 32, dtype=np.float32)
+    found = run(jit(masked).compiled(Tensor(X), Tensor(mask)).func, FLAT)
+    session = Session(found, Chip("ascend910a"), options=Options(precision="force_fp16"))
+    ((result,),) = session.run(
+        {p.name: a[None] for p, a in zip(found.params, (X, mask), strict=True)}
+    ).outputs.values()
+    np.testing.assert_allclose(result, evaluate(found, [X, mask])[0], rtol=2e-2, atol=2e-3)
+
+
 def test_force_fp16_computes_everything_in_half_and_gives_float32():
     found = dtypes("force_fp16")
     assert (found["relu"], found["tanh"]) == ("float16", "float16")
