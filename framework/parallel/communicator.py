@@ -7,7 +7,8 @@ to which somebody will never come is found at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Semaphore
 from typing import Any, NamedTuple
@@ -129,12 +130,26 @@ class Communicator:
 
 _HERE: ContextVar[tuple[Communicator, int] | None] = ContextVar("rank", default=None)
 """Where this thread takes part, and as which rank."""
+_NAME: ContextVar[str] = ContextVar("name", default="")
 
 
 def rank() -> int:
     """Return which of the ranks of `together` this is; 0 for a program that runs alone."""
     here = _HERE.get()
     return 0 if here is None else here[1]
+
+
+@contextmanager
+def called(name: str) -> Iterator[None]:
+    """Let the collectives of this context meet only those of the same name.
+
+    What is compiled may come to them in another order than it was written in; then equal ones are told apart.
+    """
+    token = _NAME.set(name)
+    try:
+        yield
+    finally:
+        _NAME.reset(token)
 
 
 def exchange(what: str, ranks: int, array: Array) -> tuple[Array, ...]:
@@ -157,4 +172,4 @@ def exchange(what: str, ranks: int, array: Array) -> tuple[Array, ...]:
             f"{what} is of {ranks} ranks, and {company.ranks} run together\n"
             f"  rule: all ranks take part\n  next: ask for {company.ranks}, or run it together on {ranks}"
         )
-    return company.exchange(own, what, array)
+    return company.exchange(own, f"{what}{_NAME.get()}", array)

@@ -168,14 +168,18 @@ def _times(loaded: LoadedGraph, path: TaskPath) -> list[_Took]:
     """Return what the tasks of a path take; L2 is left as they leave it.
 
     What runs beside the cores leaves L2 as it is, so that the groups of kernels follow each other there. A
-    collective waits for nothing in its group, and nothing there for it.
+    collective waits for no kernel of its group, and no kernel there for it.
     """
     chip, tasks = loaded.chip, [loaded.tasks[number] for number in path]
     groups = [tuple(group) for _, group in groupby(tasks, key=lambda each: each.spec.group)]
     kernels = [tuple(each for each in group if each.task is not None) for group in groups]
     times = iter(chip.times([_on_chip(chip, group) for group in kernels if group]))
     found = (took for group in kernels if group for took in _on_cores(chip, group, next(times)))
-    return [_elsewhere(chip, each) if each.task is None else next(found) for each in tasks]
+    return [
+        next(found) if each.task is not None else took
+        for group in groups
+        for each, took in zip(group, _elsewhere_in(chip, group), strict=True)
+    ]
 
 
 def _on_chip(chip: Chip, group: Sequence[BoundTask]) -> Group:
@@ -196,6 +200,20 @@ def _on_cores(chip: Chip, group: Sequence[BoundTask], times: GroupTime) -> Itera
             bound = CORES
         start = begin - chip.start_cycles
         yield _Took(end - start, bound, instructions=time.instructions, start=start)
+
+
+def _elsewhere_in(chip: Chip, group: Sequence[BoundTask]) -> Iterator[_Took]:
+    """Yield what the tasks of a group take that are no kernels; collectives follow each other."""
+    on_links = 0
+    for each in group:
+        if each.task is not None:
+            yield _Took(0, START)
+            continue
+        took = _elsewhere(chip, each)
+        if each.spec.kind == COLLECTIVE_TASK:
+            took = took._replace(start=on_links)
+            on_links += took.cycles
+        yield took
 
 
 def _elsewhere(chip: Chip, bound: BoundTask) -> _Took:

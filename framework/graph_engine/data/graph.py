@@ -101,12 +101,18 @@ class Node:
         return "; ".join(each for each in (self.reason, self.costs) if each)
 
     @property
+    def ranks(self) -> int:
+        """How many take part in a collective, 1 for what computes by itself."""
+        ranks = self.attrs.get("ranks", 1)
+        return ranks if isinstance(ranks, int) else 1
+
+    @property
     def company(self) -> str:
         """Say who takes part in a collective, and what becomes of their data."""
         if self.engine != COLLECTIVE:
             return ""
         reduction = f"{self.attrs['op']} of " if "op" in self.attrs else ""
-        return f"{reduction}{self.attrs['ranks']} ranks"
+        return f"{reduction}{self.ranks} ranks"
 
     def value(self, reference: str) -> str:
         """Return the name of the value that `in0` or `out0` refers to."""
@@ -135,6 +141,10 @@ class Graph:
         """Return the bytes of what a node reads and writes in device memory."""
         names = (name for name in (*node.inputs, *node.outputs) if name in self.values)
         return sum(self.values[name].nbytes for name in names)
+
+    def moved_bytes(self, node: Node) -> int:
+        """Return what a collective is about: the larger of what it takes and gives."""
+        return max(self.values[name].nbytes for name in (*node.inputs, *node.outputs))
 
     @property
     def is_straight(self) -> bool:

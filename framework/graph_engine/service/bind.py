@@ -40,6 +40,7 @@ from framework.host import compile_host
 from framework.ir.evaluate import CheckFailed, placed
 from framework.ir.nodes import Binding
 from framework.ir.registry import operator
+from framework.parallel.communicator import called
 
 if TYPE_CHECKING:
     from framework.graph_engine.service.load import LoadedGraph
@@ -150,15 +151,9 @@ def bound(spec: TaskSpec, handles: Mapping[str, int], loaded: LoadedGraph, task:
     if spec.kind == CPU_TASK:
         return CpuTask(spec.name, _operator(loaded, node), loaded.graph.bytes_of(node))
     if spec.kind == COLLECTIVE_TASK:
-        return _collective(spec, node, loaded)
+        nbytes = loaded.graph.moved_bytes(node)
+        return CollectiveTask(spec.name, _meeting(loaded, node), node.op, nbytes, node.ranks)
     return _of_the_scheduler(spec, node, handles, loaded)
-
-
-def _collective(spec: TaskSpec, node: Node, loaded: LoadedGraph) -> CollectiveTask:
-    """Return what meets the other ranks; what moves is the larger of what it takes and gives."""
-    nbytes = max(loaded.graph.values[name].nbytes for name in (*node.inputs, *node.outputs))
-    ranks: Any = node.attrs["ranks"]
-    return CollectiveTask(spec.name, _operator(loaded, node), node.op, nbytes, ranks)
 
 
 def _of_the_scheduler(
@@ -213,6 +208,17 @@ def _operator(loaded: LoadedGraph, node: Node) -> Callable[[], None]:
             loaded.write(name, array)
 
     return compute
+
+
+def _meeting(loaded: LoadedGraph, node: Node) -> Callable[[], None]:
+    """Return what computes a collective: it meets that of the same node on the chips of others."""
+    compute = _operator(loaded, node)
+
+    def meet() -> None:
+        with called(f" as {node.name} of {loaded.graph.name} on a device"):
+            compute()
+
+    return meet
 
 
 def _host_part(loaded: LoadedGraph, node: Node) -> Callable[[], None]:

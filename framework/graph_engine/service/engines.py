@@ -89,14 +89,8 @@ def _over_links(question: Question) -> Launches:
     known = OPERATORS.get(node.op)
     if known is None or not known.meets:
         raise NotOnDevice(f"{node.op} meets no other rank")
-    collective_cycles(platform, node.op, graph.bytes_of(node), _ranks(node))
+    collective_cycles(platform, node.op, graph.moved_bytes(node), node.ranks)
     return ()
-
-
-def _ranks(node: Node) -> int:
-    ranks = node.attrs["ranks"]
-    assert isinstance(ranks, int)
-    return ranks
 
 
 def _on_cores(question: Question) -> Launches:

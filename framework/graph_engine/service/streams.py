@@ -15,12 +15,13 @@ from itertools import count
 from typing import NamedTuple
 
 from davinci_sim.chip import Chip, Task
+from davinci_sim.chip.collectives import collective_cycles
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.decisions import decided
 from framework.graph_engine.data.graph import VARIABLE, Graph
 from framework.graph_engine.data.operators import kernel
 from framework.graph_engine.data.tasks import COLLECTIVE_TASK, KERNEL, TaskSpec
-from framework.graph_engine.service.dependencies import Access, Depends, accesses, dependencies
+from framework.graph_engine.service.dependencies import LINKS, Access, Depends, accesses, dependencies
 from kernels.lang.kernel import ALIGN_BYTES, Operand
 from kernels.lang.shapes import Shape, Tiling
 
@@ -40,29 +41,54 @@ def with_streams(
     tasks: Sequence[TaskSpec], graph: Graph, homes: Mapping[str, str], platform: Platform
 ) -> tuple[TaskSpec, ...]:
     """Return tasks in the order of their groups, each with its group and stream."""
+    tasks = links_first(tasks, graph, homes)
     touched = [accesses(task, graph, homes) for task in tasks]
     depends = dependencies(touched)
-    updates = frozenset(n for n, mine in enumerate(touched) if _renews_variables(mine, graph))
+    early = frozenset(n for n, mine in enumerate(touched) if _may_be_early(tasks[n], mine, graph))
     trials = Trials(platform, graph, homes, tasks, depends)
-    groups = groups_of(depends, updates, trials.pays)
+    links = frozenset(n for n, task in enumerate(tasks) if task.kind == COLLECTIVE_TASK)
+    groups = groups_of(depends, early, trials.pays, links)
     for remembering in (_chip, _task):  # which take room, and were for trials that follow each other
         remembering.cache_clear()
     return numbered(tasks, groups, depends)
 
 
-def _renews_variables(mine: Sequence[Access], graph: Graph) -> bool:
-    """Tell whether a task makes nothing that needs memory: it may be done early."""
+def links_first(tasks: Sequence[TaskSpec], graph: Graph, homes: Mapping[str, str]) -> tuple[TaskSpec, ...]:
+    """Return tasks with each collective directly behind the last one that it needs.
+
+    They are made in this order, on all ranks: in that of the program the first could be the last to be ready,
+    as those of gradients are.
+    """
+    touched = [[access for access in accesses(task, graph, homes) if access.home != LINKS] for task in tasks]
+    depends = dependencies(touched)
+
+    def place(number: int) -> tuple[int, bool, int]:
+        is_link = tasks[number].kind == COLLECTIVE_TASK
+        return (max(depends[number], default=-1) if is_link else number, is_link, number)
+
+    return tuple(tasks[number] for number in sorted(range(len(tasks)), key=place))
+
+
+def _may_be_early(task: TaskSpec, mine: Sequence[Access], graph: Graph) -> bool:
+    """Tell whether a task is worth to be done early: a collective, or one that makes what needs no memory.
+
+    Such a task renews variables. A collective needs as much memory as it frees, and its links are idle.
+    """
+    if task.kind == COLLECTIVE_TASK:
+        return True
     written = [access.home for access in mine if access.writes]
     return bool(written) and all(
         home in graph.values and graph.values[home].kind == VARIABLE for home in written
     )
 
 
-def groups_of(depends: Depends, anywhere: frozenset[int], pays: Pays) -> list[list[int]]:
+def groups_of(
+    depends: Depends, anywhere: frozenset[int], pays: Pays, soon: frozenset[int] = frozenset()
+) -> list[list[int]]:
     """Return the groups: each begins with the first task that is left, and takes what may join and pays.
 
     What it depends on has to be in earlier groups or in this one. It stands near in the list, or is one that
-    may be done `anywhere`.
+    may be done `anywhere`. Those to be done `soon` are asked before others.
     """
     readers: list[list[int]] = [[] for _ in depends]
     for number, earlier in enumerate(depends):
@@ -76,10 +102,10 @@ def groups_of(depends: Depends, anywhere: frozenset[int], pays: Pays) -> list[li
             continue
         group = list[int]()
         near = (n for n in ready if n <= first + WINDOW or n in anywhere)
-        candidates = [first, *(n for n in near if n != first)]
+        candidates = [(False, first), *((n not in soon, n) for n in near if n != first)]
         heapify(candidates)
         while candidates and len(group) < MOST_TASKS:
-            number = heappop(candidates)
+            _, number = heappop(candidates)
             if group and not pays(group, number):
                 continue
             group.append(number)
@@ -90,7 +116,7 @@ def groups_of(depends: Depends, anywhere: frozenset[int], pays: Pays) -> list[li
                 if not waiting[reader]:
                     ready.add(reader)
                     if reader <= first + WINDOW or reader in anywhere:
-                        heappush(candidates, reader)
+                        heappush(candidates, (reader not in soon, reader))
         groups.append(group)
     return groups
 
@@ -165,18 +191,39 @@ class Trials:
         return _is_faster(self.platform, Together(self._called(tasks), self._order([*group, more])))
 
     def _pays_beside_links(self, group: Sequence[int], more: int) -> bool:
-        """Tell whether a collective runs beside kernels, of which none waits for it, nor it for them.
+        """Tell whether to put collectives beside kernels, of which none waits for one, nor one for them.
 
-        Kernels that follow each other anyway are as fast beside it; others have to pay among themselves.
+        They follow each other on the links. One more joins while the kernels take longer than they do; while
+        they take longer, so does a kernel that would have to follow the others anyway. Else it has to pay
+        among the kernels.
         """
-        link, *others = [n for n in (*group, more) if self.tasks[n].kind == COLLECTIVE_TASK]
-        kernels = [number for number in group if number != link]
-        waits = any(link in self.depends[n] or n in self.depends[link] for n in (*kernels, more))
-        if others or waits or any(self.tasks[n].kind != KERNEL for n in (*kernels, more) if n != link):
+        kinds = {number: self.tasks[number].kind for number in (*group, more)}
+        links = [number for number, kind in kinds.items() if kind == COLLECTIVE_TASK]
+        kernels = [number for number, kind in kinds.items() if kind == KERNEL]
+        waits = any(a in self.depends[b] or b in self.depends[a] for a in links for b in kernels)
+        if waits or not kernels or len(links) + len(kernels) < len(kinds):
             return False
-        if more == link or not kernels:
+        if more in links:
+            return self._link_cycles(links[:-1]) < self._kernel_cycles(kernels)
+        *others, _ = kernels
+        if not others:
             return True
-        return not self._has_company(kernels, more) or self.pays(kernels, more)
+        is_short = self._kernel_cycles(others) < self._link_cycles(links)
+        return (is_short and not self._has_company(others, more)) or self.pays(others, more)
+
+    def _link_cycles(self, links: Sequence[int]) -> int:
+        """Return what collectives take, one behind the other."""
+        nodes = [node for node in (self.tasks[number].node for number in links) if node is not None]
+        return sum(
+            int(self.platform.task_start_cycles)
+            + collective_cycles(self.platform, node.op, self.graph.moved_bytes(node), node.ranks)
+            for node in nodes
+        )
+
+    def _kernel_cycles(self, kernels: Sequence[int]) -> int:
+        """Return what kernels take as they are put side by side."""
+        called = self._called([self.tasks[number] for number in kernels])
+        return _cycles(self.platform, Together(called, self._order(kernels)))
 
     def _has_company(self, group: Sequence[int], more: int) -> bool:
         """Tell whether a group holds something that a task does not have to wait for."""
@@ -218,6 +265,19 @@ def _is_faster(platform: Platform, together: Together) -> bool:
     asked = f"beside {platform.name} {platform.digest} {together}"
     called = {each.kernel for each in together.called}
     return bool(decided(asked, called, lambda: [int(_found(platform, together))], parts=OWN_SOURCE)[0])
+
+
+@lru_cache(maxsize=1 << 14)
+def _cycles(platform: Platform, together: Together) -> int:
+    """Return what a group takes from an empty L2."""
+
+    def found() -> list[int]:
+        chip = _chip(platform)
+        chip.empty_l2()
+        return [chip.time_of_group(_tasks(platform, together.called), together.order).cycles]
+
+    asked = f"time of {platform.name} {platform.digest} {together}"
+    return int(decided(asked, {each.kernel for each in together.called}, found, parts=OWN_SOURCE)[0])
 
 
 def _found(platform: Platform, together: Together) -> bool:

@@ -19,7 +19,7 @@ from framework.graph_engine.service.dependencies import accesses
 from framework.graph_engine.service.events import at_addresses, races
 from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import placement, split
-from framework.parallel import together
+from framework.parallel import CollectiveError, together
 from framework.passes import run
 
 P = platform("ascend910a")
@@ -120,6 +120,33 @@ def test_kernels_that_need_nothing_of_a_collective_run_beside_it():
         sum(each.us for each in one_by_one if each.name in {task.name for task in beside}),
         sum(each.us for each in one_by_one if each.op == "all_reduce"),
     )
+
+
+def test_collectives_are_made_in_the_order_in_which_they_can_be():
+    """The first of a program may be the last to be ready: that of the gradient of the first layer."""
+
+    def program(x):
+        y = ops.relu(x)
+        return ops.all_reduce(ops.softmax(y), 2), ops.all_reduce(y, 2)
+
+    x = np.linspace(-1.0, 1.0, 12, dtype=np.float32).reshape(3, 4)
+    names = [task.name for task in session_of(program, x).compiled.tasks if task.kind == COLLECTIVE]
+    assert names == ["all_reduce.3", "all_reduce.2"]
+    ranks = [Tensor(x), Tensor(2 * x)]
+    for found, expected in zip(
+        together(on_chips(program, 2), 2, ranks), together(program, 2, ranks), strict=True
+    ):
+        for device, host in zip(found, expected, strict=True):
+            np.testing.assert_allclose(device.numpy(), host.numpy(), rtol=1e-6)
+
+
+def test_a_chip_does_not_meet_the_host():
+    """They may come to collectives in different orders, and equal ones would be taken for each other."""
+    both = [jit(lambda x: ops.all_reduce(x, 2), device=Chip(P)), lambda x: ops.all_reduce(x, 2)]
+    with pytest.raises(
+        CollectiveError, match=r"rank 0: all_reduce\(float32\[1\], op=sum\) as all_reduce.0 of"
+    ):
+        together(both, 2, [Tensor([1.0])] * 2)
 
 
 def test_collectives_never_pass_each_other():
