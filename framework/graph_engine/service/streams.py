@@ -59,6 +59,8 @@ def links_first(tasks: Sequence[TaskSpec], graph: Graph, homes: Mapping[str, str
     They are made in this order, on all ranks: in that of the program the first could be the last to be ready,
     as those of gradients are.
     """
+    if not any(task.kind == COLLECTIVE_TASK for task in tasks):
+        return tuple(tasks)
     touched = [[access for access in accesses(task, graph, homes) if access.home != LINKS] for task in tasks]
     depends = dependencies(touched)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,7 @@ from framework.graph_engine.service.prepare import prepare
 from framework.graph_engine.service.split import placement, split
 from framework.parallel import CollectiveError, together
 from framework.passes import run
+from tests.framework.frontend.programs import made
 
 P = platform("ascend910a")
 
@@ -147,6 +149,40 @@ def test_a_chip_does_not_meet_the_host():
         CollectiveError, match=r"rank 0: all_reduce\(float32\[1\], op=sum\) as all_reduce.0 of"
     ):
         together(both, 2, [Tensor([1.0])] * 2)
+
+
+def random_program(seed):
+    """Return a program of kernels and collectives that take what earlier ones made."""
+    chance = random.Random(seed)
+    forms = (
+        "relu({0} + 0.1)", "softmax({0})", "mul({0}, {1})", "all_reduce({0}, 2)", "all_reduce({1}, 2, 'max')",
+    )  # fmt: skip
+    lines, names = [], ["x", "y"]
+    for number in range(14):
+        a, b = chance.choice(names), chance.choice(names)
+        lines.append(f"    v{number} = ops.{chance.choice(forms).format(a, b)}\n")
+        names.append(f"v{number}")
+    source = f"def program(x, y):\n{''.join(lines)}    return {', '.join(names[-4:])}\n"
+    return made(source, {"ops": ops})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_programs_have_no_races_and_the_numbers_of_the_host(seed):
+    """Whatever runs beside whatever; and they are not slower than one task after the other."""
+    program, generator = random_program(seed), np.random.default_rng(seed)
+    arrays = [[generator.standard_normal((16, 64)).astype(np.float32) for _ in range(2)] for _ in range(2)]
+    session = session_of(program, *arrays[0])
+    compiled = session.compiled
+    touched = [accesses(task, compiled.graph, compiled.homes) for task in compiled.tasks]
+    placed = [at_addresses(each, compiled.memory.offsets) for each in touched]
+    assert not list(races(compiled.tasks, placed))
+    one_by_one = session_of(program, *arrays[0], options=Options(streams=False))
+    assert session.step_us() <= one_by_one.step_us()
+    given = [list(map(Tensor, each)) for each in arrays]
+    found = together(on_chips(program, 2), 2, *given)
+    for devices, hosts in zip(found, together(program, 2, *given), strict=True):
+        for device, host in zip(devices, hosts, strict=True):
+            np.testing.assert_allclose(device.numpy(), host.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_collectives_never_pass_each_other():
