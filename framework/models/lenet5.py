@@ -98,10 +98,8 @@ def training(config: Config, batch: int) -> Step:
 
 
 def inference(config: Config, batch: int) -> Step:
-    """Return the network in use; weights have no numbers."""
-    with nn.shapes_only():
-        net = build(config)
-    return Step.of(inference_step(net, _batch(config, batch)[0]), 1)
+    """Return the network in use; weights are constants."""
+    return Step.of(inference_step(build(config), _batch(config, batch)[0], frozen=True), 1)
 
 
 def _batch(config: Config, batch: int) -> tuple[TensorType, TensorType]:

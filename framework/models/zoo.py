@@ -51,7 +51,7 @@ class Zoo(Protocol):
         ...
 
     def inference(self, config: Any, batch: int) -> Step:
-        """Return the network in use, of a batch; weights have no numbers."""
+        """Return the network in use, of a batch; its weights are constants, or have no numbers."""
         ...
 
 

@@ -16,12 +16,13 @@ from framework.dtypes import dtype
 from framework.frontend.trace import Traced, name_of, trace
 from framework.ir import flow
 from framework.ir.builder import Builder, Sym, restored
-from framework.ir.nodes import Func
+from framework.ir.nodes import Const, Func
 from framework.ir.types import TensorType
 from framework.nn.cell import Cell
 from framework.optim import Optimizer, Step
 from framework.passes import FLAT, OPTIMIZE, run
 from framework.passes.compositions import UPDATES, chosen, compose
+from framework.passes.constant_folding import specialized
 from framework.tensor import Parameter, Tensor
 from framework.train.checks import (
     check_cell,
@@ -69,17 +70,33 @@ def training_step(
         return run(compose(step.func(inputs), step.compositions & UPDATES), OPTIMIZE)
 
 
-def inference_step(net: Cell, *inputs: TensorType, compositions: str | frozenset[str] = "all") -> Func:
+def inference_step(
+    net: Cell, *inputs: TensorType, compositions: str | frozenset[str] = "all", frozen: bool = False
+) -> Func:
     """Return the Func of the network alone, as in use: params inputs ..., weights ...; results logits.
 
-    `compositions` are those of `training_step`.
+    `compositions` are those of `training_step`. With `frozen` the weights are constants, as they are now, and
+    no params: casts of them are computed while compiling, and convolutions take in normalisations.
+
+    Raises:
+        DavinciError: a part is none; or the weights of a network that is frozen have no numbers.
     """
     check_cell("inference_step", "network", net)
     check_inputs("inference_step", inputs)
     net.rename_parameters()
     with _mode(net, False):
         traced = trace(net, [_example(each) for each in inputs], {}).without_renewals("inference_step")
-    return run(compose(traced.func, chosen(compositions) - UPDATES), FLAT)
+    func = compose(traced.func, chosen(compositions) - UPDATES)
+    return run(_frozen(func, net) if frozen else func, FLAT)
+
+
+def _frozen(func: Func, net: Cell) -> Func:
+    """Return the Func with the weights of its network as constants."""
+    weights = initial_state(net)
+    known = (
+        (at, Const.of(weights[param.name])) for at, param in enumerate(func.params) if param.name in weights
+    )
+    return specialized(func, tuple(known))
 
 
 def initial_state(

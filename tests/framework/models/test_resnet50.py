@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from davinci_sim import Chip
+from davinci_sim.errors import DavinciError
 from davinci_sim.platforms import platform
 from framework import Model, Tensor, data, jit
 from framework.dtypes import float32, int32
@@ -165,6 +166,29 @@ def test_in_use_it_takes_its_averages():
     np.testing.assert_array_equal(jit(net)(Tensor(x)).numpy(), together)
     func = inference_step(net, TensorType(x.shape, float32))
     assert func.ops().count("batch_norm_inference") == 9
+
+
+def test_frozen_weights_take_in_every_normalisation():
+    """A convolution with its bias is what is left of nine, and no cast of a weight."""
+    net = resnet50.build(SMALL)
+    x = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    func = inference_step(net, TensorType(x.shape, float32), frozen=True)
+    assert [param.name for param in func.params] == ["x"]
+    session = Session(func, Chip("ascend910a"))
+    kernels = [task.kernel for task in session.compiled.tasks]
+    assert kernels.count("conv2d_bias") == 9
+    assert not any("batch_norm" in kernel for kernel in kernels)
+    assert kernels.count("cast") == 1, "that of the image"
+    (found,) = session.run({"x": x[np.newaxis]}).outputs.values()
+    expected = net(Tensor(x)).numpy()
+    np.testing.assert_allclose(found[0], expected, atol=2.0**-7 * np.abs(expected).max())
+
+
+def test_weights_without_numbers_cannot_be_frozen():
+    with shapes_only():
+        net = resnet50.build(SMALL)
+    with pytest.raises(DavinciError, match="no numbers"):
+        inference_step(net, TensorType((2, 3, 32, 32), float32), frozen=True)
 
 
 def test_every_node_of_its_inference_runs_on_the_ai_cores():

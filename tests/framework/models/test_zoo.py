@@ -7,6 +7,7 @@ import pytest
 
 from davinci_sim.errors import UnknownName
 from framework import models
+from framework.ir.nodes import Const
 
 BATCH = 2
 
@@ -26,11 +27,14 @@ def test_every_model_gives_both_steps_of_its_smallest_configuration(name):
 
 @pytest.mark.parametrize("name", models.MODELS)
 def test_steps_hold_the_weights_of_the_network(name):
+    """As variables, or as constants."""
     zoo = models.model(name)
     small = list(zoo.CONFIGS.values())[-1]
     step = zoo.inference(small, BATCH)
     params = step.func.params[len(step.feeds) :]
-    held = sum(int(np.prod(each.tensor.shape)) for each in params)
+    read = (atom for binding in step.func.bindings for atom in binding.inputs)
+    constants = [atom for atom in read if isinstance(atom, Const)]
+    held = sum(int(np.prod(each.tensor.shape)) for each in (*params, *constants))
     net = zoo.build(small)
     everything = sum(each.numpy().size for _, each in net.parameters_and_names())
     assert 0.9 * everything <= held <= everything
