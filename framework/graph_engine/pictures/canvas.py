@@ -12,6 +12,7 @@ COLOURS = (
 )  # fmt: skip
 """For names in the order of their weight; all others are grey."""
 MB = 1e6
+MOST_TICKS = 5  # beyond, those of large numbers overlap
 DARK = 110  # of 255: below it black letters are hard to read
 
 
@@ -80,6 +81,7 @@ def bars(axes: Any, numbers: Mapping[str, float], title: str, form: str, colours
             color=INK,
         )  # fmt: skip
     axes.margins(x=0.18)
+    axes.locator_params(axis="x", nbins=MOST_TICKS)
     tidy(axes)
 
 
