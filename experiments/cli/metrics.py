@@ -46,8 +46,8 @@ SIMULATE = {
     "samples_per_s": "batch / step_ms * 10^3",
     "ms, share of an operator": "time of its tasks, divided by n where n run side by side; / step",
     "us, share of a task": "end - start, others beside it or not; / step",
-    "bound": "start: shorter than the start of a task takes; cores: it waits "
-    "for those of tasks beside it, more than three quarters of its time; else the pipe that is busiest in it",
+    "bound": "start: shorter than the start of a task takes; cores: no pipe "
+    "works for half of its time, while it waits for the cores of others; else the pipe that is busiest in it",
     "instructions": "records of all tasks of the step, repetitions counted",
     "simulated": "tasks that had to be simulated; the times of the others were remembered",
     "device_memory_mb": "(variables + constants + workspace, aligned) / 10^6 bytes",

@@ -23,8 +23,8 @@ from framework.graph_engine.service.load import Path as TaskPath
 
 Cycles = npt.NDArray[np.float64]
 START, MEMORY, CORES = "start", "memory", "cores"
-WORKING = 0.25
-"""Where there are more blocks side by side than cores: a task whose pipes all work less of its time waits."""
+WORKING = 0.5
+"""Of its time, what the pipes of a task work together at least; else none works for as long: it waits."""
 OTHER_BOUNDS = {CPU_TASK: "aicpu", COLLECTIVE_TASK: "link"}
 PIPE_BOUNDS = {
     "M": "cube", "V": "vector", "MTE1": "L1 to L0", "MTE2": "GM read", "MTE3": "GM write",
@@ -195,7 +195,7 @@ def _on_cores(chip: Chip, group: Sequence[BoundTask], times: GroupTime) -> Itera
     is_full = sum(each.spec.blocks for each in group) > ai_cores and len(group) > 1
     for each, (begin, end), time in zip(group, times.spans, times.times, strict=True):
         bound = bound_of(time, chip.start_cycles)
-        works = max(time.busy_cycles.values(), default=0) / max(1, min(each.spec.blocks, ai_cores))
+        works = sum(time.busy_cycles.values()) / max(1, min(each.spec.blocks, ai_cores))
         if is_full and bound != START and works < WORKING * time.cycles:
             bound = CORES
         start = begin - chip.start_cycles
