@@ -60,6 +60,7 @@ from kernels.tiling.expression import (
     FIRST_UNARY,
     FROM_AT,
     MOST_STEPS,
+    PLACE_BITS,
     RELU_GRAD,
     SELECT,
     TO_AT,
@@ -68,6 +69,8 @@ from kernels.tiling.expression import (
 from kernels.tiling.fused import SHORTEST, FusedShape, FusedTiling
 
 Array = npt.NDArray[Any]
+OPERATION, PLACE = (1 << CODE_BITS) - 1, (1 << PLACE_BITS) - 1
+"""What a step's fields hold: which operation it is, and the places from their starts on."""
 
 
 class Bench(NamedTuple):
@@ -83,7 +86,7 @@ class Bench(NamedTuple):
 class Places(NamedTuple):
     """Where values lie, by place: starts in UB, and where columns are spread, with scratch for that.
 
-    Tiles have `tile` elements in rows of `columns`.
+    Tiles have `tile` elements in rows of `columns`; `sources` and `results` are the shape's.
     """
 
     start: Any
@@ -92,6 +95,8 @@ class Places(NamedTuple):
     tile: int
     columns: int
     slots: int
+    sources: int
+    results: int
 
 
 class Now(NamedTuple):
@@ -101,18 +106,6 @@ class Now(NamedTuple):
     made: int
     first: int
     n: int
-
-
-@emits
-def part(core: Any, step: int, at: int) -> int:
-    """Return the place that a step names."""
-    return int(step >> at & 15)
-
-
-@emits
-def operation(core: Any, step: int) -> int:
-    """Return which operation a step is."""
-    return int(step & 63)
 
 
 @emits
@@ -126,21 +119,21 @@ def step_of(core: Any, shape: Any, i: int) -> int:
 
 
 @emits
-def type_of_source(core: Any, shape: Any, i: int) -> int:
+def type_of_source(core: Any, sources: int, i: int) -> int:
     """Return the element type of a source."""
-    return int(shape.sources >> (3 + 4 * i) & 3)
+    return int(sources >> (3 + 4 * i) & 3)
 
 
 @emits
-def pattern_of(core: Any, shape: Any, i: int) -> int:
+def pattern_of(core: Any, sources: int, i: int) -> int:
     """Return how a source is broadcast."""
-    return int(shape.sources >> (5 + 4 * i) & 3)
+    return int(sources >> (5 + 4 * i) & 3)
 
 
 @emits
-def type_of_result(core: Any, shape: Any, i: int) -> int:
+def type_of_result(core: Any, results: int, i: int) -> int:
     """Return the element type of a result."""
-    return int(shape.results >> (2 + 2 * i) & 3)
+    return int(results >> (2 + 2 * i) & 3)
 
 
 @emits
@@ -149,7 +142,7 @@ def needs(core: Any, shape: Any, first: int, last: int, dtype: int) -> int:
     found, i = 0, 0
     while step_of(core, shape, i) != 0:
         step = step_of(core, shape, i)
-        if first <= operation(core, step) <= last and step >> CODE_BITS & 3 == dtype:
+        if first <= (step & OPERATION) <= last and step >> CODE_BITS & 3 == dtype:
             found = 1
         i += 1
     return found
@@ -177,8 +170,8 @@ def bench_of(core: Any, shape: Any) -> Bench:
     i = 0
     while step_of(core, shape, i) != 0:
         step = step_of(core, shape, i)
-        has_constant = part(core, step, A_AT) == CONSTANT or part(core, step, B_AT) == CONSTANT
-        if has_constant or part(core, step, C_AT) == CONSTANT:
+        has_constant = (step >> A_AT & PLACE) == CONSTANT or (step >> B_AT & PLACE) == CONSTANT
+        if has_constant or (step >> C_AT & PLACE) == CONSTANT:
             value = np.uint32(step >> CONSTANT_AT & 0xFFFFFFFF).view(np.float32)
             dtype = step >> CODE_BITS & 3
             vector_dup(core, constants + i * BLOCK, 1, float(value), dtype, BLOCK // size_of(core, dtype))
@@ -191,7 +184,7 @@ def whole_rows(core: Any, shape: Any, tile: int) -> int:
     """Return a tile rounded down to whole rows where a source is broadcast, else to fast transfers."""
     unit, most = share_unit(core, shape), tile
     for i in range(shape.sources & 7):
-        if pattern_of(core, shape, i) == COLUMN:
+        if pattern_of(core, shape.sources, i) == COLUMN:
             most = min(tile, MAX_ROWS * unit)
     return int(max(1, most // unit) * unit)
 
@@ -201,7 +194,7 @@ def share_unit(core: Any, shape: Any) -> int:
     """Return of how many elements the shares of blocks are multiples."""
     is_broadcast = 0
     for i in range(shape.sources & 7):
-        if pattern_of(core, shape, i) in (ROW, COLUMN):
+        if pattern_of(core, shape.sources, i) in (ROW, COLUMN):
             is_broadcast = 1
     return int(shape.n // shape.rows) if is_broadcast != 0 else SHORTEST
 
@@ -225,34 +218,34 @@ def put(core: Any, t: Any, i: int, value: int) -> Any:
 
 
 @emits
-def kind_of_place(core: Any, shape: Any, place: int) -> int:
+def kind_of_place(core: Any, sources: int, place: int) -> int:
     """Return how what lies in a place is broadcast; only sources are."""
-    return pattern_of(core, shape, place) if place < (shape.sources & 7) else SAME
+    return pattern_of(core, sources, place) if place < (sources & 7) else SAME
 
 
 @emits
-def pitch_of(core: Any, shape: Any, p: Places, place: int) -> int:
+def pitch_of(core: Any, p: Places, place: int) -> int:
     """Return the bytes from slot to slot of a place."""
     if place >= FIRST_SPARE:
         return 0
     if place >= FIRST_RESULT:
-        return full_bytes(core, p.tile, type_of_result(core, shape, place - FIRST_RESULT))
-    kind, dtype = pattern_of(core, shape, place), type_of_source(core, shape, place)
+        return full_bytes(core, p.tile, type_of_result(core, p.results, place - FIRST_RESULT))
+    kind, dtype = pattern_of(core, p.sources, place), type_of_source(core, p.sources, place)
     if kind == COLUMN:
         return pitch_bytes(core, p.tile // p.columns * size_of(core, dtype) + BLOCK)
     return full_bytes(core, p.tile, dtype) if kind == SAME else 0
 
 
 @emits
-def room_of_source(core: Any, shape: Any, p: Places, i: int, handle: int) -> int:
+def room_of_source(core: Any, p: Places, i: int, handle: int) -> int:
     """Return where a source comes to lie; numbers and rows that are broadcast are brought at once."""
-    dtype, kind = type_of_source(core, shape, i), pattern_of(core, shape, i)
+    dtype, kind = type_of_source(core, p.sources, i), pattern_of(core, p.sources, i)
     size = size_of(core, dtype)
     if kind == NUMBER:
         return spread_number(core, handle, size)
     if kind == ROW:
         return repeated_row(core, handle, p.columns * size, full_bytes(core, p.tile, dtype))
-    return alloc(core, UB, p.slots * pitch_of(core, shape, p, i), p.slots)
+    return alloc(core, UB, p.slots * pitch_of(core, p, i), p.slots)
 
 
 @emits
@@ -261,36 +254,37 @@ def places_of(core: Any, h: Any, shape: Any, tile: int, slots: int) -> Places:
     o = tile * 0
     start = (o, o, o, o, o, o, o, o, o, o, o, o, o, o, o)
     blocks, height, has_columns = start, tile // (shape.n // shape.rows), 0
-    p = Places(start, start, o, tile, int(shape.n // shape.rows), slots)
+    columns, sources, results = int(shape.n // shape.rows), int(shape.sources), int(shape.results)
+    p = Places(start, start, o, tile, columns, slots, sources, results)
     for i in range(shape.sources & 7):
-        start = put(core, start, i, room_of_source(core, shape, p, i, int(h[i])))
-        if pattern_of(core, shape, i) == COLUMN:
+        start = put(core, start, i, room_of_source(core, p, i, int(h[i])))
+        if pattern_of(core, shape.sources, i) == COLUMN:
             blocks, has_columns = put(core, blocks, i, alloc(core, UB, (height + 16) * BLOCK)), 1
     scratch = alloc(core, UB, has_columns * (height + 15) // 16 * 2048)
     for i in range(FIRST_RESULT, FIRST_RESULT + (shape.results & 3)):
-        start = put(core, start, i, alloc(core, UB, slots * pitch_of(core, shape, p, i), slots))
+        start = put(core, start, i, alloc(core, UB, slots * pitch_of(core, p, i), slots))
     for i in range(shape.spare & 7):
         dtype = FP32 if shape.spare >> (3 + i) & 1 else FP16
         start = put(core, start, FIRST_SPARE + i, alloc(core, UB, full_bytes(core, tile, dtype)))
-    return Places(start, blocks, scratch, tile, int(shape.n // shape.rows), slots)
+    return Places(start, blocks, scratch, tile, columns, slots, sources, results)
 
 
 @emits
-def lies(core: Any, shape: Any, p: Places, now: Now, place: int) -> int:
+def lies(core: Any, p: Places, now: Now, place: int) -> int:
     """Return where what is in a place lies for the tile in work."""
     slot = now.taken if place < FIRST_RESULT else now.made
-    return int(p.start[place] + slot * pitch_of(core, shape, p, place))
+    return int(p.start[place] + slot * pitch_of(core, p, place))
 
 
 @emits
-def side_of(core: Any, shape: Any, p: Places, now: Now, place: int, constant: int, pitch: int) -> Side:
+def side_of(core: Any, p: Places, now: Now, place: int, constant: int, pitch: int) -> Side:
     """Return an argument as a side of an instruction: an array, or blocks full of one number.
 
     Repeats are `pitch` blocks apart; those of a column go over rows.
     """
     if place == CONSTANT:
         return Side(constant, constant * 0, constant * 0, constant * 0)
-    there, kind = lies(core, shape, p, now, place), kind_of_place(core, shape, place)
+    there, kind = lies(core, p, now, place), kind_of_place(core, p.sources, place)
     if kind == NUMBER:
         return Side(there, there * 0, there * 0, there * 0)
     if kind == COLUMN:
@@ -312,15 +306,15 @@ def apply_sides(core: Any, op: int, dst: int, a: Side, b: Side, n: int, dtype: i
 
 
 @emits
-def two_arguments(core: Any, op: int, step: int, shape: Any, p: Places, now: Now, constant: int) -> None:
+def two_arguments(core: Any, op: int, step: int, p: Places, now: Now, constant: int) -> None:
     """Compute a step of two arguments, row by row where one of them is a column."""
-    a, b, dtype = part(core, step, A_AT), part(core, step, B_AT), step >> CODE_BITS & 3
-    dst, pitch, rows = lies(core, shape, p, now, part(core, step, TO_AT)), 8, 0
+    a, b, dtype = step >> A_AT & PLACE, step >> B_AT & PLACE, step >> CODE_BITS & 3
+    dst, pitch, rows = lies(core, p, now, step >> TO_AT & PLACE), 8, 0
     for place in (a, b):
-        if place != CONSTANT and kind_of_place(core, shape, place) == COLUMN:
+        if place != CONSTANT and kind_of_place(core, p.sources, place) == COLUMN:
             rows, pitch = now.n // p.columns, p.columns * size_of(core, dtype) // BLOCK
-    left = side_of(core, shape, p, now, a, constant, pitch)
-    right = side_of(core, shape, p, now, b, constant, pitch)
+    left = side_of(core, p, now, a, constant, pitch)
+    right = side_of(core, p, now, b, constant, pitch)
     if rows == 0:
         apply_sides(core, op, dst, left, right, now.n, dtype)
     else:
@@ -328,33 +322,33 @@ def two_arguments(core: Any, op: int, step: int, shape: Any, p: Places, now: Now
 
 
 @emits
-def choice(core: Any, step: int, shape: Any, p: Places, now: Now, b: Bench, constant: int) -> None:
+def choice(core: Any, step: int, p: Places, now: Now, b: Bench, constant: int) -> None:
     """Compute relu_grad(dy, y) or select(condition, x, y)."""
-    dtype, dst = step >> CODE_BITS & 3, lies(core, shape, p, now, part(core, step, TO_AT))
-    first = lies(core, shape, p, now, part(core, step, A_AT))
-    second = lies(core, shape, p, now, part(core, step, B_AT))
-    if operation(core, step) == RELU_GRAD:
+    dtype, dst = step >> CODE_BITS & 3, lies(core, p, now, step >> TO_AT & PLACE)
+    first = lies(core, p, now, step >> A_AT & PLACE)
+    second = lies(core, p, now, step >> B_AT & PLACE)
+    if step & OPERATION == RELU_GRAD:
         choose(core, dst, Choice(second, first, b.zero, b.zero * 0, b.zero, b.bits), 1, now.n, dtype)
     else:
-        other = side_of(core, shape, p, now, part(core, step, C_AT), constant, 8)
+        other = side_of(core, p, now, step >> C_AT & PLACE, constant, 8)
         choose(core, dst, Choice(first, second, other.at, other.blk, b.zero, b.bits), 0, now.n, dtype)
 
 
 @emits
-def compute(core: Any, step: int, shape: Any, p: Places, now: Now, b: Bench, constant: int) -> None:
+def compute(core: Any, step: int, p: Places, now: Now, b: Bench, constant: int) -> None:
     """Compute one step for the tile in work."""
-    op, dtype, come = operation(core, step), step >> CODE_BITS & 3, step >> FROM_AT & 3
+    op, dtype, come = step & OPERATION, step >> CODE_BITS & 3, step >> FROM_AT & 3
     if op < FIRST_COMPARISON:
-        two_arguments(core, op - FIRST_BINARY, step, shape, p, now, constant)
+        two_arguments(core, op - FIRST_BINARY, step, p, now, constant)
     elif op < FIRST_UNARY:
         room = b.half if dtype == FP16 else b.full
         test = room * TESTS + FIRST_TEST + op - FIRST_COMPARISON
-        two_arguments(core, test, step, shape, p, now, constant)
+        two_arguments(core, test, step, p, now, constant)
     elif op in (RELU_GRAD, SELECT):
-        choice(core, step, shape, p, now, b, constant)
+        choice(core, step, p, now, b, constant)
     else:
-        dst = lies(core, shape, p, now, part(core, step, TO_AT))
-        a = lies(core, shape, p, now, part(core, step, A_AT))
+        dst = lies(core, p, now, step >> TO_AT & PLACE)
+        a = lies(core, p, now, step >> A_AT & PLACE)
         if op == CAST:
             flat_convert(core, dst, dtype, a, come, now.n)
         else:
@@ -362,34 +356,34 @@ def compute(core: Any, step: int, shape: Any, p: Places, now: Now, b: Bench, con
 
 
 @emits
-def spread_columns(core: Any, shape: Any, p: Places, now: Now) -> None:
+def spread_columns(core: Any, p: Places, now: Now) -> None:
     """Let each source that is a column be blocks full of one number per row of the tile."""
-    for i in range(shape.sources & 7):
-        if pattern_of(core, shape, i) == COLUMN:
-            size, rows = size_of(core, type_of_source(core, shape, i)), now.n // p.columns
-            spread(core, int(p.blocks[i]), lies(core, shape, p, now, i), rows, size, p.scratch)
+    for i in range(p.sources & 7):
+        if pattern_of(core, p.sources, i) == COLUMN:
+            size, rows = size_of(core, type_of_source(core, p.sources, i)), now.n // p.columns
+            spread(core, int(p.blocks[i]), lies(core, p, now, i), rows, size, p.scratch)
 
 
 @emits
-def bring_tile(core: Any, h: Any, shape: Any, p: Places, now: Now) -> None:
+def bring_tile(core: Any, h: Any, p: Places, now: Now) -> None:
     """Bring the tile of every source."""
-    for i in range(shape.sources & 7):
-        size, kind = size_of(core, type_of_source(core, shape, i)), pattern_of(core, shape, i)
+    for i in range(p.sources & 7):
+        size, kind = size_of(core, type_of_source(core, p.sources, i)), pattern_of(core, p.sources, i)
         first, count = now.first, now.n
         if kind == COLUMN:
             first, count = now.first // p.columns, now.n // p.columns
         if kind in (SAME, COLUMN):
-            to, blocks = lies(core, shape, p, now, i), pitch_bytes(core, count * size) // BLOCK
+            to, blocks = lies(core, p, now, i), pitch_bytes(core, count * size) // BLOCK
             data_move(core, to, int(h[i]) + first * size, 1, blocks)
 
 
 @emits
-def send_tile(core: Any, h: Any, shape: Any, p: Places, now: Now) -> None:
+def send_tile(core: Any, h: Any, p: Places, now: Now) -> None:
     """Write the tile of every result."""
-    for i in range(shape.results & 3):
-        size, place = size_of(core, type_of_result(core, shape, i)), FIRST_RESULT + i
+    for i in range(p.results & 3):
+        size, place = size_of(core, type_of_result(core, p.results, i)), FIRST_RESULT + i
         blocks = pitch_bytes(core, now.n * size) // BLOCK
-        data_move(core, int(h[place]) + now.first * size, lies(core, shape, p, now, place), 1, blocks)
+        data_move(core, int(h[place]) + now.first * size, lies(core, p, now, place), 1, blocks)
 
 
 @emits
@@ -401,20 +395,20 @@ def stream_steps(core: Any, h: Any, shape: Any, tiling: Any) -> None:
     end = share_end(core, shape.n, unit)
     for i in range(share_start(core, shape.n, unit), end, p.tile):
         now = Now(fill(core, q_in), 0 * i, i, min(p.tile, end - i))
-        bring_tile(core, h, shape, p, now)
+        bring_tile(core, h, p, now)
         filled(core, q_in)
         use(core, q_in)
-        spread_columns(core, shape, p, now)
+        spread_columns(core, p, now)
         now = Now(now.taken, fill(core, q_out), i, now.n)
         number = 0
         while step_of(core, shape, number) != 0:
             step = step_of(core, shape, number)
-            compute(core, step, shape, p, now, bench, bench.constants + number * BLOCK)
+            compute(core, step, p, now, bench, bench.constants + number * BLOCK)
             number += 1
         free(core, q_in)
         filled(core, q_out)
         use(core, q_out)
-        send_tile(core, h, shape, p, now)
+        send_tile(core, h, p, now)
         free(core, q_out)
     close(core, q_out)
     close(core, q_in)
