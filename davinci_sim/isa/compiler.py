@@ -67,7 +67,9 @@ class _Compiler(Compiler):  # type: ignore[misc]
         identity = self.state.func_id
         identity.unique_id = int(digest_of(identity.func), 16)
         identity.unique_name = f"{identity.func_qualname}${identity.unique_id}"
-        return super()._compile_bytecode()
+        made = super()._compile_bytecode()
+        # what Numba knows of each variable is large, kept for good otherwise, and never asked for
+        return made._replace(type_annotation=None)
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
@@ -95,9 +97,11 @@ class _Directly(LoweringPass):  # type: ignore[misc]
         )  # fmt: skip
         library = target.codegen().create_library(state.func_id.func_qualname)
         library.enable_object_caching()
-        direct.build(library, body.replace(_PLACEHOLDER, described.llvm_func_name), described.env_name)
+        way_in = _way_in(described, state)
+        text = body.replace(_PLACEHOLDER, described.llvm_func_name) + way_in
+        direct.build(library, text, described.env_name, translator.repeats)
         environment = Environment.from_fndesc(described)
-        if not state.flags.no_cpython_wrapper:
+        if not (way_in or state.flags.no_cpython_wrapper):
             target.create_cpython_wrapper(library, described, environment, None, state.flags.release_gil)
         entry = target.get_executable(library, described, environment)
         target.insert_user_function(entry, described, [library])
@@ -107,6 +111,17 @@ class _Directly(LoweringPass):  # type: ignore[misc]
 
 
 _PLACEHOLDER, _DIRECT = "this function", "direct"
+
+
+def _way_in(described: Any, state: Any) -> str:
+    """Return what Python calls, or nothing where that is left to Numba, or to nobody."""
+    if state.flags.no_cpython_wrapper or described.restype is not direct.NONE:
+        return ""
+    names = described.llvm_cpython_wrapper_name, described.llvm_func_name
+    try:
+        return direct.WayIn().text(*names, described.argtypes)
+    except direct.Untranslated:
+        return ""
 
 
 def symbol_and_signature(callee: Any, kinds: tuple[Any, ...]) -> tuple[str, Any, bool]:

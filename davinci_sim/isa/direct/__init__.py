@@ -10,6 +10,7 @@ from davinci_sim.isa.direct.build import build
 from davinci_sim.isa.direct.expressions import WRITERS, Expressions
 from davinci_sim.isa.direct.statements import Translator
 from davinci_sim.isa.direct.values import INT, NONE, Untranslated, Value, names_of
+from davinci_sim.isa.direct.way_in import WayIn
 
 __all__ = [
     "INT",
@@ -19,6 +20,7 @@ __all__ = [
     "Translator",
     "Untranslated",
     "Value",
+    "WayIn",
     "build",
     "names_of",
 ]

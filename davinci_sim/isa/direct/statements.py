@@ -17,13 +17,14 @@ from davinci_sim.isa.direct.values import (
 
 
 class Translator(Expressions):
-    """One function on its way to LLVM; `result` is the type that it returns."""
+    """One function on its way to LLVM; `result` is what it returns, `repeats` tells whether it has loops."""
 
     def __init__(self, function: Any, kinds: tuple[Any, ...], call: Call) -> None:
         super().__init__(function.__globals__, call)
         self.tree, self.kinds = tree_of(function), kinds
         self.loops: list[tuple[str, str]] = []
         self.result: Any = None
+        self.repeats = False
 
     def text(self, symbol: str) -> str:
         """Return the LLVM module of the function; then `result` is the type that it returns."""
@@ -143,6 +144,7 @@ class Translator(Expressions):
     def _do_while(self, node: ast.While) -> None:
         head, body, end = self.label(), self.label(), self.label()
         self._refuse_else(node)
+        self.repeats = True
         self.at(head)
         self.branch(self.test(node.test), body, end)
         self.at(body)
@@ -174,6 +176,7 @@ class Translator(Expressions):
         assert isinstance(call, ast.Call)
         bounds = [self.integer(self.value(each)) for each in call.args]
         start, end, step = [*(bounds if len(bounds) > 1 else ["0", *bounds]), "1"][:3]
+        self.repeats = True
         self.count += 1
         counter = f"%c{self.count}"
         self.allocas.append(f"  {counter} = alloca i64")

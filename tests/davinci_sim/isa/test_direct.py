@@ -119,6 +119,28 @@ def test_nothing_divided_by_zero_stops_the_code():
     assert emission_jit(divided)(7, 0) == (0, 0)
 
 
+class Given(NamedTuple):
+    """What kernels are given: arrays, numbers and tuples of them."""
+
+    rows: Any
+    pair: Pair
+    third: int
+
+
+def noting(given, row, x, y):
+    given.rows[x, y] = given.pair.first + 10 * given.pair.second + 100 * given.third
+    given.rows[0, 1] = row[0] + 1000 * given.rows.shape[0]
+
+
+def test_python_hands_over_arrays_numbers_and_tuples_of_them():
+    """Numbers of NumPy, too; a function that returns nothing returns None."""
+    expected, found = (np.zeros((3, 8), dtype=np.int64) for _ in range(2))
+    row, pair = np.array([5]), Pair(2, -3)
+    noting(Given(expected, pair, 4), row, 2, 3)
+    assert emission_jit(noting)(Given(found, pair, 4), row, 2, np.int64(3)) is None
+    assert np.array_equal(expected, found)
+
+
 def _joined(a, numbers):
     return a + len(numbers)
 
