@@ -19,14 +19,13 @@ def emits(function: F) -> F:
     shows its lines, `alloc` or `fill` show the line that called them. Parameters annotated `int` or `float`
     are made so in every call; others are passed as they are.
     """
-    given = list(inspect.signature(function).parameters.values())[1:]
-    parameters = [_parameter(each) for each in given]
+    parameters, annotations = _parameters(function)
     rewrite.register_file(function)
     kinds = tuple(kind for _, _, kind in parameters)
     prepare = partial(_prepared, function)
     compiled = made_apart(function.__module__, function.__qualname__, prepare, kinds)
     compiled.emits_parameters = parameters
-    compiled.annotations = [each.annotation for each in given]
+    compiled.annotations = annotations
     if not rewrite.is_of_the_kit(function):
         rewrite.plain_of(compiled)
     return cast(F, compiled)
@@ -39,7 +38,14 @@ def _prepared(function: Callable[..., Any]) -> Callable[..., Any]:
     return rewritten
 
 
-def _parameter(parameter: inspect.Parameter) -> Parameter:
+def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], list[Any]]:
+    """Return the parameters after the core, and their annotations; `inspect` would take longer to tell."""
     kinds: dict[Any, str] = {int: "int", float: "float", "int": "int", "float": "float"}
-    default = None if parameter.default is inspect.Parameter.empty else parameter.default
-    return (parameter.name, default, kinds.get(parameter.annotation, "any"))
+    code, defaults = function.__code__, function.__defaults__ or ()
+    has_rest = bool(code.co_flags & inspect.CO_VARARGS)
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount + has_rest]
+    optional = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+    given = {**(function.__kwdefaults__ or {}), **dict(zip(optional, defaults, strict=True))}
+    annotations = [function.__annotations__.get(name, inspect.Parameter.empty) for name in names]
+    found = zip(names, annotations, strict=True)
+    return [(name, given.get(name), kinds.get(kind, "any")) for name, kind in found], annotations

@@ -108,10 +108,16 @@ def _ends(_path: str, text: str) -> dict[tuple[int, str], int]:
 
 def register_file(function: Callable[..., Any]) -> int:
     """Return the number of a function's file: a digest of its module's name, or the next that is free."""
-    return _numbered(function.__module__, inspect.getsourcefile(function.__code__) or "")
+    known = function.__module__, function.__code__.co_filename
+    if known not in _NUMBERS:
+        _NUMBERS[known] = _numbered(function.__module__, inspect.getsourcefile(function.__code__) or "")
+    return _NUMBERS[known]
 
 
-@lru_cache(maxsize=1024)
+_NUMBERS: dict[tuple[str, str], int] = {}
+"""The numbers of modules and files that were asked for: the file system is looked at once for each."""
+
+
 def _numbered(module: str, path: str) -> int:
     """Return the number of a module's file."""
     number = zlib.crc32(module.encode()) & 0xFFFF
