@@ -16,7 +16,7 @@ from experiments.mutation.trial import verdicts
 
 @click.command()
 @click.option("--seed", default=0, show_default=True)
-@click.option("--per-class", default=4, show_default=True, help="Bugs of each class and launch.")
+@click.option("--per-class", default=1, show_default=True, help="Bugs of each class and launch.")
 @click.option("--per-kernel", default=2, show_default=True, help="Launches of each kernel.")
 @click.option("--write", type=click.Path(path_type=Path, exists=True), help="Page whose table is replaced.")
 def main(seed: int, per_class: int, per_kernel: int, write: Path | None) -> None:

@@ -177,9 +177,7 @@ def overlapped(block: Block) -> Iterator[Choice]:
         if not before:
             continue
         neighbour = max(before, key=lambda row: row[1])
-        shift = max(1024, neighbour[2] // 2 // 1024 * 1024)
-        if start - shift < 0 or start - shift >= neighbour[1] + neighbour[2]:
-            continue
+        shift = start - (neighbour[1] + neighbour[2] // 2 // 1024 * 1024)  # in the middle, or where it begins
         low, changed = (space << SPACE_SHIFT) | start, block.words.copy()
         for record, word, _ in block.operands():
             if low <= block.words[record, word] < low + nbytes:
