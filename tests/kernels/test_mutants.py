@@ -53,8 +53,8 @@ def test_mutants_are_the_same_every_time():
 
 @pytest.mark.slow
 def test_of_a_thousand_bugs_98_in_100_are_caught_and_all_of_the_hand_offs():
-    """The table in docs/checks.md: every synchronisation class whole, the rest with few survivors."""
-    found = list(verdicts(P, seed=0, per_class=4, per_kernel=2))
+    """Of one launch of every kernel: every synchronisation class whole, the rest with few survivors."""
+    found = list(verdicts(P, seed=0, per_class=1, per_kernel=1))
     real = [verdict for verdict in found if not verdict.is_equivalent]
     assert len(real) >= 1000
     assert [v for v in real if v.kind in SYNCHRONISATION and not v.is_caught] == []
