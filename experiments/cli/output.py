@@ -60,10 +60,10 @@ def examples(*commands: str) -> str:
 
 def console(stderr: bool = False) -> Console:
     """Return a Rich console on standard output or standard error."""
-    from rich.console import Console
+    from experiments.cli.screen import Screen
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
+    return Screen(stderr=stderr, width=None if stream.isatty() else PIPED_WIDTH, highlight=False)
 
 
 def report(as_json: bool, result: Mapping[str, Any], show: Show) -> None:
@@ -78,8 +78,8 @@ def report(as_json: bool, result: Mapping[str, Any], show: Show) -> None:
             click.echo(text)
         else:
             show(console())
-    except BrokenPipeError:  # its reader has left, which is no mistake
-        raise
+    except BrokenPipeError:  # no mistake; without its number, for which click would leave with code 1
+        raise BrokenPipeError("the reader of standard output has left") from None
     except OSError as error:
         raise cannot_write("standard output", error) from None
 

@@ -1,8 +1,10 @@
 """Kept tilings: one readable file per chip, those of the kit and the user's own.
 
-An entry is used while its digest is that of the kernel and the chip at hand; a stale one is passed over.
+An entry is used while its digest is that of the kernel and the chip at hand; a stale one is passed over. One
+that was changed since it was written, which its sum tells, is refused.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -84,10 +86,9 @@ def keep(tuned: Tuned, folder: Path | None = None) -> Path:
     """
     path = file_of(folder_or_own(folder), tuned.platform)
     entries = dict(_entries(path))
-    entries[tuned.kernel, tuned.shape] = {
-        **{name: str(getattr(tuned, name)) for name in TEXTS},
-        **{name: int(getattr(tuned, name)) for name in NUMBERS},
-    }
+    entry: Entry = {name: str(getattr(tuned, name)) for name in TEXTS}
+    entry |= {name: int(getattr(tuned, name)) for name in NUMBERS}
+    entries[tuned.kernel, tuned.shape] = entry
     with atomic_file(path) as temporary:
         temporary.write_text(_text(tuned.platform, entries), encoding="utf-8")
     return path
@@ -147,8 +148,15 @@ def _text(platform: str, entries: dict[tuple[str, str], Entry]) -> str:
     parts = [HEAD.format(platform=platform)]
     for _, entry in sorted(entries.items()):
         keys = ("kernel", "shape", "tiling", "cycles", "default", "default_cycles", "candidates", "digest")
-        parts.append("\n".join(["[[tuned]]", *(f"{key} = {json.dumps(entry[key])}" for key in keys)]) + "\n")
+        lines = [*(f"{key} = {json.dumps(entry[key])}" for key in keys), f'sum = "{_sum(entry)}"']
+        parts.append("\n".join(["[[tuned]]", *lines]) + "\n")
     return "\n".join(parts)
+
+
+def _sum(entry: Entry) -> str:
+    """Return what tells whether anything of an entry was changed."""
+    text = json.dumps([entry[key] for key in (*TEXTS, *NUMBERS)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _entries(path: Path) -> dict[tuple[str, str], Entry]:
@@ -165,17 +173,39 @@ def _read(path: Path, _changed: int) -> dict[tuple[str, str], Entry]:
     """Read a file.
 
     Raises:
-        DavinciError: it is no TOML, or an entry lacks a key.
+        DavinciError: it is no TOML, or an entry lacks a key, has a value of another kind, or was changed.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("tuned", [])
-        entries = [{key: table[key] for key in (*TEXTS, *NUMBERS)} for table in tables]
+        entries = [_entry(table) for table in tables]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError, TypeError, KeyError) as error:
         raise DavinciError(
             f"{path} holds no tilings: {type(error).__name__}: {error}\n"
             "  rule: it is written by `davinci kernel tune`\n  next: mend it, or delete it and tune again"
         ) from None
-    return {(str(entry["kernel"]), str(entry["shape"])): entry for entry in entries}
+    except Changed as changed:
+        raise DavinciError(
+            f"{path}: the tiling of {changed} was changed after it was written\n"
+            "  rule: what a search has found is used as it was found\n"
+            "  next: delete this entry, and tune again; to try a tiling, davinci kernel run --tiling"
+        ) from None
+    return {(entry["kernel"], entry["shape"]): entry for entry in entries}
+
+
+class Changed(Exception):
+    """An entry whose sum is another one."""
+
+
+def _entry(table: Entry) -> Entry:
+    """Return an entry from a table of a file."""
+    entry = {key: table[key] for key in (*TEXTS, *NUMBERS)}
+    for key, value in entry.items():
+        kind = str if key in TEXTS else int
+        if type(value) is not kind:
+            raise TypeError(f"{key} is {value!r}, it must be {'a text' if kind is str else 'a whole number'}")
+    if table["sum"] != _sum(entry):
+        raise Changed(f"{entry['kernel']} {entry['shape']}")
+    return entry
 
 
 @lru_cache(maxsize=4096)
@@ -189,10 +219,9 @@ def _valid(
         holds = digest_of(kernel, shape, platform, default, best) == entry["digest"]
     except (ValueError, DavinciError):  # fields that the kernel no longer has, or that no longer fit
         return None
-    numbers = {name: int(entry[name]) for name in NUMBERS}
     made = Tuned(
-        kernel.name, str(shape), platform.name, best, numbers["cycles"], default, numbers["default_cycles"],
-        numbers["candidates"], str(entry["digest"]),
+        kernel.name, str(shape), platform.name, best, entry["cycles"], default, entry["default_cycles"],
+        entry["candidates"], entry["digest"],
     )  # fmt: skip
     return made if holds else None
 

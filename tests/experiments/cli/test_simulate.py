@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -219,6 +222,17 @@ def test_a_full_standard_output_is_told(refusal, monkeypatch):
 
     monkeypatch.setattr("experiments.cli.simulated.show_models", full)
     assert refusal("simulate", "--list").startswith("cannot write standard output: No space left on device; ")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_reader_that_has_left_is_no_mistake(form):
+    """As in `davinci simulate --list | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = (sys.executable, "-m", "experiments.cli.main", "simulate", "--list", *form)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("option", ["--trace", "--dump"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import replace
 
@@ -59,6 +60,7 @@ def test_a_kept_tiling_is_the_one_that_is_used(folder, found):
 def test_the_file_reads_like_a_table(folder, found):
     """Keys and values as TOML's own reader sees them."""
     (entry,) = tomllib.loads(keep(found).read_text())["tuned"]
+    assert len(entry.pop("sum")) == 16
     assert entry == {
         "kernel": "matmul", "shape": str(SHAPE), "tiling": str(found.tiling), "cycles": found.cycles,
         "default": str(found.default), "default_cycles": found.default_cycles,
@@ -98,9 +100,42 @@ def test_an_entry_of_a_kernel_that_has_changed_is_passed_over(folder, found):
 
 @pytest.mark.parametrize("tiling", ["m0=16", "q=3", "m0=sixteen", "m0=0,k0=0,n0=0,l1_k=0,slots=9"])
 def test_an_entry_whose_tiling_is_no_longer_legal_is_passed_over(folder, found, tiling):
-    path = keep(found)
-    path.write_text(path.read_text().replace(f'tiling = "{found.tiling}"', f'tiling = "{tiling}"'))
+    keep(replace(found, tiling=tiling))
     assert kept(MATMUL, SHAPE, P) is None
+
+
+@pytest.mark.parametrize("key, value", [("tiling", "m0=16"), ("cycles", 7), ("digest", "0" * 16)])
+def test_an_entry_that_was_changed_is_refused(folder, found, key, value):
+    """Passing it over would leave a user with another tiling than the file says."""
+    path = keep(found)
+    before, after = (f"{key} = {json.dumps(each)}" for each in (_printed(found, key), value))
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(DavinciError) as refused:
+        MATMUL.tiling(SHAPE, P)
+    assert str(refused.value) == (
+        f"{path}: the tiling of matmul {SHAPE} was changed after it was written\n"
+        "  rule: what a search has found is used as it was found\n"
+        "  next: delete this entry, and tune again; to try a tiling, davinci kernel run --tiling"
+    )
+
+
+def _printed(found, key):
+    value = getattr(found, key)
+    return value if isinstance(value, int) else str(value)
+
+
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        (("cycles = 100", "cycles = true"), "cycles is True, it must be a whole number"),
+        (('kernel = "matmul"', "kernel = 5"), "kernel is 5, it must be a text"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(folder, found, change, problem):
+    path = keep(found)
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(DavinciError, match=f"holds no tilings: TypeError: {problem}"):
+        MATMUL.tiling(SHAPE, P)
 
 
 def test_a_damaged_file_is_refused_with_its_name(folder, found):
