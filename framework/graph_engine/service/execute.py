@@ -11,7 +11,7 @@ import numpy as np
 
 from davinci_sim.errors import DavinciError
 from framework.feeds import fed
-from framework.graph_engine.data.graph import Value
+from framework.graph_engine.data.graph import AICPU, ASSERT, HOST, VARIABLE, Graph, Value
 from framework.graph_engine.data.tasks import HOST_TASK
 from framework.graph_engine.service.load import LoadedGraph, packed, unpacked
 from framework.graph_engine.service.ranges import NARROW
@@ -35,10 +35,12 @@ def execute(loaded: LoadedGraph, feeds: Mapping[str, Array], retries: int = 0) -
     """Run one step per row of `feeds[input][steps, ...]` without returning to the host between steps.
 
     The inputs of all steps are uploaded first; each step takes its own from the queue and puts its results
-    into another, which is read at the end. `retries` says how often the host had to begin anew before.
+    into another, which is read at the end. `retries` says how often the host had to begin anew before. A step
+    that fails leaves the variables as it has found them.
 
     Raises:
-        DavinciError: an input is missing, their numbers of steps differ, or a rank is amid a step here.
+        DavinciError: an input is missing, their numbers of steps differ, a rank is amid a step here, or what
+            a step computes is refused.
         ShapeMismatch: an input is not `[steps, *shape]` of its type.
     """
     with _alone(loaded):
@@ -56,7 +58,8 @@ def _steps(loaded: LoadedGraph, feeds: Mapping[str, Array], retries: int) -> Sin
     loaded.retries, trips = retries, retries
     for loaded.step in range(steps):
         loaded.kept.clear()
-        loaded.path = loaded.flow.run()
+        with _all_or_nothing(loaded):
+            loaded.path = loaded.flow.run()
         trips += host_round_trips(loaded) - retries
     outputs = {name: _collected(loaded, loaded.graph.values[name], steps) for name in loaded.graph.outputs}
     return SinkResult(outputs, steps, host_calls=1 + trips)
@@ -76,6 +79,26 @@ def _alone(loaded: LoadedGraph) -> Iterator[None]:
         yield
     finally:
         loaded.is_running = False
+
+
+@contextmanager
+def _all_or_nothing(loaded: LoadedGraph) -> Iterator[None]:
+    """Give variables back what they had if a step fails: some of them may be renewed by then."""
+    before = {name: loaded.read(name) for name in _renewed(loaded.graph)}
+    try:
+        yield
+    except DavinciError:
+        for name, array in before.items():
+            loaded.write(name, array)
+        raise
+
+
+def _renewed(graph: Graph) -> list[str]:
+    """Return the variables that have new values by the time at which a step can fail."""
+    if not any(node.op == ASSERT or node.engine in (AICPU, HOST) for node in graph.nodes):
+        return []
+    written = {*graph.updates.values(), *(name for node in graph.nodes for name in node.outputs)}
+    return [value.name for value in graph.of_kind(VARIABLE) if value.name in written]
 
 
 def counts_fit(loaded: LoadedGraph, feeds: Mapping[str, Array]) -> bool:

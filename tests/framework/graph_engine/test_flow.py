@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -427,6 +428,29 @@ def test_an_assertion_stops_the_stream_and_names_the_line(chip):
         device(X, 5)
     assert 'assert n != 2, f"n is {n}"' in str(caught.value)
     np.testing.assert_array_equal(device(X, 2).numpy(), X.numpy() + 1 + 1)
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_step_that_fails_leaves_the_variables_as_they_were(chip, reuse):
+    """Whichever of them had been renewed by then; the steps before it count."""
+
+    def step(total, changed, x, n):
+        changed = changed + x
+        if n > 2:
+            total = total + changed
+        for turn in range(n):
+            assert turn < 4, f"turn {turn}"
+        return total, changed
+
+    func = run(jit(step).compiled(X, X, X, 2).func, FLAT)
+    func = replace(func, updates={0: "total", 1: "changed"})
+    state = {"total": X.numpy(), "changed": X.numpy() * 2}
+    session = Session(func, chip, state, Options(reuse=reuse))
+    with pytest.raises(DavinciError, match="turn 4"):
+        session.run({"x": np.stack([X.numpy()] * 2), "n": np.array([3, 5])})
+    expected = {"total": X.numpy() + X.numpy() * 3, "changed": X.numpy() * 3}
+    for name, array in session.variables().items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-6)
 
 
 def test_a_stack_has_no_way_to_the_device_and_back():
