@@ -104,7 +104,7 @@ def test_an_entry_whose_tiling_is_no_longer_legal_is_passed_over(folder, found, 
     assert kept(MATMUL, SHAPE, P) is None
 
 
-@pytest.mark.parametrize("key, value", [("tiling", "m0=16"), ("cycles", 7), ("digest", "0" * 16)])
+@pytest.mark.parametrize(("key", "value"), [("tiling", "m0=16"), ("cycles", 7), ("digest", "0" * 16)])
 def test_an_entry_that_was_changed_is_refused(folder, found, key, value):
     """Passing it over would leave a user with another tiling than the file says."""
     path = keep(found)
@@ -125,7 +125,7 @@ def _printed(found, key):
 
 
 @pytest.mark.parametrize(
-    "change, problem",
+    ("change", "problem"),
     [
         (("cycles = 100", "cycles = true"), "cycles is True, it must be a whole number"),
         (('kernel = "matmul"', "kernel = 5"), "kernel is 5, it must be a text"),
