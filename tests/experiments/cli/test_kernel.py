@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import kernels
+
 MY_CHIP = Path(__file__).parents[3] / "docs" / "examples" / "my_chip.toml"
 EXPERIMENT = """
 from davinci_sim.chip import Chip
@@ -20,13 +22,18 @@ EXPECTED = """{
 }"""
 
 
-def test_the_list_tells_what_a_chip_refuses(answer, davinci):
+def test_the_list_tells_what_a_chip_refuses(answer):
     """The 310 has no division, which only fp32 can do without, and exponentials of fp16 only."""
     listing = answer("kernel", "list", "--platform", "ascend310")
     found = {each["name"]: each["on_platform"] for each in listing["kernels"]}
     assert listing["platform"] == "ascend310"
     assert found["exp"] == {"fp16": "", "fp32": "lacks vexp of fp32"}
     assert found["div"] == {"fp16": "lacks vdiv of fp16", "fp32": ""}
+
+
+def test_what_a_chip_refuses_is_printed_by_types(davinci, monkeypatch):
+    """Of one kernel here: a list of all emits each of them again."""
+    monkeypatch.setattr(kernels, "load", lambda: {"log": kernels.find("log")})
     shown = davinci("kernel", "list", "--platform", "ascend310").stdout
     assert "fp32: lacks vln of fp32" in " ".join(shown.split())
 
