@@ -36,6 +36,7 @@ VIEWS = ("reshape",)
 OF_THE_CUBE = ("matmul", "conv2d", "conv2d_backward_input", "conv2d_backward_filter", "einsum")
 NO_FRAMES = "the device has no frames for recursion, nor functions as values"
 NO_CUBE = "it has no cube"
+NO_ELEMENTS = "kernels take no tensor without elements"
 
 Launches = tuple[Launch, ...]
 
@@ -105,6 +106,8 @@ def _on_cores(question: Question) -> Launches:
         raise NotOnDevice(f"no kernel computes {node.op}")
     ins = tuple(graph.values[name].type for name in node.inputs)
     outs = tuple(graph.values[name].type for name in node.outputs)
+    if not all(each.size for each in (*ins, *outs)):
+        raise NotOnDevice(NO_ELEMENTS)
     cores, attrs = int(platform.ai_cores), {**node.attrs, "few": 1} if few else node.attrs
     launches = _accepted(lowering(ins, outs, attrs, cores))
     splits = best_splits(launches[0].kernel, shape_of(launches[0]), platform) if launches else None

@@ -85,6 +85,16 @@ def test_products_of_the_cube_are_refused_by_the_ai_cpu():
     assert (node.engine, node.costs) == (HOST, "aicpu: it has no cube, host 30.0 us")
 
 
+def test_tensors_without_elements_are_refused_by_kernels():
+    """They take one element and more; what has none is there as soon as it is asked for."""
+    empty, x = Tensor(np.zeros((0, 8), np.float32)), Tensor(np.ones((2, 8), np.float32))
+    device = jit(lambda e, x: (ops.concat([e * 2.0, x], 0), ops.reduce_sum(e)), device=Chip("ascend910a"))
+    joined, total = device(empty, x)
+    np.testing.assert_array_equal(joined.numpy(), x.numpy())
+    assert total.item() == 0.0
+    assert "kernels take no tensor without elements; " in device._on_device.session.texts()["2 split"]
+
+
 def test_in_a_loop_costs_decide_as_they_do_elsewhere():
     """What is small stays on the chip, what is large goes to the host in each turn, and the table says it."""
 
