@@ -18,6 +18,7 @@ from tests.framework.frontend.programs import made
 from tests.framework.frontend.test_nestings import one_of_each_path, tensors
 from tests.framework.frontend.test_programs import PROGRAMS, fresh
 from tests.framework.frontend.test_programs import total as total_of
+from tests.framework.graph_engine import programs_of_devices, programs_of_transforms
 from tests.framework.graph_engine.on_device import (
     SCHEDULES,
     Products,
@@ -28,9 +29,10 @@ from tests.framework.graph_engine.on_device import (
     spread,
     with_slopes,
 )
-from tests.framework.graph_engine.programs_of_devices import PROGRAMS as OWN
 from tests.framework.graph_engine.steps_of_devices import STEPS
 
+SOURCES = (programs_of_devices, programs_of_transforms)  # what they enter
+OWN = programs_of_devices.PROGRAMS
 ALL, SHALLOW = nestings(), one_of_each_path(nestings((1, 2)))
 EXTREMES = ("all", "nothing")
 EACH = [schedule for schedule in SCHEDULES if schedule not in EXTREMES]
