@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from itertools import pairwise
 from pathlib import Path as File
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from framework.ir.nodes import Func
 from framework.ir.picture.dot import COLOURS
 from framework.ir.picture.graph import Graph, Node, distinct_graphs
 from framework.ir.picture.layout import Gaps, Layout, Point, layered
+from framework.ir.picture.strokes import DASHES, box, smooth, stroke
 
 MOST_NODES = 400
 """What more nodes than these make is no picture that anybody reads."""
@@ -24,7 +24,6 @@ MARGIN, TITLE, BETWEEN_COLUMNS, BETWEEN_PANELS = 0.22, 0.3, 0.9, 0.35
 EDGES = {"param": "#4477aa", "op": "#777777", "control": "#cc7722", "check": "#bb4455", "return": "#228833"}
 PANEL, LINES, CALLS, GREY = "#f7f7f5", "#888888", "#cc7722", "#666666"
 DPI = 150
-DASHES = (0, (4, 2))
 SUFFIXES = (".png", ".svg")
 
 
@@ -134,7 +133,7 @@ def _drawn(panels: list[Panel], kind: str) -> bytes:
 
 
 def _draw_panel(axes: Any, panel: Panel) -> None:
-    _box(axes, (panel.left, panel.top, panel.width, panel.height), PANEL, "#bbbbbb", 0.12, zorder=1)
+    box(axes, (panel.left, panel.top, panel.width, panel.height), PANEL, "#bbbbbb", 0.12, zorder=1)
     axes.text(
         panel.left + MARGIN, panel.top + TITLE * 0.72, f"@{panel.graph.func.name}", fontsize=10, weight="bold"
     )
@@ -143,12 +142,14 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         points = [panel.place(point) for point in route]
         points[0] = (points[0][0], points[0][1] + sizes[start][1] / 2)
         points[-1] = (points[-1][0], points[-1][1] - sizes[end][1] / 2)
-        _line(axes, points)
+        stroke(axes, smooth(points), LINES)
+        x, y = points[-1]
+        axes.plot(x, y - 0.03, marker="v", markersize=3, color=LINES, zorder=2)
     for node, place, (width, height) in zip(panel.graph.nodes, panel.layout.places, sizes, strict=True):
         x, y = panel.place(place)
-        box = (x - width / 2, y - height / 2, width, height)
+        area = (x - width / 2, y - height / 2, width, height)
         rounding = height / 2 if node.kind in ("param", "return") else 0.05
-        _box(axes, box, COLOURS[node.kind], EDGES[node.kind], rounding)
+        box(axes, area, COLOURS[node.kind], EDGES[node.kind], rounding)
         up = y - LINE * len(node.details) / 2
         axes.text(x, up, node.title, fontsize=8, ha="center", va="center", zorder=3)
         for at, line in enumerate(node.details, 1):
@@ -172,7 +173,7 @@ def _draw_call(axes: Any, start: Point, inner: Panel, key: str, over: bool) -> N
     left, right = (inner.left, inner.top + TITLE * 0.6), (inner.left + MARGIN, inner.top)
     bend = (start[0] + BETWEEN_COLUMNS * 0.8, inner.top - BETWEEN_PANELS * 0.4) if over else left
     middle = (start[0] + bend[0]) / 2
-    _path(axes, [start, (middle, start[1]), (middle, bend[1]), bend], CALLS, dashed=True)
+    stroke(axes, [start, (middle, start[1]), (middle, bend[1]), bend], CALLS, DASHES)
     if over:
         _straight(axes, [bend, (right[0], bend[1]), right])
         axes.plot(*right, marker="v", markersize=4, color=CALLS)
@@ -187,65 +188,3 @@ def _draw_call(axes: Any, start: Point, inner: Panel, key: str, over: bool) -> N
 def _straight(axes: Any, points: list[Point]) -> None:
     xs, ys = zip(*points, strict=True)
     axes.plot(xs, ys, color=CALLS, linewidth=0.9, linestyle=DASHES, zorder=1.5)
-
-
-def _box(
-    axes: Any,
-    box: tuple[float, float, float, float],
-    fill: str,
-    edge: str,
-    rounding: float,
-    zorder: float = 2,
-) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    x, y, width, height = box
-    style = f"round,pad=0,rounding_size={rounding}"
-    axes.add_patch(
-        FancyBboxPatch(
-            (x, y),
-            width,
-            height,
-            boxstyle=style,
-            facecolor=fill,
-            edgecolor=edge,
-            linewidth=0.8,
-            zorder=zorder,
-        )
-    )
-
-
-def _line(axes: Any, points: list[Point]) -> None:
-    """Draw an edge smoothly through its bends, upright at both ends, with an arrow at the end."""
-    slopes = [(0.0, points[1][1] - points[0][1])]
-    slopes += [((c[0] - a[0]) / 2, (c[1] - a[1]) / 2) for a, c in zip(points, points[2:], strict=False)]
-    slopes.append((0.0, points[-1][1] - points[-2][1]))
-    curve = [points[0]]
-    for (start, leaving), (end, arriving) in pairwise(zip(points, slopes, strict=True)):
-        curve += [
-            (start[0] + leaving[0] / 2.5, start[1] + leaving[1] / 2.5),
-            (end[0] - arriving[0] / 2.5, end[1] - arriving[1] / 2.5),
-            end,
-        ]
-    _path(axes, curve, LINES)
-    x, y = points[-1]
-    axes.plot(x, y - 0.03, marker="v", markersize=3, color=LINES, zorder=2)
-
-
-def _path(axes: Any, curve: list[Point], colour: str, dashed: bool = False) -> None:
-    """Draw a chain of cubic curves."""
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
-    codes = [Path.MOVETO, *[Path.CURVE4] * (len(curve) - 1)]
-    style = DASHES if dashed else "solid"
-    axes.add_patch(
-        PathPatch(
-            Path(curve, codes),
-            fill=False,
-            edgecolor=colour,
-            linewidth=0.9,
-            linestyle=style,
-            zorder=1.5,
-        )
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,8 +12,12 @@ from framework.ir.picture.graph import Graph
 ROUNDS, PULLS = 12, 80
 """Sweeps over the layers, down and up, that order the nodes, and that pull them towards their neighbours."""
 
+MANY = 8
+"""Edges to one node that share their bends if they are more."""
+
 Point = tuple[float, float]
 Size = tuple[float, float]
+Edge = tuple[int, int]
 
 
 class Layout(NamedTuple):
@@ -33,11 +38,27 @@ class Gaps(NamedTuple):
 
 def layered(graph: Graph, sizes: Sequence[Size], gaps: Gaps) -> Layout:
     """Place the nodes of a graph; the widths and heights of the nodes are given."""
-    ranks = _ranks(graph)
-    net = _Net(graph, ranks)
+    return in_layers(graph.edges, _ranks(graph), sizes, gaps)
+
+
+def in_layers(
+    edges: Sequence[Edge],
+    ranks: Sequence[int],
+    sizes: Sequence[Size],
+    gaps: Gaps,
+    columns: Sequence[int] = (),
+    are_straight: bool = False,
+) -> Layout:
+    """Place nodes whose layers are given; edges may lead down, up, or to the side within a layer.
+
+    Nodes of a lower column lie left of those of a higher one in their layer; the nodes of straight columns
+    lie below each other as well, with all bends right of them. Edges from one node share their bends as far
+    as they go together, as do many to one node.
+    """
+    net = _Net(edges, ranks, columns)
     layers = _ordered(net)
     widths = [*(width for width, _ in sizes), *[gaps.lines] * (len(net.ranks) - len(sizes))]
-    xs = _across(net, layers, widths, gaps.nodes)
+    xs = (_below_each_other if are_straight else _across)(net, layers, widths, gaps)
     heights = [max((sizes[at][1] for at in layer if at < len(sizes)), default=0.0) for layer in layers]
     ys, y = [], 0.0
     for height in heights:
@@ -70,20 +91,36 @@ def _ranks(graph: Graph) -> list[int]:
 class _Net:
     """The graph with a bend in every layer that an edge goes through."""
 
-    def __init__(self, graph: Graph, ranks: list[int]) -> None:
+    def __init__(self, edges: Sequence[Edge], ranks: Sequence[int], columns: Sequence[int]) -> None:
         self.ranks = list(ranks)
+        self.columns = list(columns) or [0] * len(ranks)
         self.nodes = len(ranks)
-        self.chains: list[list[int]] = []
-        for start, end in graph.edges:
-            bends = list(range(len(self.ranks), len(self.ranks) + ranks[end] - ranks[start] - 1))
-            self.ranks += range(ranks[start] + 1, ranks[end])
-            self.chains.append([start, *bends, end])
-        self.above: list[list[int]] = [[] for _ in self.ranks]
-        self.below: list[list[int]] = [[] for _ in self.ranks]
+        self.bends: dict[tuple[Edge, int], int] = {}
+        self.ends = Counter(end for _, end in edges)
+        self.chains = [self._chain(start, end) for start, end in edges]
+        above: list[dict[int, None]] = [{} for _ in self.ranks]
+        below: list[dict[int, None]] = [{} for _ in self.ranks]
         for chain in self.chains:
-            for upper, lower in pairwise(chain):
-                self.below[upper].append(lower)
-                self.above[lower].append(upper)
+            for one, other in pairwise(chain):
+                if self.ranks[one] != self.ranks[other]:
+                    upper, lower = sorted((one, other), key=lambda at: self.ranks[at])
+                    below[upper][lower] = above[lower][upper] = None
+        self.above, self.below = ([list(each) for each in found] for found in (above, below))
+
+    def _chain(self, start: int, end: int) -> list[int]:
+        """Return the nodes of an edge, with those of its bends that other edges from its start have, too."""
+        first, last = self.ranks[start], self.ranks[end]
+        step = 1 if first < last else -1
+        shared = (-1, end) if self.ends[end] > MANY else (start, -1)
+        bends = [self._bend(shared, rank, start) for rank in range(first + step, last, step)]
+        return [start, *bends, end]
+
+    def _bend(self, shared: Edge, rank: int, start: int) -> int:
+        if (shared, rank) not in self.bends:
+            self.bends[shared, rank] = len(self.ranks)
+            self.ranks.append(rank)
+            self.columns.append(self.columns[start])
+        return self.bends[shared, rank]
 
     def is_bend(self, at: int) -> bool:
         """Tell whether a place is a bend of an edge."""
@@ -95,13 +132,16 @@ def _ordered(net: _Net) -> list[list[int]]:
     layers: list[list[int]] = [[] for _ in range(max(net.ranks) + 1)]
     for at, rank in enumerate(net.ranks):
         layers[rank].append(at)
+    for layer in layers:
+        layer.sort(key=lambda at: net.columns[at])
     best, fewest = [list(layer) for layer in layers], _crossings(net, layers)
     for count in range(ROUNDS):
         down = count % 2 == 0
         beside = net.above if down else net.below
         for rank in range(len(layers)) if down else reversed(range(len(layers))):
             position = {at: place for layer in layers for place, at in enumerate(layer)}
-            layers[rank].sort(key=lambda at: _mean([position[each] for each in beside[at]], position[at]))
+            wanted = {at: _mean([position[to] for to in beside[at]], position[at]) for at in layers[rank]}
+            layers[rank].sort(key=lambda at: (net.columns[at], wanted[at]))
         crossings = _crossings(net, layers)
         if crossings < fewest:
             best, fewest = [list(layer) for layer in layers], crossings
@@ -120,16 +160,35 @@ def _crossings(net: _Net, layers: list[list[int]]) -> int:
     return count
 
 
-def _across(net: _Net, layers: list[list[int]], widths: list[float], gap: float) -> list[float]:
+def _below_each_other(net: _Net, layers: list[list[int]], widths: list[float], gaps: Gaps) -> list[float]:
+    """Return the x of every node: one for a column, and right of it as many places for bends as it needs."""
+    xs, left = [0.0] * len(net.ranks), 0.0
+    for column in sorted(set(net.columns)):
+        rows = [[at for at in layer if net.columns[at] == column] for layer in layers]
+        nodes = [at for row in rows for at in row if not net.is_bend(at)]
+        width = max((widths[at] for at in nodes), default=0.0)
+        xs = [left + width / 2 if net.columns[at] == column else x for at, x in enumerate(xs)]
+        bends = [[at for at in row if net.is_bend(at)] for row in rows]
+        right = left + width + gaps.nodes / 2
+        for row in bends:
+            for place, at in enumerate(row, 1):
+                xs[at] = right + place * gaps.lines
+        left = right + gaps.nodes / 2 + gaps.lines * max(map(len, bends))
+    return xs
+
+
+def _across(net: _Net, layers: list[list[int]], widths: list[float], gaps: Gaps) -> list[float]:
     """Return the x of every node: near those that it is tied to, in the order of its layer, not too close."""
     xs = [0.0] * len(net.ranks)
     for layer in layers:
-        for at, x in zip(layer, spread([0.0] * len(layer), [widths[at] for at in layer], gap), strict=True):
+        for at, x in zip(
+            layer, spread([0.0] * len(layer), [widths[at] for at in layer], gaps.nodes), strict=True
+        ):
             xs[at] = x
     for count in range(PULLS):
         for layer in layers if count % 2 == 0 else reversed(layers):
             wanted = [_pulled(net, at, xs) for at in layer]
-            found = spread(wanted, [widths[at] for at in layer], gap)
+            found = spread(wanted, [widths[at] for at in layer], gaps.nodes)
             for at, x in zip(layer, found, strict=True):
                 xs[at] = x
     return xs

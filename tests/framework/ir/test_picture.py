@@ -15,7 +15,7 @@ from framework.ir import Builder, Func, TensorType, parse_func
 from framework.ir.picture import draw, to_dot
 from framework.ir.picture.draw import arranged
 from framework.ir.picture.graph import distinct_graphs, graph_of
-from framework.ir.picture.layout import Gaps, layered
+from framework.ir.picture.layout import Gaps, in_layers, layered
 from tests.framework.funcs import funcs
 
 GAPS = Gaps(nodes=0.2, lines=0.05, layers=0.3)
@@ -128,6 +128,25 @@ def test_weights_lie_just_above_their_use():
     graph = graph_of(builder.finish("f", [x * w]))
     layout = layered(graph, [(1.0, 1.0)] * len(graph.nodes), GAPS)
     assert layout.places[1][1] == layout.places[6][1]
+
+
+def test_edges_from_one_node_share_their_bends():
+    """One line leads from a value to all who read it, and leaves at the layer of each."""
+    edges = [(0, 1), (1, 2), (2, 3), (0, 2), (0, 3)]
+    layout = in_layers(edges, [0, 1, 2, 3], [(1.0, 1.0)] * 4, GAPS)
+    assert layout.routes[3][1] == layout.routes[4][1]
+    assert len(layout.routes[4]) == 4
+
+
+def test_columns_may_be_straight_and_edges_lead_up_and_to_the_side():
+    """Forward down one column, backward up the other: equal ranks lie side by side."""
+    edges = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5), (0, 2)]
+    layout = in_layers(edges, [0, 1, 2, 2, 1, 0], [(1.0, 1.0)] * 6, GAPS, [0, 0, 0, 1, 1, 1], True)
+    assert len({x for x, _ in layout.places[:3]}) == len({x for x, _ in layout.places[3:]}) == 1
+    assert layout.places[5][0] - layout.places[0][0] >= 1.0 + GAPS.nodes
+    assert layout.routes[5] == [layout.places[0], layout.places[5]]
+    (_, (x, _), _) = layout.routes[6]
+    assert layout.places[0][0] + 0.5 < x < layout.places[5][0] - 0.5
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
