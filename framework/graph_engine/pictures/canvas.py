@@ -35,6 +35,15 @@ def colours_of(weights: Mapping[str, float]) -> dict[str, str]:
     return {name: COLOURS[place] if place < len(COLOURS) else OTHER for place, name in enumerate(order)}
 
 
+def chosen(weights: Mapping[str, float], known: Mapping[str, str] | None) -> dict[str, str]:
+    """Return a colour for each name: the known one, if colours are known, else by weight.
+
+    >>> chosen({"add": 1.0, "conv2d": 5.0}, {"add": "#4477aa"})
+    {'add': '#4477aa', 'conv2d': '#cccccc'}
+    """
+    return colours_of(weights) if known is None else {name: known.get(name, OTHER) for name in weights}
+
+
 def shades(names: Sequence[str]) -> dict[str, str]:
     """Return a grey for each name, from light to dark, which no operator has.
 
@@ -80,7 +89,7 @@ def bars(axes: Any, numbers: Mapping[str, float], title: str, form: str, colours
             form.format(number), (number, place), (3, 0), textcoords="offset points", va="center", fontsize=8,
             color=INK,
         )  # fmt: skip
-    axes.margins(x=0.18)
+    axes.margins(x=0.25)
     axes.locator_params(axis="x", nbins=MOST_TICKS)
     tidy(axes)
 

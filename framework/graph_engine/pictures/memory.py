@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from framework.graph_engine.pictures.canvas import (
     MB,
     OTHER,
     bars,
-    colours_of,
+    chosen,
     heaviest,
     legend,
     new_figure,
@@ -32,16 +32,23 @@ FREE = "free"
 MAP_ROWS, MAP_CELLS, MOST_TENSORS, STRIP_ROWS = 16, 2048, 16, 4
 
 
-def draw_compile(compiled: CompiledGraph) -> Any:
+def bytes_made(compiled: CompiledGraph) -> dict[str, float]:
+    """Return the bytes of the workspace by the operators that make them."""
+    makers = _makers(compiled.tasks)
+    weights = dict[str, float]()
+    for block in compiled.memory.dense.blocks:
+        maker = makers.get(block.name, "other")
+        weights[maker] = weights.get(maker, 0.0) + block.nbytes
+    return weights
+
+
+def draw_compile(compiled: CompiledGraph, known: Mapping[str, str] | None = None) -> Any:
     """Draw the blocks of the workspace over time, and the tasks by operator and stream."""
     plan, tasks = compiled.memory.dense, compiled.tasks
     figure = new_figure(14, 8, f"4 compile  {compiled.graph.name}: {len(tasks)} tasks, {plan.text()}")
     top, middle, bottom = figure.subplots(3, 1, height_ratios=(5, 1, 1))
     makers = _makers(tasks)
-    weights: Counter[str] = Counter()
-    for block in plan.blocks:
-        weights[makers.get(block.name, "other")] += block.nbytes
-    colours = colours_of(weights)
+    colours = chosen(bytes_made(compiled), known)
     _draw_blocks(top, plan.blocks, plan.offsets, [colours[makers.get(b.name, "other")] for b in plan.blocks])
     _draw_live(top, plan.blocks)
     top.set_ylim(0, max(1, plan.peak_bytes) / MB)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from framework.graph_engine.control.profile import Profile
-from framework.graph_engine.pictures.canvas import OTHER, colours_of, ink_on, legend, new_figure, tidy
+from framework.graph_engine.pictures.canvas import OTHER, chosen, ink_on, legend, new_figure, tidy
 
 LINES, WAITING = 6, "waiting"
 LETTER = 0.0053
 """The part of the picture's width that a letter of a share takes."""
 
 
-def draw_execute(profile: Profile) -> Any:
-    """Draw the step line by line, a track per stream in each, and the share of every operator."""
+def shares_of(profile: Profile) -> dict[str, float]:
+    """Return the microseconds of the step that each operator has."""
     shares = dict[str, float]()
     for each in profile:
         shares[each.op] = shares.get(each.op, 0.0) + each.own_us
+    return shares
+
+
+def draw_execute(profile: Profile, known: Mapping[str, str] | None = None) -> Any:
+    """Draw the step line by line, a track per stream in each, and the share of every operator."""
+    shares = shares_of(profile)
     figure = new_figure(15, 8, f"6 execute  {profile.us / 1e3:,.3f} ms, {len(profile)} tasks")
     *lines, bar = figure.subplots(LINES + 1, 1, height_ratios=(*(1,) * LINES, 0.8))
-    colours = colours_of(shares)
+    colours = chosen(shares, known)
     _draw_lines(lines, profile, colours)
     _draw_shares(bar, profile.us, shares, colours)
     return figure

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from davinci_sim.chip import Chip
 from davinci_sim.errors import CannotWrite
@@ -16,8 +17,9 @@ from framework import models
 from framework.graph_engine import Session
 from framework.graph_engine.control import dump as dump_module
 from framework.graph_engine.control.dump import MANIFEST, BadDump, read_dump, write_dump
-from framework.graph_engine.pictures import PICTURES
-from framework.graph_engine.pictures.graphs import draw_prepare, draw_split
+from framework.graph_engine.pictures import PICTURES, operator_colours
+from framework.graph_engine.pictures.canvas import COLOURS, OTHER
+from framework.graph_engine.pictures.graphs import FIGURE_WIDTH, draw_prepare, draw_split
 
 RESULT = {"model": "lenet5", "step_ms": 0.25}
 STEPS = ["1_prepare", "2_split", "3_optimize", "4_compile", "5_load", "6_execute"]
@@ -79,15 +81,28 @@ def test_every_step_has_a_picture(session):
 
 
 def test_a_graph_of_many_nodes_has_a_readable_picture(session):
-    """Nodes are counted, and stand line by line: the picture keeps its size."""
+    """Nodes are drawn by their layers: the picture is as wide as that of few, and no higher than its rows."""
     graph = session.placed
     many = tuple(replace(node, name=f"{node.name}.{copy}") for copy in range(90) for node in graph.nodes)
     large = replace(graph, nodes=many)
     assert len(large.nodes) > 5000
     for draw in (draw_prepare, draw_split):
         few, more = draw(graph), draw(large)
-        assert few.get_size_inches().tolist() == more.get_size_inches().tolist()
+        assert max(few.get_size_inches()[0], more.get_size_inches()[0]) <= FIGURE_WIDTH
+        assert more.get_size_inches()[1] < few.get_size_inches()[1] * 2
         assert len(few.axes) == len(more.axes)
+
+
+def test_an_operator_has_the_same_colour_in_every_picture(session):
+    """The one colour table goes to all pictures, whatever weighs most in each of them."""
+    colours = operator_colours(session, session.profile())
+    assert len(set(colours.values()) - {OTHER}) == len(COLOURS)
+    drawn = [PICTURES[step](session, session.profile()) for step in ("4 compile", "6 execute")]
+    for figure in drawn:
+        legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+        for text, handle in zip(legends[-1].get_texts(), legends[-1].legend_handles, strict=True):
+            named = colours.get(text.get_text(), OTHER)
+            assert to_hex(handle.get_facecolor()) == named
 
 
 def test_a_damaged_file_is_named_with_both_digests(dump):
