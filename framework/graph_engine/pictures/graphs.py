@@ -32,10 +32,10 @@ from framework.graph_engine.pictures.diagram import diagram
 from framework.graph_engine.pictures.network import CONVERSION, FORMATS, draw_network, sketch
 
 ENGINES = {
-    AICORE: "#4477aa", VIEW: "#aaaaaa", RTS: "#ccbb44", COLLECTIVE: "#228833", AICPU: "#ee7733",
-    HOST: "#ee6677",
+    AICORE: "#44546a", VIEW: "#aaaaaa", RTS: "#8d6e63", COLLECTIVE: "#00695c", AICPU: "#e65100",
+    HOST: "#b71c1c",
 }  # fmt: skip
-"""A colour for each place; what leaves the AI cores is warm."""
+"""A colour for each place, which no operator has; what leaves the AI cores is warm."""
 MOST_OPERATORS, MOST_FUSED, MOST_REASONS, REASON_WIDTH, LONGEST_NAME = 20, 12, 8, 60, 28
 FIGURE_WIDTH, PANEL_WIDTH, TITLE_HEIGHT = 14.5, 3.9, 0.4  # inches
 LINE_HEIGHT, MOST_LINE_HEIGHT, FEWEST_LINES = 0.15, 0.22, 2  # inches, and lines of a panel

@@ -14,7 +14,6 @@ from framework.graph_engine.pictures.canvas import (
     COLOURS,
     INK,
     MB,
-    OTHER,
     bars,
     chosen,
     heaviest,
@@ -48,12 +47,12 @@ def draw_compile(compiled: CompiledGraph, known: Mapping[str, str] | None = None
     figure = new_figure(14, 8, f"4 compile  {compiled.graph.name}: {len(tasks)} tasks, {plan.text()}")
     top, middle, bottom = figure.subplots(3, 1, height_ratios=(5, 1, 1))
     makers = _makers(tasks)
-    colours = chosen(bytes_made(compiled), known)
+    named = [_called(task) for task in tasks]
+    colours = chosen({**dict.fromkeys(named, 0.0), **bytes_made(compiled)}, known)
     _draw_blocks(top, plan.blocks, plan.offsets, [colours[makers.get(b.name, "other")] for b in plan.blocks])
     _draw_live(top, plan.blocks)
     top.set_ylim(0, max(1, plan.peak_bytes) / MB)
-    named = [_called(task) for task in tasks]
-    strip(middle, named, {name: colours.get(name, OTHER) for name in named}, "tasks in order", STRIP_ROWS)
+    strip(middle, named, colours, "tasks in order", STRIP_ROWS)
     streams = [f"s{task.stream}" for task in tasks]
     of_streams = shades([f"s{stream}" for stream in sorted({task.stream for task in tasks})])
     strip(bottom, streams, of_streams, _about_streams(list(of_streams)), STRIP_ROWS)

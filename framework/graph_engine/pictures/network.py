@@ -101,8 +101,14 @@ def _draw_box(
 ) -> None:
     """Draw a box: the engines at its left, the operators below, the texts in it."""
     left, top, width, height = area
-    is_conversion = set(each.operators) == {TRANS_DATA}
+    conversions = each.operators[TRANS_DATA]
+    is_conversion = conversions == len(each.nodes)
     box(axes, area, CONVERSION if is_conversion else "white", "#999999", 0.04)
+    if conversions and not is_conversion:
+        text = f"{conversions} conversion{'s'[: conversions != 1]}"
+        style = {"boxstyle": "square,pad=0.15", "facecolor": CONVERSION, "edgecolor": "none"}
+        right = (left + width - 0.06, top + LINE * 0.72)
+        axes.text(*right, text, fontsize=6.8 * scale, va="center", ha="right", bbox=style, zorder=3)
     engines = {name: count for name, count in each.engines.items() if name}
     for part, (low, high) in _shares(engines):
         _fill(axes, (left, top + low * height, STRIPE, (high - low) * height), found.engines[part])
