@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from davinci_sim.core.supported import UnsupportedInstruction
-from davinci_sim.errors import BadShape, BadTiling
+from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import DTYPE_NAMES
 from davinci_sim.platforms import Platform
+from kernels.able import obstacle
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape
 
@@ -119,15 +119,5 @@ def refusals(kernel: Kernel, platform: Platform) -> dict[str, str]:
         codes = [getattr(shape, name) for name in shape.names() if name.endswith("dtype")]
         codes = codes or [kernel.operands(shape)[0].dtype]
         types = ">".join(DTYPE_NAMES[code] for code in dict.fromkeys(codes))
-        found[types] = _refusal(kernel, shape, platform)
+        found[types] = obstacle(kernel, shape, platform).removeprefix(f"{platform.name} ")
     return found
-
-
-def _refusal(kernel: Kernel, shape: Shape, platform: Platform) -> str:
-    """Return why a shape is refused, in a few words, or nothing."""
-    try:
-        kernel.emitted(shape, {operand.name: 0 for operand in kernel.operands(shape)}, platform)
-    except (UnsupportedInstruction, BadTiling) as error:
-        reason = str(error).splitlines()[0].rpartition(": ")[2]
-        return reason.removeprefix(f"{platform.name} ")
-    return ""

@@ -13,6 +13,7 @@ from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import MEMCPY, PICK, PUSH, Graph, Node
 from framework.ir.types import TensorType
 from framework.ops.lowering import Launch, device_dtype
+from kernels.able import obstacle
 from kernels.lang.kernel import Kernel, Operand
 from kernels.lang.shapes import Shape
 from kernels.tune.remembered import about, remembered
@@ -108,8 +109,19 @@ def operands(launch: Launch, **changed: int) -> tuple[Operand, ...]:
     return _declared(kernel(launch.kernel), shape_of(launch, **changed))
 
 
-def conversion(type_: TensorType, source: str, target: str) -> Launch | None:
-    """Return the launch that converts a tensor from one format to another; None: no kernel does."""
+def refusal(launch: Launch, platform: Platform) -> str:
+    """Return why a chip cannot run a launch, or nothing where it can."""
+    reason = obstacle(kernel(launch.kernel), shape_of(launch), platform)
+    return f"kernel {launch.kernel}: {reason}" if reason else ""
+
+
+def lacking(node: Node, platform: Platform) -> str:
+    """Return why a chip cannot run a node's launches, or nothing where it can."""
+    return next(filter(None, (refusal(launch, platform) for launch in node.launches)), "")
+
+
+def conversion(type_: TensorType, source: str, target: str, platform: Platform) -> Launch | None:
+    """Return the launch that converts a tensor to another format; None: no kernel does on this chip."""
     kernel_name, letters = CONVERSIONS.get((source, target), ("", ()))
     if not letters or type_.dtype.name not in CONVERTIBLE or type_.ndim < len(set(letters) - {"b"}):
         return None
@@ -124,7 +136,7 @@ def conversion(type_: TensorType, source: str, target: str) -> Launch | None:
         operands(launch)
     except BadShape:
         return None
-    return launch
+    return None if refusal(launch, platform) else launch
 
 
 @cache

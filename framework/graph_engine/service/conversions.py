@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import (
     AICORE,
     CONSTANT,
@@ -39,6 +40,7 @@ class _Copies:
 
     values: dict[str, Value]
     blocks: Blocks
+    platform: Platform
     readers: dict[_Wanted, list[int]] = field(default_factory=dict)
     names: dict[_Wanted, str] = field(default_factory=dict)
 
@@ -62,7 +64,9 @@ class _Copies:
         for wanted, positions in self.readers.items():
             source, copy = self.values[wanted.name], self.values[self.names[wanted]]
             if copy.kind != CONSTANT:
-                found.setdefault(self._place(wanted, positions), []).append(_conversion(source, copy))
+                found.setdefault(self._place(wanted, positions), []).append(
+                    _conversion(source, copy, self.platform)
+                )
         return found
 
     def _place(self, wanted: _Wanted, positions: list[int]) -> int:
@@ -71,7 +75,7 @@ class _Copies:
         return min((at for at, each in readers.items() if each == block), default=self.blocks.end(block))
 
 
-def converted(wishes: Wishes, blocks: Blocks, choice: Choice) -> Graph:
+def converted(wishes: Wishes, blocks: Blocks, choice: Choice, platform: Platform) -> Graph:
     """Return the graph with formats on its values, and conversions in front of who needs them.
 
     A value is converted once for all that read it in a format as it came to be in one place. What a loop does
@@ -86,7 +90,7 @@ def converted(wishes: Wishes, blocks: Blocks, choice: Choice) -> Graph:
         return choice.get(party, party)
 
     values = {name: replace(value, format=form(wishes.home(name))) for name, value in graph.values.items()}
-    copies = _Copies(dict(values), blocks)
+    copies = _Copies(dict(values), blocks, platform)
     nodes = []
     for position, node in enumerate(graph.nodes):
         inputs = tuple(
@@ -109,11 +113,11 @@ def _with(nodes: list[Node], others: Mapping[int, list[Node]]) -> Iterator[Node]
     yield from others.get(len(nodes), ())
 
 
-def _conversion(source: Value, target: Value) -> Node:
+def _conversion(source: Value, target: Value, platform: Platform) -> Node:
     """Return the node that converts: a kernel where there is one, else the host may lay the value out."""
     name = f"{TRANS_DATA}.{target.name}"
     formats = {"src_format": source.format, "dst_format": target.format}
-    launch = conversion(source.type, source.format, target.format)
+    launch = conversion(source.type, source.format, target.format, platform)
     if launch is None:
         reason = f"no kernel converts {source.type} from {source.format} to {target.format}"
         return Node(name, TRANS_DATA, (source.name,), (target.name,), formats, HOST, reason)

@@ -27,7 +27,7 @@ from framework.graph_engine.data.graph import (
     Graph,
     Node,
 )
-from framework.graph_engine.data.operators import best_splits, conversion, operands, shape_of
+from framework.graph_engine.data.operators import best_splits, conversion, operands, refusal, shape_of
 from framework.ir.registry import OPERATORS
 from framework.ops.lowering import Launch, NotOnDevice
 
@@ -109,20 +109,28 @@ def _on_cores(question: Question) -> Launches:
     if not all(each.size for each in (*ins, *outs)):
         raise NotOnDevice(NO_ELEMENTS)
     cores, attrs = int(platform.ai_cores), {**node.attrs, "few": 1} if few else node.attrs
-    launches = _accepted(lowering(ins, outs, attrs, cores))
+    launches = _fitting(lowering(ins, outs, attrs, cores))
     splits = best_splits(launches[0].kernel, shape_of(launches[0]), platform) if launches else None
-    if splits is None:
-        return launches
-    return _accepted(lowering(ins, outs, {**attrs, "splits": splits}, cores))
+    if splits is not None:
+        launches = _fitting(lowering(ins, outs, {**attrs, "splits": splits}, cores))
+    return _able(launches, platform)
 
 
-def _accepted(launches: Sequence[Launch]) -> Launches:
+def _able(launches: Launches, platform: Platform) -> Launches:
+    """Return launches that the chip can run."""
+    for launch in launches:
+        if reason := refusal(launch, platform):
+            raise NotOnDevice(reason)
+    return launches
+
+
+def _fitting(launches: Sequence[Launch]) -> Launches:
     """Return launches that their kernels take."""
     for launch in launches:
         try:
             operands(launch)
-        except BadShape as refusal:
-            raise NotOnDevice(", ".join(map(str.strip, str(refusal).split("\n")[:2]))) from None
+        except BadShape as error:
+            raise NotOnDevice(", ".join(map(str.strip, str(error).split("\n")[:2]))) from None
     return tuple(launches)
 
 
@@ -130,7 +138,7 @@ def _converting(question: Question) -> Launches:
     """Return the kernel that copies a value into another format."""
     values, node = question.graph.values, question.node
     source, target = values[node.inputs[0]], values[node.outputs[0]]
-    launch = conversion(source.type, source.format, target.format)
+    launch = conversion(source.type, source.format, target.format, question.platform)
     if launch is None:
         raise NotOnDevice(f"no kernel converts {source.type} from {source.format} to {target.format}")
     return (launch,)
@@ -189,8 +197,8 @@ def placed(question: Question) -> Node:
             break
         try:
             return replace(node, engine=engine.name, launches=engine.launches(question), reason="", costs="")
-        except NotOnDevice as refusal:
-            refusals[engine.name] = str(refusal)
+        except NotOnDevice as refused:
+            refusals[engine.name] = str(refused)
     return weighed(question._replace(node=replace(node, reason=refusals[AICORE], launches=())))
 
 
@@ -201,14 +209,14 @@ def weighed(question: Question) -> Node:
     """
     offers = dict[str, int]()
     texts = []
-    for engine, refusal in _asked(question):
-        if refusal is None:
+    for engine, reason in _asked(question):
+        if reason is None:
             assert engine.cycles is not None
             offers[engine.name] = engine.cycles(question)
             us = offers[engine.name] / float(question.platform.clock_hz) * 1e6
             texts.append(f"{engine.name} {us:.1f} us")
-        elif refusal != question.node.reason:
-            texts.append(f"{engine.name}: {refusal}")
+        elif reason != question.node.reason:
+            texts.append(f"{engine.name}: {reason}")
     return replace(question.node, engine=min(offers, key=lambda name: offers[name]), costs=", ".join(texts))
 
 
@@ -219,7 +227,7 @@ def _asked(question: Question) -> Iterator[tuple[Engine, str | None]]:
             continue
         try:
             engine.launches(question)
-        except NotOnDevice as refusal:
-            yield engine, str(refusal)
+        except NotOnDevice as refused:
+            yield engine, str(refused)
         else:
             yield engine, None

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 
+from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import CONSTANT, INPUT, Graph, Value
 from framework.graph_engine.data.operators import conversion
 from framework.graph_engine.data.storage import PLAIN, stored_bytes
@@ -36,24 +37,24 @@ FEW_CHANNELS, MOST_CHANNELS = ("NC1HWC0_C04", "FRACTAL_Z_C04"), 4
 RANK_OF_IMAGES = 4
 
 
-def assign_formats(graph: Graph, free: bool = True) -> Graph:
+def assign_formats(graph: Graph, platform: Platform, free: bool = True) -> Graph:
     """Return the graph with a format at every value and conversion nodes where formats meet.
 
     Unless they are `free`, all values lie in ND, and every kernel that wants another format has it converted.
     """
     wishes, blocks = wishes_of(graph), Blocks(graph)
-    problem = _problem(wishes, blocks)
+    problem = _problem(wishes, blocks, platform)
     choice = choose(problem) if free else dict.fromkeys(problem.candidates, PLAIN)
-    return converted(wishes, blocks, choice)
+    return converted(wishes, blocks, choice, platform)
 
 
-def _problem(wishes: Wishes, blocks: Blocks) -> Problem:
+def _problem(wishes: Wishes, blocks: Blocks, platform: Platform) -> Problem:
     """Return what the choice of formats is about: groups, the values between them, and the host's work."""
     prices = {wishes.group[value.name]: HOST_BYTES for value in wishes.graph.of_kind(INPUT)}
-    return Problem(_candidates(wishes), list(_demands(wishes, blocks)), prices)
+    return Problem(_candidates(wishes), list(_demands(wishes, blocks, platform)), prices)
 
 
-def _demands(wishes: Wishes, blocks: Blocks) -> Iterator[Demand]:
+def _demands(wishes: Wishes, blocks: Blocks, platform: Platform) -> Iterator[Demand]:
     """Yield what is asked of every value as it came to be in one place, weighed by its turns."""
     graph = wishes.graph
     readers: dict[tuple[str, Need], list[str]] = {}
@@ -61,7 +62,7 @@ def _demands(wishes: Wishes, blocks: Blocks) -> Iterator[Demand]:
         if graph.values[name].kind != CONSTANT:  # constants are laid out as their readers want
             readers.setdefault((name, blocks.need(name, position)), []).append(party)
     for (name, need), parties in readers.items():
-        cost = _cost_of(graph.values[name], need.turns)
+        cost = _cost_of(graph.values[name], need.turns, platform)
         yield Demand(wishes.home(name), tuple(dict.fromkeys(parties)), cost)
 
 
@@ -99,13 +100,13 @@ def _legal(value: Value, few: Collection[str]) -> set[str]:
     return {PLAIN, *FORMATS_BY_RANK.get(len(shape), ()), *(few if has_few else ())}
 
 
-def _cost_of(value: Value, turns: int) -> Callable[[str, str], int]:
+def _cost_of(value: Value, turns: int, platform: Platform) -> Callable[[str, str], int]:
     """Return what converting a value so often costs in bytes, from one format to another."""
-    return lambda source, target: turns * _conversion_cost(value.type, source, target)
+    return lambda source, target: turns * _conversion_cost(value.type, source, target, platform)
 
 
 @lru_cache(maxsize=1 << 14)
-def _conversion_cost(type_: TensorType, source: str, target: str) -> int:
-    if conversion(type_, source, target) is None:
+def _conversion_cost(type_: TensorType, source: str, target: str, platform: Platform) -> int:
+    if conversion(type_, source, target, platform) is None:
         return HOST_CONVERSION_BYTES
     return LAUNCH_BYTES + stored_bytes(type_, source) + stored_bytes(type_, target)

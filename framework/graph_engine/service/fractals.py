@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import AICORE, FLOW, TRANS_DATA, Graph, Node
-from framework.graph_engine.data.operators import CONVERTIBLE
+from framework.graph_engine.data.operators import CONVERTIBLE, lacking
 from framework.ops.lowering import Launch, device_dtype
 
 EDGE = 16
@@ -42,7 +43,7 @@ class Heads:
         return Launch("transpose", axes, ("in0", "out0"), dtype)
 
 
-def transpose_fractals(graph: Graph) -> Graph:
+def transpose_fractals(graph: Graph, platform: Platform) -> Graph:
     """Swap fractals where a product is parted into heads, or heads are joined for one.
 
     before  %a = trans_data(%x: NZ); %b = reshape(%a); %c = transpose(%b); %y: NZ = trans_data(%c)
@@ -50,8 +51,9 @@ def transpose_fractals(graph: Graph) -> Graph:
     """
     makers = {name: node for node in graph.nodes for name in node.outputs}
     renewed = {name for node in graph.nodes if node.op in FLOW for name in node.outputs}
-    nodes = tuple(_swapped(graph, node, makers, renewed) or node for node in graph.nodes)
-    return swept(graph.with_nodes(nodes))
+    swapped = [(node, _swapped(graph, node, makers, renewed)) for node in graph.nodes]
+    nodes = (node if new is None or lacking(new, platform) else new for node, new in swapped)
+    return swept(graph.with_nodes(tuple(nodes)))
 
 
 def swept(graph: Graph) -> Graph:

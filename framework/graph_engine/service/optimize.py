@@ -52,9 +52,9 @@ def _passes(is_straight: bool, platform: Platform, options: Options) -> dict[str
     last: dict[str, tuple[bool, Pass]] = {
         "assign_formats": (
             True,
-            lambda graph: weighed_anew(assign_formats(graph, options.formats), platform),
+            lambda graph: weighed_anew(assign_formats(graph, platform, options.formats), platform),
         ),
-        "transpose_fractals": (options.formats, transpose_fractals),
+        "transpose_fractals": (options.formats, lambda graph: transpose_fractals(graph, platform)),
     }
     if not is_straight:
         own = _on(in_parts)

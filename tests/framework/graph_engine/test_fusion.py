@@ -326,7 +326,7 @@ def test_the_page_tells_every_fusion_with_before_and_after():
 
 def computed(graph, names, arrays):
     """Return the results of a graph whose inputs are these arrays."""
-    loaded = load(compile_graph(assign_formats(graph), P), Chip(P), {})
+    loaded = load(compile_graph(assign_formats(graph, P), P), Chip(P), {})
     outputs = execute(
         loaded, {name: array[np.newaxis] for name, array in zip(names, arrays, strict=True)}
     ).outputs

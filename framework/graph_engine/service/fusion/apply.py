@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from davinci_sim.platforms import Platform
 from framework.graph_engine.data.graph import Graph
+from framework.graph_engine.data.operators import lacking
 from framework.graph_engine.service.fusion.draft import Change, Draft
 from framework.graph_engine.service.fusion.elements import chains
 from framework.graph_engine.service.fusion.gain import Gain, estimate, measured
@@ -55,13 +56,16 @@ def _key(name: str, change: Change) -> tuple[str, ...]:
 
 
 def _try(draft: Draft, name: str, change: Change, notes: list[str]) -> bool:
-    """Make a change if it pays, and note the decision; return whether it was made."""
+    """Make a change if the chip can run it and it pays, and note the decision; return whether it was made."""
+    old = " + ".join(node.name for node in change.old)
+    if reason := next(filter(None, (lacking(node, draft.platform) for node in change.new)), ""):
+        notes.append(f"{name}: {old}: {reason}, not made")
+        return False
     splits = len(change.new) > len(change.old)
     gain = Gain(0) if splits else measured(draft, change)
     made = splits or gain.pays
     if made:
         draft.apply(change)
     if not splits:
-        old = " + ".join(node.name for node in change.old)
         notes.append(f"{name}: {old}: {gain.text()}")
     return made

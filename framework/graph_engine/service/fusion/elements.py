@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from davinci_sim.errors import BadShape, BadTiling
+from davinci_sim.errors import BadShape
 from davinci_sim.isa.fields import FP16, FP32
 from framework.graph_engine.data.graph import AICORE, CONSTANT, Node
-from framework.graph_engine.data.operators import kernel, shape_of
+from framework.graph_engine.data.operators import refusal
 from framework.graph_engine.service.fusion.chain import Chain, Made, number_of
 from framework.graph_engine.service.fusion.draft import Change, Draft
 from framework.graph_engine.service.fusion.truths import choice_of
@@ -83,8 +83,9 @@ def fused_node(draft: Draft, chain: Chain) -> Node | None:
         names = tuple(f"in{i}" for i in range(len(chain.sources)))
         names += tuple(f"out{i}" for i in range(len(results)))
         launch = Launch(FUSED, axes, names, "fp16", flat=chain.flat)
-        kernel(FUSED).tiling(shape_of(launch), draft.platform)
-    except (BadShape, BadTiling):
+        if refusal(launch, draft.platform):
+            return None
+    except BadShape:
         return None
     last = chain.nodes[-1]
     return Node(

@@ -97,11 +97,11 @@ class Surroundings:
         touched = tuple(sorted(numbers[name] for name in self.touched))
         return nodes, values, outputs, touched
 
-    def settled(self) -> tuple[Node, ...]:
+    def settled(self, platform: Platform) -> tuple[Node, ...]:
         """Return the nodes with their formats chosen, and the conversions that they need."""
         return tuple(
             node
-            for node in assign_formats(self.graph).nodes
+            for node in assign_formats(self.graph, platform).nodes
             if node.name in self.inside or (node.op == TRANS_DATA and node.inputs[0] in self.touched)
         )
 
@@ -133,7 +133,7 @@ def _answered(question: Question) -> Gain:
 
 def _found(question: Question) -> Gain:
     """Work out what a change spares."""
-    before, after = question.before.settled(), question.after.settled()
+    before, after = (side.settled(question.platform) for side in (question.before, question.after))
     nbytes = _moved_bytes(before) - _moved_bytes(after)
     launches = _launches(before) - _launches(after)
     nodes = (*before, *after)
