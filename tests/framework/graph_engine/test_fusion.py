@@ -112,6 +112,12 @@ def adapted(weight, first, second, gradient, rate):
     return ops.apply_adam(weight, first, second, gradient * 2**-10, 0.9, 0.999, rate)
 
 
+def adapted_by_layer(weight, first, second, gradient, rate):
+    """Return the same by LAMB, of a gradient in half precision."""
+    unscaled = gradient.astype("float32") * 2**-10
+    return ops.apply_lamb(weight, first, second, unscaled, FLOATS(0.9), FLOATS(0.99), rate)
+
+
 def gradient_to_input(dy, w):
     """Return the gradient to the input of a convolution of 3x3."""
     return ops.conv2d_backward_input(dy, w, (dy.shape[0], w.shape[1], *dy.shape[2:]), pad=1)
@@ -170,6 +176,11 @@ CASES = {
         (*(np.abs(numbers(70, 60, dtype=FLOATS)) for _ in range(4)), FLOATS(0.1)),
         ["apply_adam"],
     ),
+    "apply_lamb_scale": (
+        adapted_by_layer,
+        (*(np.abs(numbers(70, 60, dtype=FLOATS)) for _ in range(3)), numbers(70, 60), FLOATS(0.1)),
+        ["lamb_update", "lamb_apply"],
+    ),
     "conv2d_backward_input_add": (
         forked, BACKWARD[:2], ["neg", "conv2d_backward_input", "conv2d_backward_input_add"],
     ),
@@ -197,6 +208,32 @@ def test_a_pattern_gives_fewer_kernels_the_same_numbers_and_less_time(name):
     for ours, theirs in zip(found, alone, strict=True):
         np.testing.assert_allclose(ours.astype(FLOATS), theirs.astype(FLOATS), rtol=4e-3, atol=2e-2)
     assert together.step_us() < apart.step_us() or "conv2d_bias" in expected
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.endswith("_scale")])
+def test_a_power_of_two_is_divided_by_without_rounding(name):
+    """So an update that divides its gradient by the scale of the loss itself gives the same bits."""
+    function, arrays, _ = CASES[name]
+    func = func_of(function, *arrays)
+    for ours, theirs in zip(step(func, "all", arrays)[1], step(func, "none", arrays)[1], strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_lamb_divides_by_another_scale_in_a_launch_of_its_own():
+    """1000 is no power of two, and a quotient by it is rounded."""
+
+    def update(weight, first, second, gradient, rate):
+        return ops.apply_lamb(weight, first, second, gradient / 1000, FLOATS(0.9), FLOATS(0.99), rate)
+
+    arrays = (*(np.abs(numbers(70, 60, dtype=FLOATS)) for _ in range(4)), FLOATS(0.1))
+    assert len(kernels_of(step(func_of(update, *arrays), "all", arrays)[0])) == 3
+
+
+def test_the_stack_of_2020_knew_the_scale_of_the_loss_in_momentum_alone():
+    """LAMB and the others came to know it later."""
+    scales = {name for name in ALL if name.endswith("_scale")}
+    assert {"apply_lamb_scale", "apply_adam_scale"} <= scales
+    assert scales & REAL == {"apply_momentum_scale", "apply_momentum_decay_scale"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from framework.graph_engine.data.graph import CONSTANT, Node
 from framework.graph_engine.service.fusion.chain import number_of
@@ -29,23 +28,19 @@ def _shift(draft: Draft, product: Node) -> int | None:
 def _unscaled(draft: Draft, nodes: tuple[Node, ...]) -> Change | None:
     """Return an update that divides its gradient by a power of two itself."""
     product, update = nodes
-    (launch,) = update.launches
     shift = _shift(draft, product)
-    if shift is None or launch.axes.get("grad_shift", 0):
+    if shift is None:
         return None
     scaled = product.value(product.launches[0].operands[0])
-    inputs = with_gradient(update, product.outputs[0], scaled)
-    if inputs is None:
-        return None
-    made = replace(launch, axes={**launch.axes, "grad_shift": shift})
-    return Change(nodes, (replace(update, inputs=inputs, launches=(made,)),))
+    made = with_gradient(update, product.outputs[0], scaled, grad_shift=shift)
+    return None if made is None else Change(nodes, (made,))
 
 
 SCALES = tuple(
     Pattern(
         f"{name}_scale", "the update divides its gradient by the scale of the loss, a power of two",
         f"%g = mul(%s, 2 ** -k); %w = {name}(%w, %g)", f"%w = {name}(%w, %s, grad_shift=k)",
-        ("mul", name), _unscaled,
+        ("mul", called), _unscaled,
     )
-    for name in OPTIMIZERS
+    for name, called in OPTIMIZERS.items()
 )  # fmt: skip
