@@ -13,7 +13,6 @@ from davinci_sim.errors import BadTiling
 from davinci_sim.platforms import Platform
 from kernels.lang.kernel import Kernel
 from kernels.lang.shapes import Shape
-from kernels.tune.remembered import about, remembered
 
 
 @lru_cache(maxsize=1 << 14)
@@ -29,6 +28,8 @@ def obstacle(kernel: Kernel, shape: Shape, platform: Platform) -> str:
     ''
     """
     if kernel.is_of_the_kit:
+        from kernels.tune.remembered import about, remembered
+
         question = about(f"whether {kernel.name} runs", shape, platform)
         if remembered(question, lambda: [not _found(kernel, shape, platform)]) == [1]:
             return ""
