@@ -39,11 +39,14 @@ def grad_inputs(shape, seed):
     return {"dy": dy, "argmax": generator.integers(0, shape.kh * shape.kw, dy.shape).astype(dy.dtype)}
 
 
-@settings(max_examples=25, deadline=None)
-@given(axes=windows(), dtype=st.sampled_from(DTYPES), pick=st.integers(0, 5), seed=st.integers(0, 99))
-def test_pooling_finds_the_largest_of_each_window(axes, dtype, pick, seed):
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(["max_pool", "max_pool_plain"]), axes=windows(), dtype=st.sampled_from(DTYPES),
+    pick=st.integers(0, 5), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_pooling_finds_the_largest_of_each_window(name, axes, dtype, pick, seed):
     """Whatever the window, type and tiling; padding is zero."""
-    kernel = find("max_pool")
+    kernel = find(name)
     assert not any(differences(kernel, shape_of(kernel, dtype, **axes), pick, seed).values())
 
 

@@ -17,6 +17,7 @@ from framework.graph_engine.service.formats import assign_formats
 from framework.graph_engine.service.fractals import transpose_fractals
 from framework.graph_engine.service.fusion import chosen, fuse
 from framework.graph_engine.service.narrow import narrow
+from framework.graph_engine.service.plain_pools import plain_pools
 from framework.graph_engine.service.split import weighed_anew
 from framework.graph_engine.service.switches import fuse_switches
 from framework.graph_engine.service.validate import validated
@@ -42,6 +43,7 @@ def _passes(is_straight: bool, platform: Platform, options: Options) -> dict[str
     """Return the passes that are switched on, in their order, by name."""
     fusions = chosen(options.fusions)
     in_parts: dict[str, tuple[bool, Pass]] = {
+        "plain_pools": (True, lambda graph: plain_pools(graph, platform)),
         "few_channels": (options.formats, lambda graph: few_channels(graph, platform)),
         "fuse": (options.fusion, lambda graph: fuse(graph, platform, fusions)),
     }
