@@ -90,7 +90,7 @@ def keep(tuned: Tuned, folder: Path | None = None) -> Path:
     entry |= {name: int(getattr(tuned, name)) for name in NUMBERS}
     entries[tuned.kernel, tuned.shape] = entry
     with atomic_file(path) as temporary:
-        temporary.write_text(_text(tuned.platform, entries), encoding="utf-8")
+        temporary.write_text(text_of(tuned.platform, entries), encoding="utf-8")
     return path
 
 
@@ -127,7 +127,7 @@ def drop(folder: Path, platform: str, kernel: str, shape: str) -> None:
     path = file_of(folder, platform)
     left = {key: entry for key, entry in _entries(path).items() if key != (kernel, shape)}
     with atomic_file(path) as temporary:
-        temporary.write_text(_text(platform, left), encoding="utf-8")
+        temporary.write_text(text_of(platform, left), encoding="utf-8")
 
 
 def shape_from(kernel: Kernel, text: str) -> Shape:
@@ -143,7 +143,7 @@ def shape_from(kernel: Kernel, text: str) -> Shape:
     return kernel.shape_type.of(kernel.name, values)
 
 
-def _text(platform: str, entries: dict[tuple[str, str], Entry]) -> str:
+def text_of(platform: str, entries: dict[tuple[str, str], Entry]) -> str:
     """Return the file for entries, by kernel and shape."""
     parts = [HEAD.format(platform=platform)]
     for _, entry in sorted(entries.items()):

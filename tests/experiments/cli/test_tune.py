@@ -12,6 +12,7 @@ import pytest
 
 import kernels
 from davinci_sim.errors import BadShape
+from kernels.tune.store import text_of
 
 SHAPE = ("--shape", "n=100000")
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "my_kernels"
@@ -106,9 +107,9 @@ def test_retune_searches_where_an_entry_no_longer_holds(folder, poor_default, an
     path = folder / "ascend910a.toml"
     kept = path.read_text()
     assert outcomes(answer) == {"add n=1000000": "holds", "relu n=1000000": "holds"}
-    stale = kept.replace(tomllib.loads(kept)["tuned"][0]["digest"], "0" * 16)
-    gone = stale.split("\n\n")[1].replace('"add"', '"addd"')
-    path.write_text(f"{stale}\n{gone}\n")
+    add, relu = tomllib.loads(kept)["tuned"]
+    stale = {**add, "digest": "0" * 16}
+    write(path, stale, relu, {**stale, "kernel": "addd"})
     assert outcomes(answer) == {"add n=1000000": "found", "addd n=1000000": "gone", "relu n=1000000": "holds"}
     assert path.read_text() == kept
 
@@ -133,6 +134,11 @@ def test_retune_forgets_what_is_no_better_than_the_default(folder, poor_default,
     answer("kernel", "tune", "add", "--shape", "n=1000000")
     path = folder / "ascend910a.toml"
     (entry,) = tomllib.loads(path.read_text())["tuned"]
-    path.write_text(path.read_text().replace(entry["digest"], "0" * 16))
+    write(path, {**entry, "digest": "0" * 16})
     assert outcomes(answer, "--gain", "900") == {"add n=1000000": "no better"}
     assert tomllib.loads(path.read_text()).get("tuned", []) == []
+
+
+def write(path, *entries):
+    """Write a file of the chip as if a search had found these entries."""
+    path.write_text(text_of("ascend910a", {(each["kernel"], each["shape"]): each for each in entries}))
